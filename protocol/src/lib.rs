@@ -1,0 +1,3 @@
+//! The words every other crate speaks, and the door every core is driven through. No behaviour.
+pub mod ids;
+pub mod time;
