@@ -227,13 +227,21 @@ impl Zxid {
 
     /// The zxid of transaction `counter` in `epoch`.
     pub const fn new(epoch: i32, counter: u32) -> Self {
-        #[expect(clippy::as_conversions, clippy::cast_lossless, reason = "const widening of the two halves")]
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_lossless,
+            reason = "const widening of the two halves"
+        )]
         Self(((epoch as i64) << 32) | counter as i64)
     }
 
     /// The epoch half.
     pub const fn epoch(self) -> i32 {
-        #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "the shift leaves 32 bits")]
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            reason = "the shift leaves 32 bits"
+        )]
         {
             (self.0 >> 32) as i32
         }
@@ -271,7 +279,10 @@ pub struct TopicPartition {
 impl TopicPartition {
     /// Partition `partition` of `topic`.
     pub fn new(topic: impl Into<TopicName>, partition: i32) -> Self {
-        Self { topic: topic.into(), partition: PartitionIndex(partition) }
+        Self {
+            topic: topic.into(),
+            partition: PartitionIndex(partition),
+        }
     }
 
     /// Reads `orders-0` back: the text after the last dash is the partition.
@@ -306,7 +317,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// The listener of `host` on `port`.
     pub fn new(host: impl Into<Arc<str>>, port: u16) -> Self {
-        Self { host: host.into(), port }
+        Self {
+            host: host.into(),
+            port,
+        }
     }
 }
 
@@ -343,7 +357,10 @@ mod tests {
     #[test]
     fn a_partition_is_read_back_from_its_directory_name() {
         let partition = TopicPartition::new("my-topic", 12);
-        assert_eq!(TopicPartition::parse(&partition.to_string()), Some(partition));
+        assert_eq!(
+            TopicPartition::parse(&partition.to_string()),
+            Some(partition)
+        );
         assert_eq!(TopicPartition::parse("nodash"), None);
         assert_eq!(TopicPartition::parse("-3"), None);
     }
