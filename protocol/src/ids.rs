@@ -227,21 +227,13 @@ impl Zxid {
 
     /// The zxid of transaction `counter` in `epoch`.
     pub const fn new(epoch: i32, counter: u32) -> Self {
-        #[expect(
-            clippy::as_conversions,
-            clippy::cast_lossless,
-            reason = "const widening of the two halves"
-        )]
+        #[expect(clippy::as_conversions, reason = "const widening of the two halves")]
         Self(((epoch as i64) << 32) | counter as i64)
     }
 
     /// The epoch half.
     pub const fn epoch(self) -> i32 {
-        #[expect(
-            clippy::as_conversions,
-            clippy::cast_possible_truncation,
-            reason = "the shift leaves 32 bits"
-        )]
+        #[expect(clippy::as_conversions, reason = "the shift leaves 32 bits")]
         {
             (self.0 >> 32) as i32
         }

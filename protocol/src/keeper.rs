@@ -394,8 +394,15 @@ impl KeeperOp {
     /// Whether it changes the tree and so must go through the leader.
     pub fn is_write(&self) -> bool {
         match self {
-            Self::Create { .. } | Self::Delete { .. } | Self::SetData { .. } | Self::Check { .. } | Self::Multi(_) => true,
-            Self::Exists { .. } | Self::GetData { .. } | Self::GetChildren { .. } | Self::Sync { .. } => false,
+            Self::Create { .. }
+            | Self::Delete { .. }
+            | Self::SetData { .. }
+            | Self::Check { .. }
+            | Self::Multi(_) => true,
+            Self::Exists { .. }
+            | Self::GetData { .. }
+            | Self::GetChildren { .. }
+            | Self::Sync { .. } => false,
         }
     }
 
@@ -419,9 +426,10 @@ impl KeeperOp {
             Self::Create { path, data, .. } => text_size(path) + size_of(data.len()) + 31,
             Self::SetData { path, data, .. } => text_size(path) + size_of(data.len()) + 10,
             Self::Delete { path, .. } | Self::Check { path, .. } => text_size(path) + 6,
-            Self::Exists { path, .. } | Self::GetData { path, .. } | Self::GetChildren { path, .. } | Self::Sync { path } => {
-                text_size(path) + 3
-            }
+            Self::Exists { path, .. }
+            | Self::GetData { path, .. }
+            | Self::GetChildren { path, .. }
+            | Self::Sync { path } => text_size(path) + 3,
             Self::Multi(ops) => ops.iter().map(|op| 9 + op.wire_size()).sum::<u64>() + 9,
         }
     }
@@ -434,8 +442,14 @@ impl KeeperRequest {
             Self::Connect { .. } => 45,
             Self::Op { op, .. } => 8 + op.wire_size(),
             Self::Ping | Self::CloseSession { .. } => 8,
-            Self::SetWatches { data, exist, child, .. } => {
-                28 + [data, exist, child].into_iter().flatten().map(|path| text_size(path) + 2).sum::<u64>()
+            Self::SetWatches {
+                data, exist, child, ..
+            } => {
+                28 + [data, exist, child]
+                    .into_iter()
+                    .flatten()
+                    .map(|path| text_size(path) + 2)
+                    .sum::<u64>()
             }
         }
     }
@@ -447,9 +461,17 @@ impl KeeperResult {
             Self::Created(path) => text_size(path) + 2,
             Self::Deleted | Self::Checked | Self::Synced | Self::Done => 4,
             Self::DataSet(_) | Self::Stat(_) => 68,
-            Self::Multi(results) => results.iter().map(|result| 9 + result.wire_size()).sum::<u64>() + 9,
+            Self::Multi(results) => {
+                results
+                    .iter()
+                    .map(|result| 9 + result.wire_size())
+                    .sum::<u64>()
+                    + 9
+            }
             Self::Data(data, _) => 72 + size_of(data.len()),
-            Self::Children(names, _) => 72 + names.iter().map(|name| text_size(name) + 2).sum::<u64>(),
+            Self::Children(names, _) => {
+                72 + names.iter().map(|name| text_size(name) + 2).sum::<u64>()
+            }
         }
     }
 }
@@ -459,8 +481,13 @@ impl KeeperReply {
     pub fn wire_size(&self) -> u64 {
         match self {
             Self::Connected { .. } => 37,
-            Self::Reply { result: Ok(result), .. } => 16 + result.wire_size(),
-            Self::Reply { result: Err(failure), .. } => 16 + 13 * size_of(failure.multi.len()),
+            Self::Reply {
+                result: Ok(result), ..
+            } => 16 + result.wire_size(),
+            Self::Reply {
+                result: Err(failure),
+                ..
+            } => 16 + 13 * size_of(failure.multi.len()),
             Self::Pong { .. } => 16,
             Self::Event(event) => 26 + text_size(&event.path),
         }
@@ -474,7 +501,10 @@ impl QuorumPacket {
             Self::Snap { snapshot, .. } => 20 + size_of(snapshot.len()),
             Self::Proposal { txn, .. } => 20 + size_of(txn.len()),
             Self::Ping { sessions } => 20 + 12 * size_of(sessions.len()),
-            Self::Request { request: ForwardedRequest::Op(op), .. } => 36 + op.wire_size(),
+            Self::Request {
+                request: ForwardedRequest::Op(op),
+                ..
+            } => 36 + op.wire_size(),
             Self::Request { .. } | Self::Revalidate { .. } | Self::Sync { .. } => 40,
             Self::FollowerInfo { .. }
             | Self::LeaderInfo { .. }

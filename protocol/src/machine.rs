@@ -210,13 +210,25 @@ pub struct Io<'a> {
 
 impl<'a> Io<'a> {
     /// The hands for one step. `next_connection` counts up over the whole world, so that an id is never used twice.
-    pub fn new(disk: &'a mut dyn Disk, effects: &'a mut Vec<Stamped>, next_connection: &'a mut u64) -> Self {
-        Self { disk, effects, next_connection }
+    pub fn new(
+        disk: &'a mut dyn Disk,
+        effects: &'a mut Vec<Stamped>,
+        next_connection: &'a mut u64,
+    ) -> Self {
+        Self {
+            disk,
+            effects,
+            next_connection,
+        }
     }
 
     /// The same hands, pushing to another list: for an application that wraps a core and looks at its effects first.
     pub fn redirected<'b>(&'b mut self, effects: &'b mut Vec<Stamped>) -> Io<'b> {
-        Io { disk: &mut *self.disk, effects, next_connection: &mut *self.next_connection }
+        Io {
+            disk: &mut *self.disk,
+            effects,
+            next_connection: &mut *self.next_connection,
+        }
     }
 
     /// Pushes an effect.
@@ -240,7 +252,10 @@ impl<'a> Io<'a> {
 
     /// Sends a message.
     pub fn send(&mut self, connection: ConnectionId, message: Message) {
-        self.push(Effect::Send { connection, message });
+        self.push(Effect::Send {
+            connection,
+            message,
+        });
     }
 
     /// Closes a connection.

@@ -68,7 +68,9 @@ impl Message {
     /// Its size on the wire in bytes, length prefix included.
     pub fn wire_size(&self) -> u64 {
         4 + match self {
-            Self::Request(request) => 10 + text_size(request.client_id.as_str()) + request.body.wire_size(),
+            Self::Request(request) => {
+                10 + text_size(request.client_id.as_str()) + request.body.wire_size()
+            }
             Self::Response(response) => 4 + response.body.wire_size(),
             Self::KeeperRequest(request) => request.wire_size(),
             Self::KeeperReply(reply) => reply.wire_size(),

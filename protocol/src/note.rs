@@ -5,8 +5,8 @@
 
 use crate::error_code::ErrorCode;
 use crate::ids::{
-    BrokerEpoch, BrokerId, ControllerEpoch, GenerationId, GroupId, KeeperId, LeaderEpoch, MemberId, Offset,
-    PartitionEpoch, ProducerEpoch, ProducerId, SessionId, TopicName, TopicPartition, Zxid,
+    BrokerEpoch, BrokerId, ControllerEpoch, GenerationId, GroupId, KeeperId, LeaderEpoch, MemberId,
+    Offset, PartitionEpoch, ProducerEpoch, ProducerId, SessionId, TopicName, TopicPartition, Zxid,
 };
 use crate::keeper::KeeperRole;
 use crate::record::RecordBatch;

@@ -201,6 +201,15 @@ pub struct PartitionDescription {
     pub isr: Vec<i32>,
 }
 
+/// What a group looks like to its coordinator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupDescription {
+    /// Its state's name.
+    pub state: String,
+    /// Each member id with its partitions.
+    pub members: Vec<(String, Vec<TopicPartition>)>,
+}
+
 /// What the application is told.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Outcome {
@@ -236,8 +245,8 @@ pub enum Outcome {
     Offsets(Result<BTreeMap<TopicPartition, Option<Offset>>, Failure>),
     /// `describeTopics`.
     Described(Result<Vec<PartitionDescription>, Failure>),
-    /// `describeConsumerGroups`: the group's state and its members with their partitions.
-    Group(Result<(String, Vec<(String, Vec<TopicPartition>)>), Failure>),
+    /// `describeConsumerGroups`.
+    Group(Result<GroupDescription, Failure>),
     /// Anything whose success has no value: flush, close, subscribe, admin calls. Per-item errors come as the first one.
     Done(Result<(), Failure>),
 }
@@ -261,11 +270,17 @@ pub enum ResetReason {
 impl Failure {
     /// It certainly did not happen.
     pub fn fail(error: ClientError) -> Self {
-        Self { certainty: Certainty::Fail, error }
+        Self {
+            certainty: Certainty::Fail,
+            error,
+        }
     }
 
     /// It may have happened.
     pub fn info(error: ClientError) -> Self {
-        Self { certainty: Certainty::Info, error }
+        Self {
+            certainty: Certainty::Info,
+            error,
+        }
     }
 }

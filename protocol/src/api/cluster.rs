@@ -2,7 +2,9 @@
 
 use super::partition_size;
 use crate::error_code::ErrorCode;
-use crate::ids::{BrokerEpoch, BrokerId, ControllerEpoch, Endpoint, LeaderEpoch, PartitionEpoch, TopicPartition};
+use crate::ids::{
+    BrokerEpoch, BrokerId, ControllerEpoch, Endpoint, LeaderEpoch, PartitionEpoch, TopicPartition,
+};
 use crate::message::{size_of, text_size};
 
 /// Who leads a partition and who is in sync, as the keeper holds it.
@@ -197,18 +199,31 @@ fn brokers(list: &[BrokerId]) -> u64 {
 }
 
 fn live(list: &[LiveBroker]) -> u64 {
-    4 + list.iter().map(|broker| 8 + text_size(&broker.endpoint.host)).sum::<u64>()
+    4 + list
+        .iter()
+        .map(|broker| 8 + text_size(&broker.endpoint.host))
+        .sum::<u64>()
 }
 
 fn errors(list: &[(TopicPartition, ErrorCode)]) -> u64 {
-    6 + list.iter().map(|(partition, _)| partition_size(partition) + 2).sum::<u64>()
+    6 + list
+        .iter()
+        .map(|(partition, _)| partition_size(partition) + 2)
+        .sum::<u64>()
 }
 
 impl LeaderAndIsrRequest {
     pub(super) fn wire_size(&self) -> u64 {
         let partition = |part: &LeaderAndIsrPartition| {
-            let lists = [&part.state.isr, &part.replicas, &part.adding_replicas, &part.removing_replicas];
-            partition_size(&part.partition) + 17 + lists.into_iter().map(|list| brokers(list)).sum::<u64>()
+            let lists = [
+                &part.state.isr,
+                &part.replicas,
+                &part.adding_replicas,
+                &part.removing_replicas,
+            ];
+            partition_size(&part.partition)
+                + 17
+                + lists.into_iter().map(|list| brokers(list)).sum::<u64>()
         };
         24 + self.partitions.iter().map(partition).sum::<u64>() + live(&self.live_leaders)
     }
@@ -222,7 +237,11 @@ impl LeaderAndIsrResponse {
 
 impl StopReplicaRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        24 + self.partitions.iter().map(|part| partition_size(&part.partition) + 5).sum::<u64>()
+        24 + self
+            .partitions
+            .iter()
+            .map(|part| partition_size(&part.partition) + 5)
+            .sum::<u64>()
     }
 }
 
@@ -236,7 +255,9 @@ impl UpdateMetadataRequest {
     pub(super) fn wire_size(&self) -> u64 {
         let partition = |part: &UpdateMetadataPartition| {
             let lists = [&part.state.isr, &part.replicas, &part.offline_replicas];
-            partition_size(&part.partition) + 16 + lists.into_iter().map(|list| brokers(list)).sum::<u64>()
+            partition_size(&part.partition)
+                + 16
+                + lists.into_iter().map(|list| brokers(list)).sum::<u64>()
         };
         24 + self.partitions.iter().map(partition).sum::<u64>() + live(&self.live_brokers)
     }
@@ -264,14 +285,21 @@ impl ControlledShutdownResponse {
 
 impl AlterIsrRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        let partition = |part: &AlterIsrPartition| partition_size(&part.partition) + 8 + brokers(&part.new_isr);
+        let partition =
+            |part: &AlterIsrPartition| partition_size(&part.partition) + 8 + brokers(&part.new_isr);
         16 + self.partitions.iter().map(partition).sum::<u64>()
     }
 }
 
 impl AlterIsrResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        let state = |result: &Result<LeaderAndIsr, ErrorCode>| result.as_ref().map_or(0, |ok| 12 + brokers(&ok.isr));
-        6 + self.partitions.iter().map(|(tp, result)| partition_size(tp) + 2 + state(result)).sum::<u64>()
+        let state = |result: &Result<LeaderAndIsr, ErrorCode>| {
+            result.as_ref().map_or(0, |ok| 12 + brokers(&ok.isr))
+        };
+        6 + self
+            .partitions
+            .iter()
+            .map(|(tp, result)| partition_size(tp) + 2 + state(result))
+            .sum::<u64>()
     }
 }

@@ -232,22 +232,36 @@ pub struct EpochAnswer {
 
 impl ProduceRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        let id = self.transactional_id.as_ref().map_or(2, |id| text_size(id.as_str()));
-        let data: u64 =
-            self.partitions.iter().map(|(tp, batch)| partition_size(tp) + 4 + size_of(batch.bytes().len())).sum();
+        let id = self
+            .transactional_id
+            .as_ref()
+            .map_or(2, |id| text_size(id.as_str()));
+        let data: u64 = self
+            .partitions
+            .iter()
+            .map(|(tp, batch)| partition_size(tp) + 4 + size_of(batch.bytes().len()))
+            .sum();
         id + 10 + data
     }
 }
 
 impl ProduceResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        8 + self.partitions.iter().map(|part| partition_size(&part.partition) + 26).sum::<u64>()
+        8 + self
+            .partitions
+            .iter()
+            .map(|part| partition_size(&part.partition) + 26)
+            .sum::<u64>()
     }
 }
 
 impl FetchRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        25 + self.partitions.iter().map(|part| partition_size(&part.partition) + 32).sum::<u64>()
+        25 + self
+            .partitions
+            .iter()
+            .map(|part| partition_size(&part.partition) + 32)
+            .sum::<u64>()
     }
 }
 
@@ -263,24 +277,40 @@ impl FetchResponse {
 
 impl ListOffsetsRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        9 + self.partitions.iter().map(|(partition, ..)| partition_size(partition) + 12).sum::<u64>()
+        9 + self
+            .partitions
+            .iter()
+            .map(|(partition, ..)| partition_size(partition) + 12)
+            .sum::<u64>()
     }
 }
 
 impl ListOffsetsResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        8 + self.partitions.iter().map(|part| partition_size(&part.partition) + 22).sum::<u64>()
+        8 + self
+            .partitions
+            .iter()
+            .map(|part| partition_size(&part.partition) + 22)
+            .sum::<u64>()
     }
 }
 
 impl OffsetForLeaderEpochRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        8 + self.partitions.iter().map(|part| partition_size(&part.partition) + 8).sum::<u64>()
+        8 + self
+            .partitions
+            .iter()
+            .map(|part| partition_size(&part.partition) + 8)
+            .sum::<u64>()
     }
 }
 
 impl OffsetForLeaderEpochResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        8 + self.partitions.iter().map(|part| partition_size(&part.partition) + 14).sum::<u64>()
+        8 + self
+            .partitions
+            .iter()
+            .map(|part| partition_size(&part.partition) + 14)
+            .sum::<u64>()
     }
 }

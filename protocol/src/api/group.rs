@@ -2,7 +2,9 @@
 
 use super::partition_size;
 use crate::error_code::ErrorCode;
-use crate::ids::{BrokerId, Endpoint, GenerationId, GroupId, LeaderEpoch, MemberId, Offset, TopicPartition};
+use crate::ids::{
+    BrokerId, Endpoint, GenerationId, GroupId, LeaderEpoch, MemberId, Offset, TopicPartition,
+};
 use crate::message::{size_of, text_size};
 use crate::time::Span;
 use bytes::Bytes;
@@ -233,13 +235,20 @@ impl FindCoordinatorRequest {
 
 impl FindCoordinatorResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        12 + self.coordinator.as_ref().map_or(2, |(_, at)| text_size(&at.host))
+        12 + self
+            .coordinator
+            .as_ref()
+            .map_or(2, |(_, at)| text_size(&at.host))
     }
 }
 
 impl JoinGroupRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        let protocols: u64 = self.protocols.iter().map(|(name, metadata)| text_size(name) + blob(metadata)).sum();
+        let protocols: u64 = self
+            .protocols
+            .iter()
+            .map(|(name, metadata)| text_size(name) + blob(metadata))
+            .sum();
         8 + text_size(self.group_id.as_str())
             + text_size(self.member_id.as_str())
             + optional(self.group_instance_id.as_ref())
@@ -251,7 +260,8 @@ impl JoinGroupRequest {
 impl JoinGroupResponse {
     pub(super) fn wire_size(&self) -> u64 {
         let members = self.members.iter();
-        let members = members.map(|(id, name, data)| text_size(id.as_str()) + optional(name.as_ref()) + blob(data));
+        let members = members
+            .map(|(id, name, data)| text_size(id.as_str()) + optional(name.as_ref()) + blob(data));
         14 + optional(self.protocol.as_ref())
             + text_size(self.leader.as_str())
             + text_size(self.member_id.as_str())
@@ -264,7 +274,11 @@ impl SyncGroupRequest {
         8 + text_size(self.group_id.as_str())
             + text_size(self.member_id.as_str())
             + optional(self.group_instance_id.as_ref())
-            + self.assignments.iter().map(|(id, bytes)| text_size(id.as_str()) + blob(bytes)).sum::<u64>()
+            + self
+                .assignments
+                .iter()
+                .map(|(id, bytes)| text_size(id.as_str()) + blob(bytes))
+                .sum::<u64>()
     }
 }
 
@@ -291,7 +305,10 @@ impl HeartbeatResponse {
 
 impl LeaveGroupRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        let members = self.members.iter().map(|(id, name)| text_size(id.as_str()) + optional(name.as_ref()));
+        let members = self
+            .members
+            .iter()
+            .map(|(id, name)| text_size(id.as_str()) + optional(name.as_ref()));
         4 + text_size(self.group_id.as_str()) + members.sum::<u64>()
     }
 }
@@ -305,7 +322,9 @@ impl LeaveGroupResponse {
 
 impl OffsetCommitRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        let offset = |entry: &CommittedOffset| partition_size(&entry.partition) + 12 + text_size(&entry.metadata);
+        let offset = |entry: &CommittedOffset| {
+            partition_size(&entry.partition) + 12 + text_size(&entry.metadata)
+        };
         8 + text_size(self.group_id.as_str())
             + text_size(self.member_id.as_str())
             + optional(self.group_instance_id.as_ref())
@@ -315,25 +334,43 @@ impl OffsetCommitRequest {
 
 impl OffsetCommitResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        8 + self.partitions.iter().map(|(partition, _)| partition_size(partition) + 2).sum::<u64>()
+        8 + self
+            .partitions
+            .iter()
+            .map(|(partition, _)| partition_size(partition) + 2)
+            .sum::<u64>()
     }
 }
 
 impl OffsetFetchRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        5 + text_size(self.group_id.as_str()) + self.partitions.iter().flatten().map(partition_size).sum::<u64>()
+        5 + text_size(self.group_id.as_str())
+            + self
+                .partitions
+                .iter()
+                .flatten()
+                .map(partition_size)
+                .sum::<u64>()
     }
 }
 
 impl OffsetFetchResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        10 + self.partitions.iter().map(|(partition, _)| partition_size(partition) + 18).sum::<u64>()
+        10 + self
+            .partitions
+            .iter()
+            .map(|(partition, _)| partition_size(partition) + 18)
+            .sum::<u64>()
     }
 }
 
 impl DescribeGroupsRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        5 + self.groups.iter().map(|id| text_size(id.as_str())).sum::<u64>()
+        5 + self
+            .groups
+            .iter()
+            .map(|id| text_size(id.as_str()))
+            .sum::<u64>()
     }
 }
 
@@ -341,7 +378,9 @@ impl DescribeGroupsResponse {
     pub(super) fn wire_size(&self) -> u64 {
         let group = |group: &DescribedGroup| {
             let members = group.members.iter();
-            let members = members.map(|(id, client, bytes)| text_size(id.as_str()) + text_size(client) + blob(bytes));
+            let members = members.map(|(id, client, bytes)| {
+                text_size(id.as_str()) + text_size(client) + blob(bytes)
+            });
             text_size(group.group_id.as_str()) + text_size(&group.state) + members.sum::<u64>()
         };
         8 + self.groups.iter().map(group).sum::<u64>()

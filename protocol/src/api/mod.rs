@@ -185,7 +185,10 @@ impl ApiVersionsResponse {
 
 impl InitProducerIdRequest {
     fn wire_size(&self) -> u64 {
-        16 + self.transactional_id.as_ref().map_or(2, |id| text_size(id.as_str()))
+        16 + self
+            .transactional_id
+            .as_ref()
+            .map_or(2, |id| text_size(id.as_str()))
     }
 }
 

@@ -94,11 +94,22 @@ pub struct DeleteTopicsResponse {
     pub topics: Vec<(TopicName, ErrorCode)>,
 }
 
+/// A topic that gets more partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPartitions {
+    /// Which.
+    pub topic: TopicName,
+    /// Its new total.
+    pub total: i32,
+    /// The replicas of each new partition, where the caller places them.
+    pub assignment: Option<Vec<Vec<BrokerId>>>,
+}
+
 /// Add partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatePartitionsRequest {
-    /// Each topic, its new total, and the replicas of the new ones where the caller places them.
-    pub topics: Vec<(TopicName, i32, Option<Vec<Vec<BrokerId>>>)>,
+    /// Which.
+    pub topics: Vec<NewPartitions>,
     /// How long to wait.
     pub timeout: Span,
 }
@@ -131,7 +142,10 @@ pub struct ElectLeadersResponse {
 }
 
 fn names(list: &[TopicName]) -> u64 {
-    4 + list.iter().map(|name| text_size(name.as_str())).sum::<u64>()
+    4 + list
+        .iter()
+        .map(|name| text_size(name.as_str()))
+        .sum::<u64>()
 }
 
 fn answers(list: &[(TopicName, ErrorCode, Option<String>)]) -> u64 {
@@ -155,9 +169,17 @@ impl PartitionMetadata {
 
 impl MetadataResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        let brokers: u64 = self.brokers.iter().map(|broker| 10 + text_size(&broker.endpoint.host)).sum();
+        let brokers: u64 = self
+            .brokers
+            .iter()
+            .map(|broker| 10 + text_size(&broker.endpoint.host))
+            .sum();
         let topic = |topic: &TopicMetadata| {
-            let partitions: u64 = topic.partitions.iter().map(PartitionMetadata::wire_size).sum();
+            let partitions: u64 = topic
+                .partitions
+                .iter()
+                .map(PartitionMetadata::wire_size)
+                .sum();
             7 + text_size(topic.topic.as_str()) + partitions
         };
         16 + brokers + self.topics.iter().map(topic).sum::<u64>()
@@ -167,8 +189,16 @@ impl MetadataResponse {
 impl CreateTopicsRequest {
     pub(super) fn wire_size(&self) -> u64 {
         let topic = |topic: &NewTopic| {
-            let placed: u64 = topic.assignment.values().map(|replicas| 8 + 4 * size_of(replicas.len())).sum();
-            let config: u64 = topic.config.iter().map(|(key, value)| text_size(key) + text_size(value)).sum();
+            let placed: u64 = topic
+                .assignment
+                .values()
+                .map(|replicas| 8 + 4 * size_of(replicas.len()))
+                .sum();
+            let config: u64 = topic
+                .config
+                .iter()
+                .map(|(key, value)| text_size(key) + text_size(value))
+                .sum();
             14 + text_size(topic.name.as_str()) + placed + config
         };
         9 + self.topics.iter().map(topic).sum::<u64>()
@@ -189,16 +219,25 @@ impl DeleteTopicsRequest {
 
 impl DeleteTopicsResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        8 + self.topics.iter().map(|(name, _)| text_size(name.as_str()) + 2).sum::<u64>()
+        8 + self
+            .topics
+            .iter()
+            .map(|(name, _)| text_size(name.as_str()) + 2)
+            .sum::<u64>()
     }
 }
 
 impl CreatePartitionsRequest {
     pub(super) fn wire_size(&self) -> u64 {
         let mut size = 9;
-        for (name, _, placed) in &self.topics {
-            size += text_size(name.as_str()) + 8;
-            size += placed.iter().flatten().map(|replicas| 4 + 4 * size_of(replicas.len())).sum::<u64>();
+        for new in &self.topics {
+            size += text_size(new.topic.as_str()) + 8;
+            size += new
+                .assignment
+                .iter()
+                .flatten()
+                .map(|replicas| 4 + 4 * size_of(replicas.len()))
+                .sum::<u64>();
         }
         size
     }
@@ -212,12 +251,21 @@ impl CreatePartitionsResponse {
 
 impl ElectLeadersRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        9 + self.partitions.iter().flatten().map(partition_size).sum::<u64>()
+        9 + self
+            .partitions
+            .iter()
+            .flatten()
+            .map(partition_size)
+            .sum::<u64>()
     }
 }
 
 impl ElectLeadersResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        10 + self.partitions.iter().map(|(partition, _)| partition_size(partition) + 2).sum::<u64>()
+        10 + self
+            .partitions
+            .iter()
+            .map(|(partition, _)| partition_size(partition) + 2)
+            .sum::<u64>()
     }
 }
