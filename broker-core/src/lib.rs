@@ -1,1 +1,8 @@
-//! broker-core
+//! One Kafka broker as a state machine: inputs in, effects out, no I/O of its own.
+//!
+//! The broker hands each input to one of its parts: [`request_channel`] for what others ask, the keeper session, the
+//! replicas, the controller, the group coordinator. Parts know each other only through what their methods take and return.
+
+pub mod peer_channel;
+pub mod request_channel;
+pub mod timer;
