@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod behaviour;
+pub mod config;
 pub mod disk;
 pub mod error_code;
 pub mod ids;
