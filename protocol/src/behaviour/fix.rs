@@ -159,7 +159,7 @@ fixes! {
     SyncBeforeRead = "sync-before-read", Sound, "A client reads what others depend on only after a sync.";
     RereadOnWatch = "reread-on-watch", V0_8, "A client that a watch has told of a change sets the watch again before it reads.";
     NoEphemeralAfterSession = "ZOOKEEPER-1208", V2_8, "A session that is ending creates no ephemeral node.";
-    EphemeralCleanupOnClose = "ZOOKEEPER-2355", Sound, "All servers remove the ephemeral nodes of a closed session.";
+    EphemeralCleanupOnClose = "ZOOKEEPER-2355", V2_8, "All servers remove the ephemeral nodes of a closed session.";
     ConsistentSnapshotReplay = "ZOOKEEPER-3144", Sound, "Replay over a fuzzy snapshot gives the same ephemeral nodes everywhere.";
     AtomicMultiInSnapshot = "ZOOKEEPER-3127", Sound, "A multi is in a snapshot whole or not at all.";
     PersistBeforeNewLeaderAck = "ZOOKEEPER-3911", Sound, "A follower acknowledges the new leader only when what it was sent is on disk.";
