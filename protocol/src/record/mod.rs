@@ -12,6 +12,8 @@ mod builder;
 mod control;
 mod header;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod varint;
 
 pub use batch::{Batches, RecordBatch, batches};
