@@ -23,21 +23,13 @@ pub struct Value(pub u64);
 impl Value {
     /// Value `number` of producer client `writer`.
     pub const fn new(writer: u16, number: u64) -> Self {
-        #[expect(
-            clippy::as_conversions,
-            clippy::cast_lossless,
-            reason = "const widening"
-        )]
+        #[expect(clippy::as_conversions, reason = "const widening")]
         Self(((writer as u64) << 48) | (number & 0xffff_ffff_ffff))
     }
 
     /// The index of the producer client in the manifest.
     pub const fn writer(self) -> u16 {
-        #[expect(
-            clippy::as_conversions,
-            clippy::cast_possible_truncation,
-            reason = "the shift leaves 16 bits"
-        )]
+        #[expect(clippy::as_conversions, reason = "the shift leaves 16 bits")]
         {
             (self.0 >> 48) as u16
         }
