@@ -1,1 +1,23 @@
-//! client-core
+//! Kafka's Java clients as state machines: [`Producer`], [`Consumer`] and [`Admin`].
+//!
+//! Each is driven through the door (`protocol::machine`): the application's calls come in as `Input::Verb` and are
+//! answered by `Effect::Outcome` under the same operation id. What the Java clients do with threads — the producer's I/O
+//! thread, the consumer's heartbeat thread — happens here in the step that makes it possible, and each machine keeps one
+//! timer, set to its next deadline.
+//!
+//! The clients know an era and the fixes of their `Behaviour`: they say what a release of that time says and leave out
+//! what it could not know. Left out: transactions, interceptors, metrics, security, fetch sessions (KIP-227), reading
+//! from followers (KIP-392) and topic ids.
+
+mod admin;
+mod backoff;
+mod connection;
+mod consumer;
+mod metadata;
+mod network;
+mod producer;
+mod versions;
+
+pub use admin::Admin;
+pub use consumer::Consumer;
+pub use producer::Producer;
