@@ -3,6 +3,9 @@
 //! The broker hands each input to one of its parts: [`request_channel`] for what others ask, the keeper session, the
 //! replicas, the controller, the group coordinator. Parts know each other only through what their methods take and return.
 
+pub mod metadata_cache;
 pub mod peer_channel;
+pub mod purgatory;
+pub mod replication;
 pub mod request_channel;
 pub mod timer;

@@ -1,0 +1,537 @@
+//! One partition on this broker and its role in it: `kafka.cluster.Partition` of 2.8 without its log.
+//!
+//! What the log knows (its end, its high watermark) comes in as arguments, so that this is a plain state machine. Left out:
+//! moving a replica between log directories (future replicas), preferred read replicas (KIP-392).
+
+use super::high_watermark;
+use super::in_sync_replicas::{IsrGrant, IsrPath, IsrState, IsrUpdate, Refusal};
+use super::remote_replica::RemoteReplica;
+use protocol::api::cluster::LeaderAndIsrPartition;
+use protocol::behaviour::{Behaviour, Fix};
+use protocol::error_code::ErrorCode;
+use protocol::ids::{
+    BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicPartition,
+};
+use protocol::time::{Mono, Span};
+
+/// Names a partition within this broker; never given to another one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Slot(pub(super) u32);
+
+/// What only a leader knows.
+#[derive(Clone, Debug)]
+pub(super) struct Leadership {
+    /// Where the log ended when this epoch began here.
+    pub(super) epoch_start: Offset,
+    /// The in-sync replicas.
+    pub(super) isr: IsrState,
+    /// The other replicas, in the order of the assignment.
+    pub(super) followers: Vec<RemoteReplica>,
+}
+
+/// What this broker is for the partition.
+#[derive(Clone, Debug)]
+pub(super) enum Role {
+    /// Nobody has said yet.
+    None,
+    /// It leads.
+    Leader(Leadership),
+    /// It follows; `None` while there is no leader.
+    Follower(Option<BrokerId>),
+}
+
+/// The rules and settings a partition is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) behaviour: Behaviour,
+    pub(super) local: BrokerId,
+    pub(super) lag: Span,
+    pub(super) lag_messages: i64,
+}
+
+/// One partition.
+#[derive(Clone, Debug)]
+pub(super) struct Partition {
+    pub(super) name: TopicPartition,
+    pub(super) slot: Slot,
+    /// The epoch of the last accepted LeaderAndIsr; none before the first.
+    pub(super) leader_epoch: Option<LeaderEpoch>,
+    pub(super) partition_epoch: PartitionEpoch,
+    pub(super) controller_epoch: ControllerEpoch,
+    pub(super) assignment: Vec<BrokerId>,
+    pub(super) role: Role,
+    /// An ISR change of this broker has not been answered yet. Without KAFKA-12686 it blocks the next one even across
+    /// leader epochs.
+    in_flight: Option<LeaderEpoch>,
+}
+
+impl Partition {
+    pub(super) fn new(name: TopicPartition, slot: Slot) -> Self {
+        Self {
+            name,
+            slot,
+            leader_epoch: None,
+            partition_epoch: PartitionEpoch(0),
+            controller_epoch: ControllerEpoch(0),
+            assignment: Vec::new(),
+            role: Role::None,
+            in_flight: None,
+        }
+    }
+
+    pub(super) fn leadership(&self) -> Option<&Leadership> {
+        match &self.role {
+            Role::Leader(leadership) => Some(leadership),
+            Role::None | Role::Follower(_) => None,
+        }
+    }
+
+    pub(super) fn is_leader(&self) -> bool {
+        self.leadership().is_some()
+    }
+
+    /// The leader's own keeper write is under way: Kafka holds the partition's lock meanwhile.
+    pub(super) fn is_locked(&self, rules: &Rules) -> bool {
+        IsrPath::of(&rules.behaviour) == IsrPath::KeeperWrite
+            && self
+                .leadership()
+                .is_some_and(|leadership| leadership.isr.is_pending())
+    }
+
+    fn accept(&mut self, told: &LeaderAndIsrPartition, rules: &Rules) {
+        self.controller_epoch = told.controller_epoch;
+        self.leader_epoch = Some(told.state.leader_epoch);
+        self.partition_epoch = told.state.partition_epoch;
+        self.assignment.clone_from(&told.replicas);
+        if rules.behaviour.has(Fix::ClearPendingIsrOnEpoch) {
+            self.in_flight = None;
+        }
+    }
+
+    /// `makeLeader`: true when it was not leading before.
+    pub(super) fn become_leader(
+        &mut self,
+        now: Mono,
+        told: &LeaderAndIsrPartition,
+        log_end: Offset,
+        rules: &Rules,
+    ) -> bool {
+        self.accept(told, rules);
+        let (before, was_leader) = match std::mem::replace(&mut self.role, Role::None) {
+            Role::Leader(leadership) => (leadership.followers, true),
+            Role::None | Role::Follower(_) => (Vec::new(), false),
+        };
+        let isr = told.state.isr.clone();
+        let followers = told
+            .replicas
+            .iter()
+            .filter(|id| **id != rules.local)
+            .map(|id| {
+                let in_sync = isr.contains(id);
+                let mut follower = before
+                    .iter()
+                    .find(|known| known.id == *id)
+                    .cloned()
+                    .unwrap_or_else(|| RemoteReplica::new(*id));
+                if was_leader {
+                    follower.renew(now, log_end, in_sync);
+                } else {
+                    follower.begin(now, in_sync);
+                }
+                follower
+            })
+            .collect();
+        self.role = Role::Leader(Leadership {
+            epoch_start: log_end,
+            isr: IsrState::Committed(isr),
+            followers,
+        });
+        !was_leader
+    }
+
+    /// `makeFollower`: true when the leader is another one than before, or the epoch a later one.
+    pub(super) fn become_follower(&mut self, told: &LeaderAndIsrPartition, rules: &Rules) -> bool {
+        let same = match self.role {
+            Role::Follower(leader) => {
+                leader == told.state.leader && self.leader_epoch == Some(told.state.leader_epoch)
+            }
+            Role::None | Role::Leader(_) => false,
+        };
+        self.accept(told, rules);
+        self.role = Role::Follower(told.state.leader);
+        !same
+    }
+
+    /// `checkCurrentLeaderEpoch` (KIP-320).
+    pub(super) fn check_epoch(&self, asked: Option<LeaderEpoch>, rules: &Rules) -> ErrorCode {
+        let (Some(asked), true) = (asked, rules.behaviour.has(Fix::FenceFetchByLeaderEpoch)) else {
+            return ErrorCode::None;
+        };
+        match self.leader_epoch {
+            Some(own) if own == asked => ErrorCode::None,
+            Some(own) if own > asked => ErrorCode::FencedLeaderEpoch,
+            Some(_) | None => ErrorCode::UnknownLeaderEpoch,
+        }
+    }
+
+    /// `getLocalLog`: whether a request that believes in epoch `asked` may be served.
+    pub(super) fn check_access(
+        &self,
+        asked: Option<LeaderEpoch>,
+        only_leader: bool,
+        rules: &Rules,
+    ) -> ErrorCode {
+        let error = self.check_epoch(asked, rules);
+        if error.is_none() && only_leader && !self.is_leader() {
+            return ErrorCode::NotLeaderOrFollower;
+        }
+        error
+    }
+
+    /// A follower fetched from `offset`. Tells whether its log end moved; `None` when it is no replica.
+    pub(super) fn on_follower_fetch(
+        &mut self,
+        now: Mono,
+        follower: BrokerId,
+        offset: Offset,
+        leader_end: Offset,
+    ) -> Option<bool> {
+        let Role::Leader(leadership) = &mut self.role else {
+            return None;
+        };
+        let replica = leadership
+            .followers
+            .iter_mut()
+            .find(|replica| replica.id == follower)?;
+        let before = replica.log_end;
+        replica.on_fetch(now, offset, leader_end);
+        Some(before != Some(offset))
+    }
+
+    /// Whether a follower outside the in-sync set may come in (`needsExpandIsr`): it has everything committed, and since
+    /// KAFKA-7128 also everything from before this leader's epoch.
+    pub(super) fn may_expand(
+        &self,
+        follower: BrokerId,
+        high_watermark: Offset,
+        rules: &Rules,
+    ) -> bool {
+        let Some(leadership) = self.leadership() else {
+            return false;
+        };
+        if leadership.isr.is_pending()
+            || self.in_flight.is_some()
+            || leadership.isr.committed().contains(&follower)
+        {
+            return false;
+        }
+        let end = leadership
+            .followers
+            .iter()
+            .find(|replica| replica.id == follower)
+            .and_then(|replica| replica.log_end);
+        end.is_some_and(|end| {
+            end >= high_watermark
+                && (!rules.behaviour.has(Fix::IsrExpandFromEpochStart)
+                    || end >= leadership.epoch_start)
+        })
+    }
+
+    /// Starts letting a follower in.
+    pub(super) fn expand(&mut self, follower: BrokerId) -> Option<IsrUpdate> {
+        let Role::Leader(leadership) = &mut self.role else {
+            return None;
+        };
+        leadership.isr = IsrState::PendingExpand {
+            isr: leadership.isr.committed().to_vec(),
+            adding: follower,
+        };
+        self.propose()
+    }
+
+    /// Starts putting lagging followers out, if there are any (`maybeShrinkIsr`).
+    pub(super) fn shrink(
+        &mut self,
+        now: Mono,
+        log_end: Offset,
+        rules: &Rules,
+    ) -> Option<IsrUpdate> {
+        let in_flight = self.in_flight.is_some();
+        let Role::Leader(leadership) = &mut self.role else {
+            return None;
+        };
+        if in_flight || leadership.isr.is_pending() {
+            return None;
+        }
+        let members = leadership.isr.committed();
+        let lags = |id: BrokerId| {
+            let known = leadership.followers.iter().find(|replica| replica.id == id);
+            match known {
+                None => rules.behaviour.has(Fix::IsrSubsetOfReplicas),
+                Some(replica) if rules.behaviour.has(Fix::IsrLagByTime) => {
+                    replica.lags(now, log_end, rules.lag)
+                }
+                Some(replica) => {
+                    replica.lags_by_messages(now, log_end, (rules.lag, rules.lag_messages))
+                }
+            }
+        };
+        let removing: Vec<BrokerId> = members
+            .iter()
+            .copied()
+            .filter(|id| *id != rules.local && lags(*id))
+            .collect();
+        if removing.is_empty() {
+            return None;
+        }
+        leadership.isr = IsrState::PendingShrink {
+            isr: members.to_vec(),
+            removing,
+        };
+        self.propose()
+    }
+
+    /// The wish that the pending state stands for.
+    pub(super) fn propose(&mut self) -> Option<IsrUpdate> {
+        let (Role::Leader(leadership), Some(leader_epoch)) = (&self.role, self.leader_epoch) else {
+            return None;
+        };
+        self.in_flight = Some(leader_epoch);
+        Some(IsrUpdate {
+            partition: self.name.clone(),
+            leader_epoch,
+            new_isr: leadership.isr.proposed(),
+            current_partition_epoch: self.partition_epoch,
+        })
+    }
+
+    /// The answer to a wish was for this leader epoch and version, or for an earlier one that no longer counts.
+    pub(super) fn answers_current(&mut self, update: &IsrUpdate) -> bool {
+        if self.in_flight == Some(update.leader_epoch) {
+            self.in_flight = None;
+        }
+        let Role::Leader(leadership) = &self.role else {
+            return false;
+        };
+        leadership.isr.is_pending()
+            && self.leader_epoch == Some(update.leader_epoch)
+            && self.partition_epoch == update.current_partition_epoch
+    }
+
+    /// The wish was granted; true when the set in force changed.
+    pub(super) fn on_granted(&mut self, update: &IsrUpdate, grant: IsrGrant) -> bool {
+        let own_epoch = self.leader_epoch;
+        let Role::Leader(leadership) = &mut self.role else {
+            return false;
+        };
+        let (isr, epoch) = match grant {
+            IsrGrant::Written(epoch) => (update.new_isr.clone(), epoch),
+            IsrGrant::Altered(state) => {
+                if Some(state.leader_epoch) != own_epoch
+                    || state.partition_epoch <= self.partition_epoch
+                {
+                    return false;
+                }
+                (state.isr, state.partition_epoch)
+            }
+        };
+        leadership.isr = IsrState::Committed(isr);
+        self.partition_epoch = epoch;
+        true
+    }
+
+    /// The wish was refused; gives the wish to repeat, if it is to be.
+    pub(super) fn on_refused(&mut self, error: ErrorCode, rules: &Rules) -> Option<IsrUpdate> {
+        match Refusal::of(IsrPath::of(&rules.behaviour), error) {
+            Refusal::Wait => None,
+            Refusal::Retry => self.propose(),
+            Refusal::Drop => {
+                if let Role::Leader(leadership) = &mut self.role {
+                    leadership.isr.give_up();
+                }
+                None
+            }
+        }
+    }
+
+    /// Where the high watermark may stand now; `None` when it cannot move at all.
+    pub(super) fn high_watermark(
+        &self,
+        now: Mono,
+        log_end: Offset,
+        min_isr: usize,
+        rules: &Rules,
+    ) -> Option<Offset> {
+        let leadership = self.leadership()?;
+        if self.is_locked(rules) {
+            return None;
+        }
+        let needed = min_isr.min(leadership.followers.len() + 1);
+        if rules.behaviour.has(Fix::HighWatermarkNeedsMinIsr)
+            && leadership.isr.committed().len() < needed
+        {
+            return None;
+        }
+        high_watermark::candidate(
+            log_end,
+            &leadership.followers,
+            &leadership.isr,
+            (now, rules.lag),
+            &rules.behaviour,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::api::cluster::LeaderAndIsr;
+    use protocol::behaviour::{Era, InterBrokerProtocol};
+
+    fn rules(behaviour: Behaviour) -> Rules {
+        Rules {
+            behaviour,
+            local: BrokerId(1),
+            lag: Span::secs(30),
+            lag_messages: 4000,
+        }
+    }
+
+    fn told(leader: i32, epoch: i32, isr: &[i32]) -> LeaderAndIsrPartition {
+        LeaderAndIsrPartition {
+            partition: TopicPartition::new("orders", 0),
+            controller_epoch: ControllerEpoch(1),
+            state: LeaderAndIsr {
+                leader: Some(BrokerId(leader)),
+                leader_epoch: LeaderEpoch(epoch),
+                isr: isr.iter().copied().map(BrokerId).collect(),
+                partition_epoch: PartitionEpoch(epoch),
+            },
+            replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
+            adding_replicas: Vec::new(),
+            removing_replicas: Vec::new(),
+            is_new: false,
+        }
+    }
+
+    fn leader(behaviour: Behaviour, isr: &[i32], log_end: i64) -> (Partition, Rules) {
+        let rules = rules(behaviour);
+        let mut partition = Partition::new(TopicPartition::new("orders", 0), Slot(0));
+        partition.become_leader(Mono(0), &told(1, 3, isr), Offset(log_end), &rules);
+        (partition, rules)
+    }
+
+    #[test]
+    fn epochs_that_are_over_are_fenced_and_later_ones_unknown() {
+        let (partition, rules) = leader(Behaviour::of(Era::V2_8), &[1, 2], 0);
+        let check = |epoch: i32| partition.check_epoch(Some(LeaderEpoch(epoch)), &rules);
+        assert_eq!(check(2), ErrorCode::FencedLeaderEpoch);
+        assert_eq!(check(3), ErrorCode::None);
+        assert_eq!(check(4), ErrorCode::UnknownLeaderEpoch);
+        let mut without = rules;
+        without.behaviour = without.behaviour.with(Fix::FenceFetchByLeaderEpoch, false);
+        assert_eq!(
+            partition.check_epoch(Some(LeaderEpoch(2)), &without),
+            ErrorCode::None
+        );
+    }
+
+    #[test]
+    fn a_follower_joins_only_from_the_start_of_the_epoch() {
+        let (mut partition, rules) = leader(Behaviour::of(Era::V2_8), &[1, 2], 10);
+        let three = BrokerId(3);
+        partition.on_follower_fetch(Mono(1), three, Offset(5), Offset(10));
+        assert!(!partition.may_expand(three, Offset(5), &rules));
+        let mut without = rules;
+        without.behaviour = without.behaviour.with(Fix::IsrExpandFromEpochStart, false);
+        assert!(partition.may_expand(three, Offset(5), &without));
+        partition.on_follower_fetch(Mono(2), three, Offset(10), Offset(10));
+        assert!(partition.may_expand(three, Offset(5), &rules));
+    }
+
+    #[test]
+    fn a_replica_that_stopped_fetching_is_put_out_by_wish_and_answer() {
+        let (mut partition, rules) = leader(Behaviour::of(Era::V2_8), &[1, 2, 3], 0);
+        let late = Mono(0) + Span::secs(31);
+        partition.on_follower_fetch(late, BrokerId(3), Offset(4), Offset(4));
+        let update = partition.shrink(late, Offset(4), &rules).unwrap();
+        assert_eq!(update.new_isr, [BrokerId(1), BrokerId(3)]);
+        assert_eq!(
+            partition.high_watermark(late, Offset(4), 1, &rules),
+            None,
+            "2 holds the mark until the controller agrees"
+        );
+        assert!(partition.shrink(late, Offset(4), &rules).is_none());
+        assert!(partition.answers_current(&update));
+        let state = LeaderAndIsr {
+            leader: Some(BrokerId(1)),
+            leader_epoch: LeaderEpoch(3),
+            isr: update.new_isr.clone(),
+            partition_epoch: PartitionEpoch(4),
+        };
+        assert!(partition.on_granted(&update, IsrGrant::Altered(state)));
+        assert_eq!(
+            partition.high_watermark(late, Offset(4), 1, &rules),
+            Some(Offset(4))
+        );
+    }
+
+    #[test]
+    fn a_keeper_write_locks_the_partition_until_its_answer() {
+        let old = Behaviour::of(Era::V2_8).speaking(InterBrokerProtocol::V2_6Iv0);
+        let (mut partition, rules) = leader(old, &[1, 2], 0);
+        partition.on_follower_fetch(Mono(1), BrokerId(2), Offset(0), Offset(0));
+        partition.on_follower_fetch(Mono(1), BrokerId(3), Offset(0), Offset(0));
+        let update = partition.expand(BrokerId(3)).unwrap();
+        assert!(partition.is_locked(&rules));
+        assert_eq!(
+            partition.high_watermark(Mono(1), Offset(0), 1, &rules),
+            None
+        );
+        assert!(partition.answers_current(&update));
+        assert_eq!(
+            partition.on_refused(ErrorCode::InvalidUpdateVersion, &rules),
+            None
+        );
+        assert!(!partition.is_locked(&rules));
+        let members = partition.leadership().unwrap().isr.committed();
+        assert_eq!(members, [BrokerId(1), BrokerId(2)]);
+    }
+
+    #[test]
+    fn an_answer_for_an_earlier_epoch_does_not_count() {
+        let (mut partition, rules) = leader(Behaviour::of(Era::Sound), &[1, 2], 0);
+        let update = partition.expand(BrokerId(3)).unwrap();
+        partition.become_leader(Mono(5), &told(1, 4, &[1, 2]), Offset(0), &rules);
+        assert!(!partition.answers_current(&update));
+        assert!(partition.expand(BrokerId(3)).is_some());
+    }
+
+    #[test]
+    fn an_unanswered_change_of_an_earlier_epoch_blocks_until_kafka_12686() {
+        let (mut partition, rules) = leader(Behaviour::of(Era::V2_8), &[1, 2], 0);
+        let update = partition.expand(BrokerId(3)).unwrap();
+        partition.become_leader(Mono(5), &told(1, 4, &[1, 2]), Offset(0), &rules);
+        partition.on_follower_fetch(Mono(6), BrokerId(3), Offset(0), Offset(0));
+        assert!(!partition.may_expand(BrokerId(3), Offset(0), &rules));
+        assert!(!partition.answers_current(&update));
+        assert!(partition.may_expand(BrokerId(3), Offset(0), &rules));
+    }
+
+    #[test]
+    fn below_its_minimum_the_set_moves_no_mark_since_kafka_15583() {
+        let (mut partition, rules) = leader(Behaviour::of(Era::Sound), &[1], 4);
+        partition.on_follower_fetch(Mono(0), BrokerId(2), Offset(4), Offset(4));
+        partition.on_follower_fetch(Mono(0), BrokerId(3), Offset(4), Offset(4));
+        assert_eq!(
+            partition.high_watermark(Mono(0), Offset(4), 2, &rules),
+            None
+        );
+        let mut without = rules;
+        without.behaviour = Behaviour::of(Era::V2_8);
+        assert_eq!(
+            partition.high_watermark(Mono(0), Offset(4), 2, &without),
+            Some(Offset(4))
+        );
+    }
+}
