@@ -1,1 +1,3 @@
-//! sim
+//! The world: one seed, all faults, drives the cores; madsim is its host.
+
+pub mod scenario;

@@ -1,0 +1,482 @@
+//! What breaks: each fault's keys must fit its kind, and what it names must be there.
+
+use super::super::format::{Disk, Fault, FaultKind};
+use super::super::plan::{DiskChange, FaultAction, FaultPlan, LinkChange, MessageChange, Trigger};
+use super::super::target::Target;
+use super::Checker;
+use protocol::api::ApiKey;
+use protocol::ids::TopicName;
+use protocol::message::MessageKind;
+use protocol::time::Span;
+use std::ops::Range;
+use toml::Spanned;
+
+impl FaultKind {
+    /// The word of scenario files.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::PowerFailure => "power_failure",
+            Self::Stop => "stop",
+            Self::Start => "start",
+            Self::Restart => "restart",
+            Self::Pause => "pause",
+            Self::Partition => "partition",
+            Self::Delay => "delay",
+            Self::Bandwidth => "bandwidth",
+            Self::Loss => "loss",
+            Self::Hold => "hold",
+            Self::Drop => "drop",
+            Self::Duplicate => "duplicate",
+            Self::LaneDelay => "lane_delay",
+            Self::ExpireSession => "expire_session",
+            Self::ClockJump => "clock_jump",
+            Self::ClockDrift => "clock_drift",
+            Self::SlowDisk => "slow_disk",
+            Self::StuckDisk => "stuck_disk",
+            Self::FullDisk => "full_disk",
+            Self::ElectPreferred => "elect_preferred",
+            Self::ElectUnclean => "elect_unclean",
+            Self::AddPartitions => "add_partitions",
+            Self::DeleteTopic => "delete_topic",
+        }
+    }
+
+    /// It lasts, so it takes `for` or `until`.
+    const fn lasts(self) -> bool {
+        matches!(
+            self,
+            Self::Pause
+                | Self::Partition
+                | Self::Delay
+                | Self::Bandwidth
+                | Self::Loss
+                | Self::Hold
+                | Self::LaneDelay
+                | Self::ClockDrift
+                | Self::SlowDisk
+                | Self::StuckDisk
+                | Self::FullDisk
+        )
+    }
+}
+
+/// One fault being read; knows where it stands, for complaints.
+struct Reader<'c, 'a> {
+    checker: &'c mut Checker<'a>,
+    fault: &'c Fault,
+    span: Range<usize>,
+}
+
+impl Checker<'_> {
+    pub(super) fn faults(&mut self) -> Vec<FaultPlan> {
+        let faults = &self.file.faults;
+        let mut plans = Vec::new();
+        for fault in faults {
+            let mut reader = Reader {
+                checker: self,
+                fault: fault.get_ref(),
+                span: fault.span(),
+            };
+            plans.extend(reader.plan());
+        }
+        plans
+    }
+}
+
+impl Reader<'_, '_> {
+    fn plan(&mut self) -> Option<FaultPlan> {
+        let fault = self.fault;
+        let trigger = self.trigger()?;
+        self.check_lasting();
+        self.check_repeat();
+        let action = self.action()?;
+        let description = describe(*fault.kind.get_ref(), &action, &trigger, fault);
+        Some(FaultPlan {
+            name: fault.name.clone(),
+            kind: fault.kind.get_ref().word(),
+            description,
+            action,
+            trigger,
+            after: fault.after.map_or(Span::ZERO, |after| after.0),
+            repeat: fault.every.map(|every| (every.0, fault.times)),
+            lasting: fault.lasting.as_ref().map(|lasting| lasting.get_ref().0),
+            until: fault.until.as_ref().map(|until| until.get_ref().clone()),
+            permanent: fault.permanent,
+        })
+    }
+
+    fn trigger(&mut self) -> Option<Trigger> {
+        let fault = self.fault;
+        match (&fault.at, &fault.between, &fault.when) {
+            (Some(at), None, None) => Some(Trigger::At(self.checker.within(at))),
+            (None, Some(between), None) => {
+                let [first, last] = *between.get_ref();
+                if first > last {
+                    let message = format!("the range begins at {first} and ends at {last}");
+                    self.checker
+                        .complain("scenario::empty-range", between.span(), message);
+                }
+                self.checker.within_at(last, between.span());
+                Some(Trigger::Between(first.0, last.0))
+            }
+            (None, None, Some(when)) => {
+                self.checker.condition(when);
+                Some(Trigger::When(when.get_ref().clone()))
+            }
+            _ => {
+                let message = "a fault happens `at` a time, `between` two times, or `when` a condition is true: give exactly one";
+                self.checker
+                    .complain("scenario::fault-time", self.span.clone(), message);
+                None
+            }
+        }
+    }
+
+    fn check_lasting(&mut self) {
+        let fault = self.fault;
+        let kind = *fault.kind.get_ref();
+        if let Some(lasting) = &fault.lasting
+            && !kind.lasts()
+        {
+            let message = format!("`for` has no meaning for `{}`", kind.word());
+            self.checker
+                .complain("scenario::fault-key", lasting.span(), message);
+        }
+        if let Some(until) = &fault.until {
+            self.checker.condition(until);
+            if !kind.lasts() {
+                let message = format!("`until` has no meaning for `{}`", kind.word());
+                self.checker
+                    .complain("scenario::fault-key", until.span(), message);
+            }
+        }
+    }
+
+    fn check_repeat(&mut self) {
+        if self.fault.times.is_some() && self.fault.every.is_none() {
+            self.checker.complain(
+                "scenario::fault-key",
+                self.span.clone(),
+                "`times` needs `every`",
+            );
+        }
+        if self.fault.every.is_some_and(|every| every.0 == Span::ZERO) {
+            self.checker.complain(
+                "scenario::fault-key",
+                self.span.clone(),
+                "`every` is longer than no time at all",
+            );
+        }
+    }
+
+    fn action(&mut self) -> Option<FaultAction> {
+        let fault = self.fault;
+        let restart_after = fault.restart_after.map(|after| after.0);
+        let empty_disk = fault.disk == Some(Disk::Empty);
+        Some(match *fault.kind.get_ref() {
+            FaultKind::Kill => FaultAction::Kill {
+                target: self.target()?,
+                power: false,
+                restart_after,
+                empty_disk,
+            },
+            FaultKind::PowerFailure => FaultAction::Kill {
+                target: self.target()?,
+                power: true,
+                restart_after,
+                empty_disk,
+            },
+            FaultKind::Restart => FaultAction::Kill {
+                target: self.target()?,
+                power: false,
+                restart_after: Some(restart_after.unwrap_or_default()),
+                empty_disk,
+            },
+            FaultKind::Stop => FaultAction::Stop {
+                target: self.target()?,
+                restart_after,
+            },
+            FaultKind::Start => FaultAction::Start {
+                target: self.target()?,
+            },
+            FaultKind::Pause => FaultAction::Pause {
+                target: self.target()?,
+            },
+            FaultKind::Partition => self.partition()?,
+            FaultKind::Delay => self.link(fault.by.map(|by| LinkChange::Delay(by.0)), "by")?,
+            FaultKind::Bandwidth => {
+                self.link(fault.bandwidth.map(LinkChange::Bandwidth), "bandwidth")?
+            }
+            FaultKind::Loss => self.link(fault.per_mille.map(LinkChange::Loss), "per_mille")?,
+            FaultKind::Hold => self.message(MessageChange::Hold)?,
+            FaultKind::Drop => self.message(MessageChange::Drop)?,
+            FaultKind::Duplicate => self.duplicate()?,
+            FaultKind::LaneDelay => self.lane()?,
+            FaultKind::ExpireSession => FaultAction::ExpireSession {
+                target: self.target()?,
+            },
+            FaultKind::ClockJump => self.clock_jump()?,
+            FaultKind::ClockDrift => FaultAction::ClockDrift {
+                target: self.target()?,
+                ppm: self.needed(fault.ppm, "ppm")?,
+            },
+            FaultKind::SlowDisk => {
+                let factor = self.needed(fault.factor, "factor")?;
+                self.disk(DiskChange::Slow(factor))?
+            }
+            FaultKind::StuckDisk => self.disk(DiskChange::Stuck)?,
+            FaultKind::FullDisk => self.disk(DiskChange::Full)?,
+            FaultKind::ElectPreferred => self.elect(false)?,
+            FaultKind::ElectUnclean => self.elect(true)?,
+            FaultKind::AddPartitions => {
+                let partitions = self.needed(fault.partitions, "partitions")?;
+                FaultAction::AddPartitions {
+                    topic: self.topic()?,
+                    partitions,
+                }
+            }
+            FaultKind::DeleteTopic => FaultAction::DeleteTopic {
+                topic: self.topic()?,
+            },
+        })
+    }
+
+    fn needed<T>(&mut self, value: Option<T>, key: &str) -> Option<T> {
+        if value.is_none() {
+            let message = format!("`{}` needs `{key}`", self.fault.kind.get_ref().word());
+            self.checker
+                .complain("scenario::fault-key", self.span.clone(), message);
+        }
+        value
+    }
+
+    fn target(&mut self) -> Option<Target> {
+        let target = self.needed(self.fault.target.as_ref(), "target")?;
+        self.checker.target(target);
+        Some(target.get_ref().clone())
+    }
+
+    fn optional(&mut self, target: Option<&Spanned<Target>>) -> Option<Target> {
+        target.map(|target| {
+            self.checker.target(target);
+            target.get_ref().clone()
+        })
+    }
+
+    fn partition(&mut self) -> Option<FaultAction> {
+        let target = self.target()?;
+        let from = self.optional(self.fault.from.as_ref());
+        let direction = self
+            .fault
+            .direction
+            .unwrap_or(super::super::format::Direction::Both);
+        Some(FaultAction::Partition {
+            target,
+            from,
+            direction,
+        })
+    }
+
+    fn link(&mut self, change: Option<LinkChange>, key: &str) -> Option<FaultAction> {
+        let change = self.needed(change, key)?;
+        let from = self.needed(self.fault.from.as_ref(), "from")?;
+        let to = self.needed(self.fault.to.as_ref(), "to")?;
+        self.checker.target(from);
+        self.checker.target(to);
+        Some(FaultAction::Link {
+            from: from.get_ref().clone(),
+            to: to.get_ref().clone(),
+            change,
+        })
+    }
+
+    fn duplicate(&mut self) -> Option<FaultAction> {
+        if !self.checker.file.unfaithful {
+            let message = "TCP delivers no message twice; write `unfaithful = true` at the top to ask for it all the same";
+            self.checker
+                .complain("scenario::unfaithful", self.fault.kind.span(), message);
+        }
+        self.message(MessageChange::Duplicate)
+    }
+
+    fn message(&mut self, change: MessageChange) -> Option<FaultAction> {
+        let text = self.needed(self.fault.message.as_ref(), "message")?;
+        let kind = match message_kind(text.get_ref()) {
+            Ok(kind) => kind,
+            Err(message) => {
+                self.checker
+                    .complain("scenario::unknown-message", text.span(), message);
+                return None;
+            }
+        };
+        let from = self.optional(self.fault.from.as_ref());
+        let to = self.optional(self.fault.to.as_ref());
+        let count = self.fault.count.unwrap_or(1);
+        Some(FaultAction::Message {
+            kind,
+            from,
+            to,
+            skip: self.fault.skip,
+            count,
+            change,
+        })
+    }
+
+    fn lane(&mut self) -> Option<FaultAction> {
+        let lane = *self.needed(self.fault.lane.as_ref(), "lane")?.get_ref();
+        let by = self.needed(self.fault.by, "by")?.0;
+        Some(FaultAction::Lane {
+            target: self.target()?,
+            lane,
+            by,
+        })
+    }
+
+    fn clock_jump(&mut self) -> Option<FaultAction> {
+        let by = self.needed(self.fault.by, "by")?.0.0;
+        let nanos = i64::try_from(by).unwrap_or(i64::MAX);
+        Some(FaultAction::ClockJump {
+            target: self.target()?,
+            nanos: if self.fault.backwards { -nanos } else { nanos },
+        })
+    }
+
+    fn disk(&mut self, change: DiskChange) -> Option<FaultAction> {
+        Some(FaultAction::Disk {
+            target: self.target()?,
+            directory: self.fault.directory.unwrap_or(0),
+            change,
+        })
+    }
+
+    fn elect(&mut self, unclean: bool) -> Option<FaultAction> {
+        let partition = self.needed(self.fault.partition.as_ref(), "partition")?;
+        let partition = self
+            .checker
+            .partition(partition.get_ref(), partition.span())?;
+        Some(FaultAction::Elect { partition, unclean })
+    }
+
+    fn topic(&mut self) -> Option<TopicName> {
+        let topic = self.needed(self.fault.topic.as_ref(), "topic")?;
+        self.checker.topic_exists(topic);
+        Some(TopicName::from(topic.get_ref().as_str()))
+    }
+}
+
+/// `Produce request`, `Fetch response`, `keeper request`, `keeper reply`, `election`, `quorum`.
+fn message_kind(text: &str) -> Result<MessageKind, String> {
+    let wrong = || {
+        let names: Vec<&str> = ApiKey::ALL.iter().map(|key| key.name()).collect();
+        let near = super::super::diagnostic::did_you_mean(
+            text.split(' ').next().unwrap_or_default(),
+            names.iter().copied(),
+        );
+        let near = near.map_or_else(String::new, |name| format!(", did you mean `{name}`?"));
+        format!(
+            "`{text}` is no message: write `Produce request`, `Fetch response`, `keeper request`, `keeper reply`, `election` or `quorum`{near}"
+        )
+    };
+    match text.split_once(' ') {
+        None if text == "election" => Ok(MessageKind::Election),
+        None if text == "quorum" => Ok(MessageKind::Quorum),
+        Some(("keeper", "request")) => Ok(MessageKind::KeeperRequest),
+        Some(("keeper", "reply")) => Ok(MessageKind::KeeperReply),
+        Some((api, "request")) => ApiKey::from_name(api)
+            .map(MessageKind::Request)
+            .ok_or_else(wrong),
+        Some((api, "response")) => ApiKey::from_name(api)
+            .map(MessageKind::Response)
+            .ok_or_else(wrong),
+        None | Some(_) => Err(wrong()),
+    }
+}
+
+/// The fault in words, for the timeline.
+fn describe(kind: FaultKind, action: &FaultAction, trigger: &Trigger, fault: &Fault) -> String {
+    let what = describe_action(kind, action, fault);
+    let lasting = fault
+        .lasting
+        .as_ref()
+        .map_or_else(String::new, |lasting| format!(" for {}", lasting.get_ref()));
+    let until = fault
+        .until
+        .as_ref()
+        .map_or_else(String::new, |until| format!(" until {}", until.get_ref()));
+    let after = fault
+        .after
+        .map_or_else(String::new, |after| format!(" {after} after"));
+    let when = match trigger {
+        Trigger::At(at) => format!("{after} at {}", super::super::text::Time(*at)),
+        Trigger::Between(first, last) => {
+            format!(
+                "{after} between {} and {}",
+                super::super::text::Time(*first),
+                super::super::text::Time(*last)
+            )
+        }
+        Trigger::When(condition) => format!(
+            "{after}{} {condition}",
+            if fault.after.is_some() { "" } else { " when" }
+        ),
+    };
+    let every = fault
+        .every
+        .map_or_else(String::new, |every| format!(", again every {every}"));
+    format!("{what}{lasting}{until},{when}{every}")
+}
+
+fn describe_action(kind: FaultKind, action: &FaultAction, fault: &Fault) -> String {
+    let word = kind.word().replace('_', " ");
+    match action {
+        FaultAction::Kill {
+            target,
+            restart_after,
+            ..
+        }
+        | FaultAction::Stop {
+            target,
+            restart_after,
+        } => {
+            let back = restart_after.map_or_else(String::new, |after| {
+                format!(", back after {}", super::super::text::Time(after))
+            });
+            format!("{word} {target}{back}")
+        }
+        FaultAction::Start { target }
+        | FaultAction::Pause { target }
+        | FaultAction::ExpireSession { target }
+        | FaultAction::ClockJump { target, .. }
+        | FaultAction::ClockDrift { target, .. }
+        | FaultAction::Lane { target, .. }
+        | FaultAction::Disk { target, .. } => format!("{word} {target}"),
+        FaultAction::Partition { target, from, .. } => {
+            let from = from
+                .as_ref()
+                .map_or_else(|| "everybody else".to_owned(), ToString::to_string);
+            format!("partition {target} from {from}")
+        }
+        FaultAction::Link { from, to, .. } => format!("{word} on the link from {from} to {to}"),
+        FaultAction::Message {
+            from, to, count, ..
+        } => {
+            let text = fault
+                .message
+                .as_ref()
+                .map_or("", |message| message.get_ref());
+            let from = from
+                .as_ref()
+                .map_or_else(String::new, |from| format!(" from {from}"));
+            let to = to
+                .as_ref()
+                .map_or_else(String::new, |to| format!(" to {to}"));
+            format!("{word} {count} × {text}{from}{to}")
+        }
+        FaultAction::Elect { partition, .. } => format!("{word} leader of {partition}"),
+        FaultAction::AddPartitions { topic, partitions } => {
+            format!("raise {topic} to {partitions} partitions")
+        }
+        FaultAction::DeleteTopic { topic } => format!("delete topic {topic}"),
+    }
+}

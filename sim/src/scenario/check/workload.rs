@@ -1,0 +1,296 @@
+//! Producers and consumers.
+
+use super::super::condition::Condition;
+use super::super::diagnostic::{Complaint, suggestion};
+use super::super::format::{Commit, Consumer, Producer, Settings};
+use super::super::plan::{ConsumerPlan, ProducerPlan, Start};
+use super::super::settings::{apply, complain};
+use super::super::text::Time;
+use super::Checker;
+use history::manifest::CommitPolicy;
+use protocol::behaviour::Behaviour;
+use protocol::config::{ConsumerConfig, ProducerConfig, SettingError};
+use protocol::ids::TopicName;
+use protocol::time::Span;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use toml::Spanned;
+
+impl Checker<'_> {
+    /// The names of all clients, members of a group one by one.
+    pub(super) fn client_names(&self) -> Vec<String> {
+        let producers = self
+            .file
+            .producers
+            .iter()
+            .map(|producer| producer.name.get_ref().clone());
+        producers
+            .chain(self.file.consumers.iter().flat_map(member_names))
+            .collect()
+    }
+
+    pub(super) fn producers(&mut self, behaviour: Behaviour) -> Vec<ProducerPlan> {
+        self.check_client_names();
+        let plans: Vec<ProducerPlan> = self
+            .file
+            .producers
+            .iter()
+            .map(|producer| self.producer(producer, behaviour))
+            .collect();
+        plans
+    }
+
+    fn check_client_names(&mut self) {
+        let mut seen = BTreeMap::new();
+        let producers = self.file.producers.iter().map(|producer| &producer.name);
+        for name in producers.chain(self.file.consumers.iter().map(|consumer| &consumer.name)) {
+            if seen.insert(name.get_ref().clone(), ()).is_some() {
+                let message = format!("two clients are called `{}`", name.get_ref());
+                self.complain("scenario::duplicate-name", name.span(), message);
+            }
+            if name.get_ref().is_empty() || name.get_ref().contains(char::is_whitespace) {
+                self.complain(
+                    "scenario::client-name",
+                    name.span(),
+                    "a client's name is one word",
+                );
+            }
+        }
+    }
+
+    fn producer(&mut self, producer: &Producer, behaviour: Behaviour) -> ProducerPlan {
+        self.topic_exists(&producer.topic);
+        if *producer.rate.get_ref() == 0 {
+            self.complain(
+                "scenario::out-of-range",
+                producer.rate.span(),
+                "`rate` is at least 1 record per second",
+            );
+        }
+        if *producer.size.get_ref() < 12 {
+            let message = "`size` is at least 12 bytes: a record's value carries its number";
+            self.complain("scenario::out-of-range", producer.size.span(), message);
+        }
+        let mut config = ProducerConfig::defaults(behaviour.era);
+        let of_side = self.side.map(|side| &side.producer);
+        let layers: Vec<&Settings> = std::iter::once(&producer.config).chain(of_side).collect();
+        for settings in &layers {
+            apply(settings, &mut self.complaints, |key, value| {
+                config.set(key, value)
+            });
+        }
+        let config = config.finish().unwrap_or_else(|error| {
+            self.complain_about_client(&error, &layers, &producer.name);
+            ProducerConfig::defaults(behaviour.era)
+        });
+        if let Some(partition) = &producer.partition {
+            self.partition(
+                &format!("{}-{}", producer.topic.get_ref(), partition.get_ref()),
+                partition.span(),
+            );
+        }
+        let start = self.start(producer.start.as_ref(), producer.start_when.as_ref());
+        let rate = (*producer.rate.get_ref()).max(1);
+        ProducerPlan {
+            name: producer.name.get_ref().clone(),
+            topic: TopicName::from(producer.topic.get_ref().as_str()),
+            count: producer
+                .count
+                .unwrap_or_else(|| u64::from(rate) * self.duration().as_millis() / 1000),
+            rate,
+            size: *producer.size.get_ref(),
+            keys: producer.keys,
+            partition: producer
+                .partition
+                .as_ref()
+                .map(|partition| *partition.get_ref()),
+            start,
+            config: Arc::new(config),
+        }
+    }
+
+    pub(super) fn consumers(&mut self, behaviour: Behaviour) -> Vec<ConsumerPlan> {
+        let mut plans = Vec::new();
+        for consumer in &self.file.consumers {
+            let plan = self.consumer(consumer, behaviour);
+            plans.extend(member_names(consumer).map(|name| ConsumerPlan {
+                name,
+                ..plan.clone()
+            }));
+        }
+        plans
+    }
+
+    fn consumer(&mut self, consumer: &Consumer, behaviour: Behaviour) -> ConsumerPlan {
+        for topic in &consumer.topics {
+            self.topic_exists(topic);
+        }
+        let assign = consumer
+            .assign
+            .iter()
+            .filter_map(|partition| self.partition(partition.get_ref(), partition.span()))
+            .collect();
+        self.check_consumer_shape(consumer);
+        let commit = self.side.and_then(|side| side.commit).or(consumer.commit);
+        let config = self.consumer_config(consumer, commit, behaviour);
+        let start = self.start(consumer.start.as_ref(), consumer.start_when.as_ref());
+        let seek = consumer
+            .seek
+            .as_ref()
+            .map(|seek| (seek.to, self.within(&seek.at)));
+        ConsumerPlan {
+            name: consumer.name.get_ref().clone(),
+            topics: consumer
+                .topics
+                .iter()
+                .map(|topic| TopicName::from(topic.get_ref().as_str()))
+                .collect(),
+            assign,
+            commit: commit_policy(commit, &config),
+            processing: consumer.processing.0,
+            poll: consumer.poll.0,
+            start,
+            seek,
+            config: Arc::new(config),
+        }
+    }
+
+    fn check_consumer_shape(&mut self, consumer: &Consumer) {
+        let span = consumer.name.span();
+        if consumer.topics.is_empty() == consumer.assign.is_empty() {
+            self.complain(
+                "scenario::consumer",
+                span.clone(),
+                "a consumer has either `topics` to subscribe to or partitions to `assign`",
+            );
+        }
+        if !consumer.topics.is_empty() && consumer.group.as_deref().unwrap_or_default().is_empty() {
+            let message = "INVALID_GROUP_ID: To use the group management or offset commit APIs, you must provide a valid group.id in the consumer configuration.";
+            self.complain("scenario::consumer", span.clone(), message);
+        }
+        if consumer.group.is_none()
+            && consumer
+                .commit
+                .is_some_and(|commit| commit != Commit::Never)
+        {
+            self.complain(
+                "scenario::consumer",
+                span,
+                "a consumer without a `group` cannot commit",
+            );
+        }
+        if *consumer.members.get_ref() == 0 {
+            self.complain(
+                "scenario::out-of-range",
+                consumer.members.span(),
+                "`members` is at least 1",
+            );
+        }
+    }
+
+    fn consumer_config(
+        &mut self,
+        consumer: &Consumer,
+        commit: Option<Commit>,
+        behaviour: Behaviour,
+    ) -> ConsumerConfig {
+        let mut config = ConsumerConfig::defaults(behaviour.era);
+        let own = |key: &str, value: &str, config: &mut ConsumerConfig| {
+            config.set(key, value).expect("a setting of our own")
+        };
+        if let Some(group) = &consumer.group {
+            own("group.id", group, &mut config);
+        }
+        match commit {
+            Some(Commit::Auto) => own("enable.auto.commit", "true", &mut config),
+            Some(Commit::Before | Commit::After | Commit::Never) => {
+                own("enable.auto.commit", "false", &mut config)
+            }
+            None => {}
+        }
+        let of_side = self.side.map(|side| &side.consumer);
+        let layers: Vec<&Settings> = std::iter::once(&consumer.config).chain(of_side).collect();
+        for settings in &layers {
+            apply(settings, &mut self.complaints, |key, value| {
+                config.set(key, value)
+            });
+        }
+        config.finish().unwrap_or_else(|error| {
+            self.complain_about_client(&error, &layers, &consumer.name);
+            ConsumerConfig::defaults(behaviour.era)
+        })
+    }
+
+    /// Points at the setting that the error names, or at the client.
+    fn complain_about_client(
+        &mut self,
+        error: &SettingError,
+        layers: &[&Settings],
+        name: &Spanned<String>,
+    ) {
+        let text = error.to_string();
+        let named = layers
+            .iter()
+            .flat_map(|settings| settings.iter())
+            .find(|(key, _)| text.contains(key.get_ref().as_str()));
+        let span = named.map_or_else(|| name.span(), |(_, value)| value.span());
+        let complaint: Complaint = complain(error, span.clone(), span);
+        self.complaints.push(complaint);
+    }
+
+    fn start(&mut self, at: Option<&Spanned<Time>>, when: Option<&Spanned<Condition>>) -> Start {
+        match (at, when) {
+            (Some(_), Some(when)) => {
+                self.complain(
+                    "scenario::start",
+                    when.span(),
+                    "`start` and `start_when` exclude each other",
+                );
+                Start::At(Span::ZERO)
+            }
+            (Some(at), None) => Start::At(self.within(at)),
+            (None, Some(when)) => {
+                self.condition(when);
+                Start::When(when.get_ref().clone())
+            }
+            (None, None) => Start::At(Span::ZERO),
+        }
+    }
+
+    pub(super) fn topic_exists(&mut self, name: &Spanned<String>) {
+        let names: Vec<&str> = self
+            .file
+            .topics
+            .iter()
+            .map(|topic| topic.name.get_ref().as_str())
+            .collect();
+        if !names.contains(&name.get_ref().as_str()) {
+            let help = suggestion(name.get_ref(), names);
+            let message = format!("there is no topic `{}`", name.get_ref());
+            self.complain_with_help("scenario::unknown-topic", name.span(), message, help);
+        }
+    }
+}
+
+/// `name`, or `name-1`, `name-2` … for several members.
+fn member_names(consumer: &Consumer) -> impl Iterator<Item = String> {
+    let (name, members) = (consumer.name.get_ref().clone(), *consumer.members.get_ref());
+    (1..=members).map(move |number| {
+        if members == 1 {
+            name.clone()
+        } else {
+            format!("{name}-{number}")
+        }
+    })
+}
+
+fn commit_policy(commit: Option<Commit>, config: &ConsumerConfig) -> CommitPolicy {
+    match commit {
+        Some(Commit::Auto) => CommitPolicy::Auto,
+        Some(Commit::Before) => CommitPolicy::Before,
+        Some(Commit::After) => CommitPolicy::After,
+        Some(Commit::Never) => CommitPolicy::Never,
+        None if config.enable_auto_commit => CommitPolicy::Auto,
+        None => CommitPolicy::Never,
+    }
+}

@@ -1,0 +1,377 @@
+//! Barriers: conditions on the state of the cluster, true from one step on.
+//!
+//! A condition is edge-triggered by the notes of a step and takes effect before any effect of that step is delivered, so
+//! that a schedule written with conditions is exact and does not depend on the seed.
+
+use serde::Deserialize;
+use std::fmt;
+
+/// A condition. One key of the table says which.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Condition {
+    /// A replica's high watermark reaches an offset.
+    HighWatermark {
+        /// The partition, `orders-0`.
+        partition: String,
+        /// On which broker; on any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+        /// At least this offset.
+        at_least: i64,
+    },
+    /// A replica's log end reaches an offset.
+    LogEnd {
+        /// The partition.
+        partition: String,
+        /// On which broker; on any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+        /// At least this offset.
+        at_least: i64,
+    },
+    /// The in-sync replicas, as the leader works with them, are exactly these.
+    Isr {
+        /// The partition.
+        partition: String,
+        /// These brokers, in any order.
+        #[serde(default)]
+        equals: Option<Vec<i32>>,
+        /// So many brokers.
+        #[serde(default)]
+        size: Option<usize>,
+    },
+    /// A leader is elected.
+    Elected {
+        /// The partition.
+        partition: String,
+        /// This broker; any when absent.
+        #[serde(default)]
+        leader: Option<i32>,
+        /// In this or a later epoch.
+        #[serde(default)]
+        epoch: Option<i32>,
+        /// In this way (`clean`, `unclean`, `preferred`, `controlled_shutdown`).
+        #[serde(default)]
+        kind: Option<history::event::ElectionKind>,
+    },
+    /// A broker starts to lead, by its own word.
+    BecameLeader {
+        /// The partition.
+        partition: String,
+        /// This broker; any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+    },
+    /// A replica cuts its log.
+    Truncated {
+        /// The partition.
+        partition: String,
+        /// On which broker; on any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+    },
+    /// A controller is elected.
+    Controller {
+        /// In this or a later epoch.
+        #[serde(default)]
+        epoch: Option<i32>,
+        /// This broker; any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+    },
+    /// A broker's registration stands (again).
+    Registered {
+        /// Which.
+        broker: i32,
+    },
+    /// The controller counts a broker out.
+    BrokerDown {
+        /// Which.
+        broker: i32,
+    },
+    /// A producer's records are acknowledged.
+    Acked {
+        /// Which producer.
+        producer: String,
+        /// At least so many.
+        count: u64,
+    },
+    /// A producer's records are sent (the application called `send`).
+    Sent {
+        /// Which producer.
+        producer: String,
+        /// At least so many.
+        count: u64,
+    },
+    /// A producer's send fails or stays unknown.
+    NotAcked {
+        /// Which producer.
+        producer: String,
+        /// At least so many.
+        count: u64,
+    },
+    /// A consumer's application processes records.
+    Processed {
+        /// Which consumer.
+        consumer: String,
+        /// At least so many.
+        count: u64,
+    },
+    /// A consumer polls records.
+    Polled {
+        /// Which consumer.
+        consumer: String,
+        /// At least so many.
+        count: u64,
+    },
+    /// A group's committed offset reaches an offset.
+    Committed {
+        /// The group.
+        group: String,
+        /// The partition.
+        partition: String,
+        /// At least this offset.
+        at_least: i64,
+    },
+    /// A group completes a generation.
+    Generation {
+        /// The group.
+        group: String,
+        /// At least this one.
+        at_least: i32,
+        /// With so many members.
+        #[serde(default)]
+        members: Option<usize>,
+    },
+    /// A member is taken out of a group.
+    MemberRemoved {
+        /// The group.
+        group: String,
+    },
+    /// The keeper ensemble expires a session.
+    SessionExpired {
+        /// At least so many in the run.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// A keeper server leads.
+    KeeperLeader {
+        /// In this or a later epoch.
+        #[serde(default)]
+        epoch: Option<i32>,
+    },
+    /// A producer sends a batch again.
+    Retry {
+        /// Which producer.
+        producer: String,
+    },
+    /// A batch is answered from the idempotence window.
+    DuplicateBatch {
+        /// The partition.
+        partition: String,
+    },
+    /// A produce request is refused by a broker with this error.
+    Refused {
+        /// The partition.
+        partition: String,
+        /// Kafka's name of the error.
+        error: String,
+    },
+    /// A named fault is injected.
+    Fault {
+        /// Its name.
+        name: String,
+    },
+    /// All of these have become true.
+    All(Vec<Condition>),
+}
+
+fn one() -> u64 {
+    1
+}
+
+impl Condition {
+    /// The partitions it names.
+    pub fn partition(&self) -> Option<&str> {
+        match self {
+            Self::HighWatermark { partition, .. }
+            | Self::LogEnd { partition, .. }
+            | Self::Isr { partition, .. }
+            | Self::Elected { partition, .. }
+            | Self::BecameLeader { partition, .. }
+            | Self::Truncated { partition, .. }
+            | Self::Committed { partition, .. }
+            | Self::DuplicateBatch { partition }
+            | Self::Refused { partition, .. } => Some(partition),
+            Self::Controller { .. }
+            | Self::Registered { .. }
+            | Self::BrokerDown { .. }
+            | Self::Acked { .. }
+            | Self::Sent { .. }
+            | Self::NotAcked { .. }
+            | Self::Processed { .. }
+            | Self::Polled { .. }
+            | Self::Generation { .. }
+            | Self::MemberRemoved { .. }
+            | Self::SessionExpired { .. }
+            | Self::KeeperLeader { .. }
+            | Self::Retry { .. }
+            | Self::Fault { .. }
+            | Self::All(_) => None,
+        }
+    }
+
+    /// The broker it names.
+    pub fn broker(&self) -> Option<i32> {
+        match self {
+            Self::HighWatermark { broker, .. }
+            | Self::LogEnd { broker, .. }
+            | Self::BecameLeader { broker, .. }
+            | Self::Truncated { broker, .. }
+            | Self::Controller { broker, .. } => *broker,
+            Self::Elected { leader, .. } => *leader,
+            Self::Registered { broker } | Self::BrokerDown { broker } => Some(*broker),
+            Self::Isr { .. }
+            | Self::Acked { .. }
+            | Self::Sent { .. }
+            | Self::NotAcked { .. }
+            | Self::Processed { .. }
+            | Self::Polled { .. }
+            | Self::Committed { .. }
+            | Self::Generation { .. }
+            | Self::MemberRemoved { .. }
+            | Self::SessionExpired { .. }
+            | Self::KeeperLeader { .. }
+            | Self::Retry { .. }
+            | Self::DuplicateBatch { .. }
+            | Self::Refused { .. }
+            | Self::Fault { .. }
+            | Self::All(_) => None,
+        }
+    }
+
+    /// The client it names.
+    pub fn client(&self) -> Option<&str> {
+        match self {
+            Self::Acked { producer, .. }
+            | Self::Sent { producer, .. }
+            | Self::NotAcked { producer, .. }
+            | Self::Retry { producer } => Some(producer),
+            Self::Processed { consumer, .. } | Self::Polled { consumer, .. } => Some(consumer),
+            Self::HighWatermark { .. }
+            | Self::LogEnd { .. }
+            | Self::Isr { .. }
+            | Self::Elected { .. }
+            | Self::BecameLeader { .. }
+            | Self::Truncated { .. }
+            | Self::Controller { .. }
+            | Self::Registered { .. }
+            | Self::BrokerDown { .. }
+            | Self::Committed { .. }
+            | Self::Generation { .. }
+            | Self::MemberRemoved { .. }
+            | Self::SessionExpired { .. }
+            | Self::KeeperLeader { .. }
+            | Self::DuplicateBatch { .. }
+            | Self::Refused { .. }
+            | Self::Fault { .. }
+            | Self::All(_) => None,
+        }
+    }
+}
+
+/// In words, as the report's timeline shows it.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on =
+            |broker: &Option<i32>| broker.map_or_else(String::new, |id| format!(" on broker {id}"));
+        match self {
+            Self::HighWatermark {
+                partition,
+                broker,
+                at_least,
+            } => {
+                write!(
+                    f,
+                    "the high watermark of {partition}{} reaches {at_least}",
+                    on(broker)
+                )
+            }
+            Self::LogEnd {
+                partition,
+                broker,
+                at_least,
+            } => {
+                write!(
+                    f,
+                    "the log end of {partition}{} reaches {at_least}",
+                    on(broker)
+                )
+            }
+            Self::Isr {
+                partition,
+                equals,
+                size,
+            } => match (equals, size) {
+                (Some(ids), _) => write!(f, "the ISR of {partition} equals {ids:?}"),
+                (None, Some(size)) => write!(f, "the ISR of {partition} has {size} members"),
+                (None, None) => write!(f, "the ISR of {partition} changes"),
+            },
+            Self::Elected {
+                partition, leader, ..
+            } => match leader {
+                Some(id) => write!(f, "broker {id} is elected leader of {partition}"),
+                None => write!(f, "a leader of {partition} is elected"),
+            },
+            Self::BecameLeader { partition, broker } => {
+                write!(f, "{partition} gets a leader{}", on(broker))
+            }
+            Self::Truncated { partition, broker } => {
+                write!(f, "the log of {partition} is cut{}", on(broker))
+            }
+            Self::Controller { broker, .. } => write!(f, "a controller is elected{}", on(broker)),
+            Self::Registered { broker } => write!(f, "broker {broker} is registered"),
+            Self::BrokerDown { broker } => write!(f, "the controller counts broker {broker} out"),
+            Self::Acked { producer, count } => {
+                write!(f, "{producer} got its {count}. acknowledgement")
+            }
+            Self::Sent { producer, count } => write!(f, "{producer} sent its {count}. record"),
+            Self::NotAcked { producer, count } => {
+                write!(f, "{count} sends of {producer} were not acknowledged")
+            }
+            Self::Processed { consumer, count } => {
+                write!(f, "{consumer} processed {count} records")
+            }
+            Self::Polled { consumer, count } => write!(f, "{consumer} polled {count} records"),
+            Self::Committed {
+                group,
+                partition,
+                at_least,
+            } => {
+                write!(
+                    f,
+                    "group {group} committed offset {at_least} of {partition}"
+                )
+            }
+            Self::Generation {
+                group, at_least, ..
+            } => write!(f, "group {group} is in generation {at_least}"),
+            Self::MemberRemoved { group } => write!(f, "a member of group {group} is taken out"),
+            Self::SessionExpired { count } => write!(f, "{count} keeper sessions expired"),
+            Self::KeeperLeader { .. } => f.write_str("a keeper leader is elected"),
+            Self::Retry { producer } => write!(f, "{producer} sends a batch again"),
+            Self::DuplicateBatch { partition } => {
+                write!(f, "a duplicate batch of {partition} is recognised")
+            }
+            Self::Refused { partition, error } => {
+                write!(f, "a produce request to {partition} gets {error}")
+            }
+            Self::Fault { name } => write!(f, "fault {name} was injected"),
+            Self::All(all) => {
+                let words: Vec<String> = all.iter().map(ToString::to_string).collect();
+                f.write_str(&words.join(" and "))
+            }
+        }
+    }
+}

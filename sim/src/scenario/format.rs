@@ -1,0 +1,542 @@
+//! The scenario file, table for table, as serde reads it.
+//!
+//! Unknown keys are refused everywhere except inside `config` tables, which hold Kafka's own keys. What must be checked
+//! against the rest of the file is [`Spanned`], so that a complaint can point at it.
+
+use super::condition::Condition;
+use super::target::Target;
+use super::text::{SettingText, Time};
+use history::expectation::Quantifier;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// Kafka's (or ZooKeeper's) own keys and values.
+pub type Settings = BTreeMap<Spanned<String>, Spanned<SettingText>>;
+
+/// A whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioFile {
+    /// One line.
+    pub title: String,
+    /// What it asks.
+    pub question: String,
+    /// What it teaches, in Markdown.
+    #[serde(default)]
+    pub lesson: String,
+    /// The seed of a run that names none.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// How long the workload and the faults last, from the moment the cluster stands.
+    pub duration: Spanned<Time>,
+    /// After healing: how long until progress is due.
+    #[serde(default = "a_minute")]
+    pub progress_within: Time,
+    /// Message faults that no TCP connection shows are allowed.
+    #[serde(default)]
+    pub unfaithful: bool,
+    /// Brokers and keepers.
+    #[serde(default)]
+    pub cluster: Cluster,
+    /// Topics.
+    #[serde(default, rename = "topic")]
+    pub topics: Vec<Topic>,
+    /// Producers.
+    #[serde(default, rename = "producer")]
+    pub producers: Vec<Producer>,
+    /// Consumers.
+    #[serde(default, rename = "consumer")]
+    pub consumers: Vec<Consumer>,
+    /// The network without faults.
+    #[serde(default)]
+    pub network: Network,
+    /// What breaks.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<Spanned<Fault>>,
+    /// What must hold.
+    #[serde(default)]
+    pub expect: Expect,
+    /// What the run must be seen to reach, by name.
+    #[serde(default)]
+    pub reaches: BTreeMap<String, Spanned<Condition>>,
+    /// Several sides of one question.
+    #[serde(default, rename = "variant")]
+    pub variants: Vec<Variant>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn a_minute() -> Time {
+    Time(protocol::time::Span::secs(60))
+}
+
+/// Brokers and keepers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// How many brokers; ids from 1.
+    #[serde(default = "three")]
+    pub brokers: Spanned<u16>,
+    /// How many keeper servers: 1, 3 or 5.
+    #[serde(default = "three")]
+    pub keepers: Spanned<u16>,
+    /// The release: `0.8`, `0.9`, `1.0`, `2.8` or `sound`.
+    #[serde(default)]
+    pub era: Option<Spanned<String>>,
+    /// Fixes switched apart from the era.
+    #[serde(default)]
+    pub fixes: BTreeMap<Spanned<String>, bool>,
+    /// Settings of all brokers.
+    #[serde(default)]
+    pub config: Settings,
+    /// Settings of single brokers, by id.
+    #[serde(default)]
+    pub broker: BTreeMap<Spanned<String>, BrokerTable>,
+    /// Settings of all keeper servers (`zoo.cfg`).
+    #[serde(default)]
+    pub keeper: Settings,
+    /// Brokers that are not there at first; a `start` fault brings them.
+    #[serde(default)]
+    pub absent: Vec<Spanned<u16>>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            brokers: three(),
+            keepers: three(),
+            era: None,
+            fixes: BTreeMap::new(),
+            config: BTreeMap::new(),
+            broker: BTreeMap::new(),
+            keeper: BTreeMap::new(),
+            absent: Vec::new(),
+        }
+    }
+}
+
+fn three() -> Spanned<u16> {
+    Spanned::new(0..0, 3)
+}
+
+/// One broker.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerTable {
+    /// Its settings.
+    #[serde(default)]
+    pub config: Settings,
+}
+
+/// A topic.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// How many partitions.
+    #[serde(default = "one_partition")]
+    pub partitions: Spanned<i32>,
+    /// How many replicas.
+    #[serde(default)]
+    pub replication_factor: Option<Spanned<i16>>,
+    /// Replicas of each partition, preferred leader first, instead of Kafka's placement.
+    #[serde(default)]
+    pub replicas: Vec<Spanned<Vec<i32>>>,
+    /// Topic settings.
+    #[serde(default)]
+    pub config: Settings,
+}
+
+fn one_partition() -> Spanned<i32> {
+    Spanned::new(0..0, 1)
+}
+
+/// A producer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Producer {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// Where it sends.
+    pub topic: Spanned<String>,
+    /// How many records; without it, as many as fit into the duration.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// Records per second.
+    #[serde(default = "hundred")]
+    pub rate: Spanned<u32>,
+    /// Bytes of a value.
+    #[serde(default = "hundred")]
+    pub size: Spanned<u32>,
+    /// How many different keys, used in turn; without it, records have none.
+    #[serde(default)]
+    pub keys: Option<u32>,
+    /// Send everything to one partition.
+    #[serde(default)]
+    pub partition: Option<Spanned<i32>>,
+    /// When it starts.
+    #[serde(default)]
+    pub start: Option<Spanned<Time>>,
+    /// When a condition holds it starts.
+    #[serde(default)]
+    pub start_when: Option<Spanned<Condition>>,
+    /// Its settings.
+    #[serde(default)]
+    pub config: Settings,
+}
+
+fn hundred() -> Spanned<u32> {
+    Spanned::new(0..0, 100)
+}
+
+/// A consumer, or several alike.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Consumer {
+    /// Its name; several members are called `name-1`, `name-2` …
+    pub name: Spanned<String>,
+    /// Its group.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// What it subscribes to.
+    #[serde(default)]
+    pub topics: Vec<Spanned<String>>,
+    /// What it takes for itself, without a group's help (`orders-0`).
+    #[serde(default)]
+    pub assign: Vec<Spanned<String>>,
+    /// How many.
+    #[serde(default = "one_member")]
+    pub members: Spanned<u16>,
+    /// When it commits.
+    #[serde(default)]
+    pub commit: Option<Commit>,
+    /// How long it works on each record.
+    #[serde(default)]
+    pub processing: Time,
+    /// When it starts.
+    #[serde(default)]
+    pub start: Option<Spanned<Time>>,
+    /// When a condition holds it starts.
+    #[serde(default)]
+    pub start_when: Option<Spanned<Condition>>,
+    /// `poll`'s time-out.
+    #[serde(default = "a_tenth")]
+    pub poll: Time,
+    /// Seek there once, the first time a partition is assigned after this moment.
+    #[serde(default)]
+    pub seek: Option<Seek>,
+    /// Its settings.
+    #[serde(default)]
+    pub config: Settings,
+}
+
+fn one_member() -> Spanned<u16> {
+    Spanned::new(0..0, 1)
+}
+
+fn a_tenth() -> Time {
+    Time(protocol::time::Span::millis(100))
+}
+
+/// When an application commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Commit {
+    /// The client does, inside `poll`.
+    Auto,
+    /// Before processing.
+    Before,
+    /// After processing.
+    After,
+    /// Never.
+    Never,
+}
+
+/// A jump of a consumer's position.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seek {
+    /// Where to.
+    pub to: SeekTo,
+    /// When.
+    pub at: Spanned<Time>,
+}
+
+/// Where a seek goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeekTo {
+    /// To the first record.
+    Beginning,
+    /// Past the last one.
+    End,
+    /// To this offset, in every assigned partition.
+    Offset(i64),
+}
+
+/// The network without faults.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// One-way delay of every link.
+    #[serde(default)]
+    pub latency: Option<Latency>,
+    /// Bytes per second of every link.
+    #[serde(default)]
+    pub bandwidth: Option<u64>,
+    /// Of a thousand packets, how many are lost (and sent again by TCP).
+    #[serde(default)]
+    pub loss_per_mille: u16,
+    /// Links apart from the rest.
+    #[serde(default, rename = "link")]
+    pub links: Vec<Link>,
+}
+
+/// A delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Latency {
+    /// Always the same.
+    Constant(Time),
+    /// Any between the two, alike.
+    Uniform([Time; 2]),
+}
+
+/// A link apart from the rest.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// From this node.
+    pub from: Spanned<Target>,
+    /// To this node.
+    pub to: Spanned<Target>,
+    /// Its delay.
+    #[serde(default)]
+    pub latency: Option<Latency>,
+    /// Its bytes per second.
+    #[serde(default)]
+    pub bandwidth: Option<u64>,
+}
+
+/// When a fault happens. Exactly one of `at`, `between` and `when`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Other faults may refer to it by this name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What.
+    pub kind: Spanned<FaultKind>,
+    /// Whom.
+    #[serde(default)]
+    pub target: Option<Spanned<Target>>,
+    /// At this time.
+    #[serde(default)]
+    pub at: Option<Spanned<Time>>,
+    /// At a random time between the two.
+    #[serde(default)]
+    pub between: Option<Spanned<[Time; 2]>>,
+    /// As soon as this is true.
+    #[serde(default)]
+    pub when: Option<Spanned<Condition>>,
+    /// So long after that.
+    #[serde(default)]
+    pub after: Option<Time>,
+    /// Again after each such time.
+    #[serde(default)]
+    pub every: Option<Time>,
+    /// How often, with `every`.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// How long it lasts.
+    #[serde(default, rename = "for")]
+    pub lasting: Option<Spanned<Time>>,
+    /// It lasts until this is true.
+    #[serde(default)]
+    pub until: Option<Spanned<Condition>>,
+    /// A killed node comes back after this time.
+    #[serde(default)]
+    pub restart_after: Option<Time>,
+    /// It is not healed after the safety phase.
+    #[serde(default)]
+    pub permanent: bool,
+    /// What the disk holds at the restart.
+    #[serde(default)]
+    pub disk: Option<Disk>,
+    /// One end of a link.
+    #[serde(default)]
+    pub from: Option<Spanned<Target>>,
+    /// The other end.
+    #[serde(default)]
+    pub to: Option<Spanned<Target>>,
+    /// Cut only one way.
+    #[serde(default)]
+    pub direction: Option<Direction>,
+    /// An amount of time: a delay, a clock's jump (`by`), forwards.
+    #[serde(default)]
+    pub by: Option<Time>,
+    /// The clock jumps backwards.
+    #[serde(default)]
+    pub backwards: bool,
+    /// Parts per million that a clock runs fast; negative for slow.
+    #[serde(default)]
+    pub ppm: Option<i32>,
+    /// Packets lost per thousand.
+    #[serde(default)]
+    pub per_mille: Option<u16>,
+    /// Bytes per second.
+    #[serde(default)]
+    pub bandwidth: Option<u64>,
+    /// How many times slower.
+    #[serde(default)]
+    pub factor: Option<u32>,
+    /// Which messages.
+    #[serde(default)]
+    pub message: Option<Spanned<String>>,
+    /// The first so many that match pass.
+    #[serde(default)]
+    pub skip: u32,
+    /// How many are hit; 1 when absent.
+    #[serde(default)]
+    pub count: Option<u32>,
+    /// Which lane.
+    #[serde(default)]
+    pub lane: Option<Spanned<LaneName>>,
+    /// Which partition (elections, partition increase).
+    #[serde(default)]
+    pub partition: Option<Spanned<String>>,
+    /// Which topic.
+    #[serde(default)]
+    pub topic: Option<Spanned<String>>,
+    /// The new number of partitions.
+    #[serde(default)]
+    pub partitions: Option<i32>,
+    /// Which log directory, from 0.
+    #[serde(default)]
+    pub directory: Option<u16>,
+}
+
+/// What breaks, or what an operator does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(
+    missing_docs,
+    reason = "each is described where `ktrial describe` finds it, in fault/catalogue.rs"
+)]
+pub enum FaultKind {
+    Kill,
+    PowerFailure,
+    Stop,
+    Start,
+    Restart,
+    Pause,
+    Partition,
+    Delay,
+    Bandwidth,
+    Loss,
+    Hold,
+    Drop,
+    Duplicate,
+    LaneDelay,
+    ExpireSession,
+    ClockJump,
+    ClockDrift,
+    SlowDisk,
+    StuckDisk,
+    FullDisk,
+    ElectPreferred,
+    ElectUnclean,
+    AddPartitions,
+    DeleteTopic,
+}
+
+/// What a disk holds when its node comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disk {
+    /// What the crash left.
+    Same,
+    /// Nothing.
+    Empty,
+}
+
+/// Which way a partition cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Both.
+    Both,
+    /// What the target sends is lost.
+    From,
+    /// What is sent to the target is lost.
+    To,
+}
+
+/// A thread whose work can be delayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaneName {
+    /// Request handlers.
+    RequestHandler,
+    /// The controller's event queue.
+    Controller,
+    /// The fetcher that follows one broker.
+    Fetcher(i32),
+    /// The keeper client's event thread.
+    KeeperCallback,
+    /// The loader of group metadata.
+    GroupLoader,
+    /// Background work.
+    Background,
+}
+
+/// What must hold: guarantees expected to break, and harm, each with how often.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// Guarantees expected to be violated.
+    #[serde(default)]
+    pub violated: BTreeMap<Spanned<String>, Quantifier>,
+    /// Entries of the ledger expected to be above zero.
+    #[serde(default)]
+    pub harm: BTreeMap<Spanned<String>, Quantifier>,
+}
+
+/// One side of the question: what differs from the file's main part.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// The release.
+    #[serde(default)]
+    pub era: Option<Spanned<String>>,
+    /// Fixes switched, over the main part's.
+    #[serde(default)]
+    pub fixes: BTreeMap<Spanned<String>, bool>,
+    /// Settings of all brokers, over the main part's.
+    #[serde(default)]
+    pub cluster: Settings,
+    /// Settings of all topics, over the main part's.
+    #[serde(default)]
+    pub topic: Settings,
+    /// Settings of all producers, over the main part's.
+    #[serde(default)]
+    pub producer: Settings,
+    /// Settings of all consumers, over the main part's.
+    #[serde(default)]
+    pub consumer: Settings,
+    /// When consumers commit.
+    #[serde(default)]
+    pub commit: Option<Commit>,
+    /// What must hold; replaces the main part's.
+    #[serde(default)]
+    pub expect: Option<Expect>,
+    /// What the run must reach; replaces the main part's.
+    #[serde(default)]
+    pub reaches: Option<BTreeMap<String, Spanned<Condition>>>,
+}

@@ -1,0 +1,14 @@
+//! Scenario files: who is there, what they send, what breaks and when, and what must hold.
+//!
+//! [`format`](mod@format) is the file as TOML tables, field for field; [`parse`](fn@parse::parse) reads one with every error placed; [`plan`]
+//! is what a run needs, checked against the cluster it names, one plan per variant.
+
+pub mod check;
+pub mod condition;
+pub mod diagnostic;
+pub mod format;
+pub mod parse;
+pub mod plan;
+pub mod settings;
+pub mod target;
+pub mod text;

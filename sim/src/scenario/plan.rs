@@ -1,0 +1,357 @@
+//! A run's plan: one variant of a scenario, resolved and checked against the cluster it names.
+
+use super::condition::Condition;
+use super::format::{Direction, LaneName, Latency, SeekTo};
+use super::target::Target;
+use history::expectation::Expectations;
+use history::manifest::CommitPolicy;
+use protocol::behaviour::Behaviour;
+use protocol::config::{BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig, TopicConfig};
+use protocol::ids::{BrokerId, KeeperId, TopicName, TopicPartition};
+use protocol::message::MessageKind;
+use protocol::time::Span;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything a run needs but the seed.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The file without folder and ending.
+    pub name: String,
+    /// The path as given.
+    pub path: String,
+    /// Which side of the question.
+    pub variant: Option<String>,
+    /// One line.
+    pub title: String,
+    /// What it asks.
+    pub question: String,
+    /// What it teaches.
+    pub lesson: String,
+    /// The scenario's own seed.
+    pub seed: u64,
+    /// How long the workload and the faults last.
+    pub duration: Span,
+    /// After healing: how long until progress is due.
+    pub progress_within: Span,
+    /// The release and its switches.
+    pub behaviour: Behaviour,
+    /// Fixes switched apart from the era, by name.
+    pub fixes: BTreeMap<String, bool>,
+    /// The brokers.
+    pub brokers: Vec<BrokerPlan>,
+    /// The keeper servers.
+    pub keepers: Vec<KeeperPlan>,
+    /// The topics.
+    pub topics: Vec<TopicPlan>,
+    /// The producers.
+    pub producers: Vec<ProducerPlan>,
+    /// The consumers, one entry a member.
+    pub consumers: Vec<ConsumerPlan>,
+    /// The network without faults.
+    pub network: NetworkPlan,
+    /// What breaks.
+    pub faults: Vec<FaultPlan>,
+    /// What must hold.
+    pub expect: Expectations,
+    /// What the run must be seen to reach.
+    pub reaches: Vec<(String, Condition)>,
+}
+
+/// A broker.
+#[derive(Clone, Debug)]
+pub struct BrokerPlan {
+    /// Its id.
+    pub id: BrokerId,
+    /// Its settings.
+    pub config: Arc<BrokerConfig>,
+    /// Its behaviour (it may speak another `inter.broker.protocol.version`).
+    pub behaviour: Behaviour,
+    /// It is not there at first.
+    pub absent: bool,
+}
+
+/// A keeper server.
+#[derive(Clone, Debug)]
+pub struct KeeperPlan {
+    /// Its id.
+    pub id: KeeperId,
+    /// Its settings.
+    pub config: Arc<KeeperConfig>,
+}
+
+/// A topic.
+#[derive(Clone, Debug)]
+pub struct TopicPlan {
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many replicas.
+    pub replication_factor: i16,
+    /// Fixed placement, when given.
+    pub assignment: BTreeMap<i32, Vec<i32>>,
+    /// Its own settings, as the admin call carries them.
+    pub config: BTreeMap<String, String>,
+    /// What they come to.
+    pub effective: TopicConfig,
+}
+
+/// When a client starts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// At this time of the safety phase.
+    At(Span),
+    /// When this is true.
+    When(Condition),
+}
+
+/// A producer.
+#[derive(Clone, Debug)]
+pub struct ProducerPlan {
+    /// Its name.
+    pub name: String,
+    /// Where it sends.
+    pub topic: TopicName,
+    /// How many records.
+    pub count: u64,
+    /// Records per second.
+    pub rate: u32,
+    /// Bytes of a value.
+    pub size: u32,
+    /// How many keys; without it, no key.
+    pub keys: Option<u32>,
+    /// A fixed partition.
+    pub partition: Option<i32>,
+    /// When it starts.
+    pub start: Start,
+    /// Its settings.
+    pub config: Arc<ProducerConfig>,
+}
+
+/// A consumer.
+#[derive(Clone, Debug)]
+pub struct ConsumerPlan {
+    /// Its name.
+    pub name: String,
+    /// What it subscribes to.
+    pub topics: Vec<TopicName>,
+    /// What it takes for itself.
+    pub assign: Vec<TopicPartition>,
+    /// When it commits.
+    pub commit: CommitPolicy,
+    /// How long it works on each record.
+    pub processing: Span,
+    /// `poll`'s time-out.
+    pub poll: Span,
+    /// When it starts.
+    pub start: Start,
+    /// A jump of its position, and when.
+    pub seek: Option<(SeekTo, Span)>,
+    /// Its settings.
+    pub config: Arc<ConsumerConfig>,
+}
+
+/// The network without faults.
+#[derive(Clone, Debug)]
+pub struct NetworkPlan {
+    /// One-way delay.
+    pub latency: Latency,
+    /// Bytes per second.
+    pub bandwidth: Option<u64>,
+    /// Packets lost per thousand.
+    pub loss_per_mille: u16,
+    /// Links apart from the rest: from, to, delay, bandwidth.
+    pub links: Vec<(Target, Target, Option<Latency>, Option<u64>)>,
+}
+
+/// A fault.
+#[derive(Clone, Debug)]
+pub struct FaultPlan {
+    /// By which other faults refer to it.
+    pub name: Option<String>,
+    /// The scenario's word for it.
+    pub kind: &'static str,
+    /// In words.
+    pub description: String,
+    /// What to do.
+    pub action: FaultAction,
+    /// When.
+    pub trigger: Trigger,
+    /// So long after the trigger.
+    pub after: Span,
+    /// Again after each such time, and how often in all.
+    pub repeat: Option<(Span, Option<u32>)>,
+    /// How long it lasts.
+    pub lasting: Option<Span>,
+    /// It lasts until this is true.
+    pub until: Option<Condition>,
+    /// It is not healed.
+    pub permanent: bool,
+}
+
+/// When a fault happens.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trigger {
+    /// At this time of the safety phase.
+    At(Span),
+    /// At a random time between the two.
+    Between(Span, Span),
+    /// When this is true.
+    When(Condition),
+}
+
+/// What a fault does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FaultAction {
+    /// Kill the process, or the whole machine's power.
+    Kill {
+        /// Whom.
+        target: Target,
+        /// Unflushed bytes are lost.
+        power: bool,
+        /// It comes back after this time; else it stays away until the healing.
+        restart_after: Option<Span>,
+        /// The disk is empty then.
+        empty_disk: bool,
+    },
+    /// Stop in good order.
+    Stop {
+        /// Whom.
+        target: Target,
+        /// It comes back after this time.
+        restart_after: Option<Span>,
+    },
+    /// Start a node that is not running.
+    Start {
+        /// Whom.
+        target: Target,
+    },
+    /// Stand still.
+    Pause {
+        /// Whom.
+        target: Target,
+    },
+    /// Cut the target off.
+    Partition {
+        /// Whom.
+        target: Target,
+        /// From whom; from all others when absent.
+        from: Option<Target>,
+        /// Which way.
+        direction: Direction,
+    },
+    /// Change a link.
+    Link {
+        /// One end.
+        from: Target,
+        /// The other end.
+        to: Target,
+        /// How.
+        change: LinkChange,
+    },
+    /// Change single messages.
+    Message {
+        /// Which kind.
+        kind: MessageKind,
+        /// Sent by.
+        from: Option<Target>,
+        /// Sent to.
+        to: Option<Target>,
+        /// So many that match pass first.
+        skip: u32,
+        /// How many are hit.
+        count: u32,
+        /// What happens to them.
+        change: MessageChange,
+    },
+    /// Delay a thread's work.
+    Lane {
+        /// On which node.
+        target: Target,
+        /// Which thread.
+        lane: LaneName,
+        /// By how much.
+        by: Span,
+    },
+    /// End a node's keeper session, as the ensemble would after its time-out.
+    ExpireSession {
+        /// Whose.
+        target: Target,
+    },
+    /// Move a wall clock.
+    ClockJump {
+        /// Whose.
+        target: Target,
+        /// Nanoseconds; negative for backwards.
+        nanos: i64,
+    },
+    /// Make a clock run fast or slow.
+    ClockDrift {
+        /// Whose.
+        target: Target,
+        /// Parts per million.
+        ppm: i32,
+    },
+    /// Trouble with a disk.
+    Disk {
+        /// Whose.
+        target: Target,
+        /// Which directory.
+        directory: u16,
+        /// Which trouble.
+        change: DiskChange,
+    },
+    /// Elect leaders by hand.
+    Elect {
+        /// Of which partition.
+        partition: TopicPartition,
+        /// Unclean instead of preferred.
+        unclean: bool,
+    },
+    /// Give a topic more partitions.
+    AddPartitions {
+        /// Which.
+        topic: TopicName,
+        /// Its new total.
+        partitions: i32,
+    },
+    /// Delete a topic.
+    DeleteTopic {
+        /// Which.
+        topic: TopicName,
+    },
+}
+
+/// How a link changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkChange {
+    /// Slower by this much, each way of the pair named.
+    Delay(Span),
+    /// At most so many bytes per second.
+    Bandwidth(u64),
+    /// So many packets per thousand are lost.
+    Loss(u16),
+}
+
+/// What happens to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageChange {
+    /// It waits, and everything behind it, until the fault is over.
+    Hold,
+    /// It and everything behind it is lost, then the connection is reset.
+    Drop,
+    /// It arrives twice (`unfaithful`).
+    Duplicate,
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskChange {
+    /// So many times slower.
+    Slow(u32),
+    /// Flushes do not end.
+    Stuck,
+    /// No room left.
+    Full,
+}
