@@ -5,6 +5,7 @@
 //! Faults, marks and phases are the simulator's own. All times are the world's, in nanoseconds since the start.
 
 use crate::operation::Operation;
+pub use crate::operation::Value;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, GenerationId, GroupId, KeeperId, LeaderEpoch, MemberId,
@@ -13,64 +14,6 @@ use protocol::ids::{
 };
 use protocol::keeper::KeeperRole;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// A unique payload: which producer client sent it, and its number there. Every record of a workload carries one, so the
-/// writer of a value is found by arithmetic.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Value(pub u64);
-
-impl Value {
-    /// Value `number` of producer client `writer`.
-    pub const fn new(writer: u16, number: u64) -> Self {
-        #[expect(clippy::as_conversions, reason = "const widening")]
-        Self(((writer as u64) << 48) | (number & 0xffff_ffff_ffff))
-    }
-
-    /// The index of the producer client in the manifest.
-    pub const fn writer(self) -> u16 {
-        #[expect(clippy::as_conversions, reason = "the shift leaves 16 bits")]
-        {
-            (self.0 >> 48) as u16
-        }
-    }
-
-    /// Its number among those the client sent, from 0.
-    pub const fn number(self) -> u64 {
-        self.0 & 0xffff_ffff_ffff
-    }
-}
-
-/// `3:17` is value 17 of writer 3.
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.writer(), self.number())
-    }
-}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Value {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let parsed = text
-            .split_once(':')
-            .and_then(|(writer, number)| Some((writer.parse().ok()?, number.parse().ok()?)));
-        let (writer, number) =
-            parsed.ok_or_else(|| serde::de::Error::custom("a value reads WRITER:NUMBER"))?;
-        Ok(Self::new(writer, number))
-    }
-}
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]

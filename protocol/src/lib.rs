@@ -15,6 +15,7 @@ pub mod machine;
 pub mod message;
 pub mod murmur2;
 pub mod note;
+pub mod operation;
 pub mod record;
 pub mod time;
 pub mod verb;

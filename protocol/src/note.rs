@@ -9,6 +9,7 @@ use crate::ids::{
     Offset, PartitionEpoch, ProducerEpoch, ProducerId, SessionId, TopicName, TopicPartition, Zxid,
 };
 use crate::keeper::KeeperRole;
+use crate::operation::Operation;
 use crate::record::RecordBatch;
 use crate::time::Span;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub enum Note {
     Keeper(KeeperNote),
     /// A fact about a client.
     Client(ClientNote),
+    /// What an application did, or was told: the black-box stream.
+    Operation(Box<Operation>),
 }
 
 /// In which role a batch was appended.
