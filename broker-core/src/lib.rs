@@ -3,9 +3,18 @@
 //! The broker hands each input to one of its parts: [`request_channel`] for what others ask, the keeper session, the
 //! replicas, the controller, the group coordinator. Parts know each other only through what their methods take and return.
 
+pub mod hands;
+pub mod isr_writer;
+pub mod keeper_session;
 pub mod metadata_cache;
 pub mod peer_channel;
+pub mod producer_ids;
 pub mod purgatory;
+pub mod registration;
 pub mod replication;
 pub mod request_channel;
 pub mod timer;
+pub mod znode;
+
+#[cfg(test)]
+mod testing;

@@ -12,7 +12,7 @@ pub enum TimerOwner {
     Keeper = 1,
     /// Requests waiting in purgatory.
     Purgatory = 2,
-    /// Partitions: ISR shrink checks, high watermark checkpoints, AlterIsr.
+    /// Partitions: ISR shrink checks, high watermark checkpoints.
     Replication = 3,
     /// Fetcher threads.
     Fetcher = 4,
@@ -26,10 +26,14 @@ pub enum TimerOwner {
     Log = 8,
     /// The broker as a whole: start-up, shutdown, registration.
     Broker = 9,
+    /// The writer of in-sync replicas.
+    Isr = 10,
+    /// Topic administration.
+    Admin = 11,
 }
 
 impl TimerOwner {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Keeper,
         Self::Purgatory,
         Self::Replication,
@@ -39,6 +43,8 @@ impl TimerOwner {
         Self::Group,
         Self::Log,
         Self::Broker,
+        Self::Isr,
+        Self::Admin,
     ];
 
     #[expect(
