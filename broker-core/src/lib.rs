@@ -6,6 +6,7 @@
 pub mod hands;
 pub mod isr_writer;
 pub mod keeper_session;
+pub mod log;
 pub mod metadata_cache;
 pub mod peer_channel;
 pub mod producer_ids;

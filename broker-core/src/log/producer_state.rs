@@ -1,0 +1,380 @@
+//! What a log remembers of its idempotent and transactional producers (`ProducerStateManager`, `ProducerStateEntry`,
+//! `ProducerAppendInfo`; KIP-98, KIP-360).
+//!
+//! Per producer: epoch, the last five batches (KAFKA-5494), and where its open transaction began. Checking a batch changes
+//! nothing, so that a batch is checked, written, and only then remembered. Left out: `VerificationStateEntry` (KIP-890),
+//! which lies above the log.
+
+use super::append::AppendOrigin;
+use protocol::behaviour::{Behaviour, Era, Fix};
+use protocol::error_code::ErrorCode;
+use protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence};
+use protocol::record::{ControlType, RecordBatch};
+use protocol::time::Span;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many batches of a producer are remembered (`ProducerStateEntry.NumBatchesToRetain`).
+pub const WINDOW: usize = 5;
+
+/// One remembered batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BatchMetadata {
+    /// The sequence of its last record.
+    pub last_sequence: Sequence,
+    /// The offset of its last record.
+    pub last_offset: Offset,
+    /// Last offset less first offset.
+    pub offset_delta: i32,
+    /// Its largest timestamp in milliseconds.
+    pub timestamp: i64,
+}
+
+impl BatchMetadata {
+    /// The offset of its first record.
+    pub fn first_offset(&self) -> Offset {
+        self.last_offset.plus(-i64::from(self.offset_delta))
+    }
+
+    /// The sequence of its first record (`DefaultRecordBatch.decrementSequence`).
+    pub fn first_sequence(&self) -> Sequence {
+        let Sequence(last) = self.last_sequence;
+        if last >= self.offset_delta {
+            Sequence(last - self.offset_delta)
+        } else {
+            Sequence(i32::MAX - (self.offset_delta - last) + 1)
+        }
+    }
+}
+
+/// What is known of one producer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProducerEntry {
+    /// Its epoch; none after a snapshot that had none.
+    pub epoch: Option<ProducerEpoch>,
+    /// The remembered batches, oldest first.
+    pub batches: Vec<BatchMetadata>,
+    /// The epoch of the coordinator that wrote its last marker; -1 without one.
+    pub coordinator_epoch: i32,
+    /// The timestamp of the last batch or marker.
+    pub last_timestamp: i64,
+    /// The first offset of its open transaction.
+    pub transaction_start: Option<Offset>,
+}
+
+impl ProducerEntry {
+    fn new() -> Self {
+        Self {
+            epoch: None,
+            batches: Vec::new(),
+            coordinator_epoch: -1,
+            last_timestamp: -1,
+            transaction_start: None,
+        }
+    }
+
+    /// The sequence of its last record, if one is remembered.
+    pub fn last_sequence(&self) -> Option<Sequence> {
+        self.batches.last().map(|batch| batch.last_sequence)
+    }
+
+    /// A new epoch forgets the batches of the one before.
+    fn enter(&mut self, epoch: ProducerEpoch) {
+        if self.epoch != Some(epoch) {
+            self.batches.clear();
+            self.epoch = Some(epoch);
+        }
+    }
+}
+
+/// A transaction whose marker is in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompletedTransaction {
+    /// Whose.
+    pub producer_id: ProducerId,
+    /// Its first record.
+    pub first_offset: Offset,
+    /// Its marker.
+    pub last_offset: Offset,
+    /// How it ended.
+    pub aborted: bool,
+}
+
+/// What the state says about a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Checked {
+    /// It may be appended.
+    New,
+    /// It was appended before, as this batch.
+    Duplicate(BatchMetadata),
+}
+
+/// The producers of one log.
+#[derive(Clone, Debug, Default)]
+pub struct ProducerStates {
+    producers: BTreeMap<ProducerId, ProducerEntry>,
+    /// Open transactions by their first offset.
+    open: BTreeMap<Offset, ProducerId>,
+    /// Completed transactions whose marker is not below the high watermark yet, by their first offset.
+    unreplicated: BTreeMap<Offset, CompletedTransaction>,
+    /// Everything below this offset is taken into account.
+    pub(super) map_end: Offset,
+    /// The offsets of the snapshots on disk.
+    pub(super) snapshots: BTreeSet<Offset>,
+}
+
+impl ProducerStates {
+    /// What is known of a producer.
+    pub fn get(&self, producer: ProducerId) -> Option<&ProducerEntry> {
+        self.producers.get(&producer)
+    }
+
+    /// All producers.
+    pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &ProducerEntry)> {
+        self.producers.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// Whether no producer is known.
+    pub fn is_empty(&self) -> bool {
+        self.producers.is_empty()
+    }
+
+    /// The first offset that a reader of committed data must not pass: the start of the earliest transaction that is open
+    /// or whose end is not replicated yet.
+    pub fn first_unstable_offset(&self) -> Option<Offset> {
+        let open = self.open.keys().next();
+        let unreplicated = self.unreplicated.keys().next();
+        open.into_iter().chain(unreplicated).min().copied()
+    }
+
+    /// Whether `batch` may be appended. Only what a client sends is checked for its sequence; a follower takes what its
+    /// leader took.
+    pub fn check(
+        &self,
+        batch: &RecordBatch,
+        origin: AppendOrigin,
+        behaviour: Behaviour,
+    ) -> Result<Checked, ErrorCode> {
+        let Some((id, epoch)) = batch.producer_id().zip(batch.producer_epoch()) else {
+            return Ok(Checked::New);
+        };
+        let known = self.producers.get(&id);
+        if origin == AppendOrigin::Client {
+            if let Some(duplicate) = known.and_then(|entry| find_duplicate(entry, batch)) {
+                return Ok(Checked::Duplicate(duplicate));
+            }
+        }
+        if origin == AppendOrigin::Replication {
+            return Ok(Checked::New);
+        }
+        if known.is_some_and(|entry| entry.epoch.is_some_and(|known| epoch < known)) {
+            return Err(ErrorCode::InvalidProducerEpoch);
+        }
+        if batch.is_control() {
+            return check_coordinator(known, batch);
+        }
+        if origin == AppendOrigin::Client {
+            check_sequence(known, batch, epoch, behaviour)?;
+        }
+        let open = known.is_some_and(|entry| entry.transaction_start.is_some());
+        if open && !batch.is_transactional() {
+            return Err(ErrorCode::InvalidTxnState);
+        }
+        Ok(Checked::New)
+    }
+
+    /// Remembers an appended batch; tells the transaction it ended.
+    pub fn apply(
+        &mut self,
+        batch: &RecordBatch,
+        behaviour: Behaviour,
+    ) -> Option<CompletedTransaction> {
+        self.map_end = batch.next_offset();
+        let (id, epoch) = batch.producer_id().zip(batch.producer_epoch())?;
+        let entry = self.producers.entry(id).or_insert_with(ProducerEntry::new);
+        if batch.is_control() {
+            let completed = apply_marker(entry, id, batch, behaviour)?;
+            self.open.remove(&completed.first_offset);
+            self.unreplicated.insert(completed.first_offset, completed);
+            return Some(completed);
+        }
+        entry.enter(epoch);
+        if let Some(last_sequence) = batch.last_sequence() {
+            let window = if behaviour.has(Fix::DedupeWindow) {
+                WINDOW
+            } else {
+                1
+            };
+            if entry.batches.len() >= window {
+                entry.batches.remove(0);
+            }
+            entry.batches.push(BatchMetadata {
+                last_sequence,
+                last_offset: batch.last_offset(),
+                offset_delta: batch.last_offset_delta(),
+                timestamp: batch.max_timestamp(),
+            });
+        }
+        entry.last_timestamp = batch.max_timestamp();
+        if batch.is_transactional() && entry.transaction_start.is_none() {
+            entry.transaction_start = Some(batch.base_offset());
+            self.open.insert(batch.base_offset(), id);
+        }
+        None
+    }
+
+    /// The last stable offset once `completed` is: the start of the next open transaction, or the offset after it.
+    pub fn last_stable_after(&self, completed: &CompletedTransaction) -> Offset {
+        self.open
+            .keys()
+            .find(|first| **first != completed.first_offset)
+            .copied()
+            .unwrap_or_else(|| completed.last_offset.next())
+    }
+
+    /// The high watermark moved: transactions whose marker is below it are stable.
+    pub fn on_high_watermark(&mut self, high_watermark: Offset) {
+        self.unreplicated
+            .retain(|_, done| done.last_offset >= high_watermark);
+    }
+
+    /// The log start moved. Before KIP-360 a producer was forgotten with its last record.
+    pub fn on_log_start(&mut self, log_start: Offset, behaviour: Behaviour) {
+        self.unreplicated
+            .retain(|_, done| done.last_offset >= log_start);
+        self.map_end = self.map_end.max(log_start);
+        if behaviour.has(Fix::ProducerStateByExpiry) {
+            return;
+        }
+        let open = &mut self.open;
+        self.producers.retain(|_, entry| {
+            entry.batches.retain(|batch| batch.last_offset >= log_start);
+            let keep = !entry.batches.is_empty();
+            if let (false, Some(start)) = (keep, entry.transaction_start) {
+                open.remove(&start);
+            }
+            keep
+        });
+    }
+
+    /// Forgets producers that were silent for `expiration`, except those with an open transaction.
+    pub fn remove_expired(&mut self, now_ms: i64, expiration: Span) {
+        let limit = i64::try_from(expiration.as_millis()).unwrap_or(i64::MAX);
+        self.producers.retain(|_, entry| {
+            entry.transaction_start.is_some() || now_ms.saturating_sub(entry.last_timestamp) < limit
+        });
+    }
+
+    /// Forgets all producers; what comes next starts at `offset`.
+    pub fn clear(&mut self, offset: Offset) {
+        self.producers.clear();
+        self.open.clear();
+        self.unreplicated.clear();
+        self.map_end = offset;
+    }
+
+    /// Takes producers from a snapshot.
+    pub(super) fn insert(&mut self, id: ProducerId, entry: ProducerEntry) {
+        if let Some(start) = entry.transaction_start {
+            self.open.insert(start, id);
+        }
+        self.producers.insert(id, entry);
+    }
+}
+
+fn find_duplicate(entry: &ProducerEntry, batch: &RecordBatch) -> Option<BatchMetadata> {
+    if entry.epoch != batch.producer_epoch() {
+        return None;
+    }
+    let (first, last) = batch.base_sequence().zip(batch.last_sequence())?;
+    entry
+        .batches
+        .iter()
+        .find(|known| known.first_sequence() == first && known.last_sequence == last)
+        .copied()
+}
+
+fn check_coordinator(
+    known: Option<&ProducerEntry>,
+    batch: &RecordBatch,
+) -> Result<Checked, ErrorCode> {
+    let marker = batch
+        .control_marker()
+        .map_err(|_| ErrorCode::InvalidRecord)?
+        .ok_or(ErrorCode::InvalidRecord)?;
+    if known.is_some_and(|entry| entry.coordinator_epoch > marker.coordinator_epoch) {
+        return Err(ErrorCode::TransactionCoordinatorFenced);
+    }
+    Ok(Checked::New)
+}
+
+fn check_sequence(
+    known: Option<&ProducerEntry>,
+    batch: &RecordBatch,
+    epoch: ProducerEpoch,
+    behaviour: Behaviour,
+) -> Result<(), ErrorCode> {
+    let Some(first) = batch.base_sequence() else {
+        return Ok(());
+    };
+    let starts_anew = first == Sequence(0);
+    let Some((entry, known_epoch)) =
+        known.and_then(|entry| entry.epoch.map(|epoch| (entry, epoch)))
+    else {
+        return if starts_anew {
+            Ok(())
+        } else if behaviour.has(Fix::UnknownProducerStartsAtZero) {
+            Err(ErrorCode::OutOfOrderSequenceNumber)
+        } else if behaviour.has(Fix::ProducerStateByExpiry) {
+            // KIP-360: the state may have gone with its records, so any sequence is as good.
+            Ok(())
+        } else {
+            Err(ErrorCode::UnknownProducerId)
+        };
+    };
+    if known_epoch != epoch {
+        return starts_anew
+            .then_some(())
+            .ok_or(ErrorCode::OutOfOrderSequenceNumber);
+    }
+    let Some(last) = entry.last_sequence() else {
+        return match (starts_anew, behaviour.has(Fix::ProducerStateByExpiry)) {
+            (true, _) => Ok(()),
+            // Between KAFKA-7298 and KIP-360 a producer of whom only a marker was left got a retriable answer.
+            (false, false) if behaviour.has(Fix::MarkerOnlyProducer) => {
+                Err(ErrorCode::UnknownProducerId)
+            }
+            (false, _) => Err(ErrorCode::OutOfOrderSequenceNumber),
+        };
+    };
+    if first == last.plus(1) {
+        return Ok(());
+    }
+    let oldest = entry.batches[0].first_sequence();
+    let old = batch.last_sequence().is_some_and(|last| last < oldest);
+    // Until 1.1 a batch older than the window had a code of its own.
+    if old && behaviour.era <= Era::V1_0 {
+        return Err(ErrorCode::DuplicateSequenceNumber);
+    }
+    Err(ErrorCode::OutOfOrderSequenceNumber)
+}
+
+fn apply_marker(
+    entry: &mut ProducerEntry,
+    id: ProducerId,
+    batch: &RecordBatch,
+    behaviour: Behaviour,
+) -> Option<CompletedTransaction> {
+    let marker = batch.control_marker().ok().flatten()?;
+    entry.enter(batch.producer_epoch()?);
+    entry.coordinator_epoch = marker.coordinator_epoch;
+    if behaviour.has(Fix::MarkersKeepProducer) {
+        entry.last_timestamp = batch.max_timestamp();
+    }
+    let first_offset = entry.transaction_start.take()?;
+    Some(CompletedTransaction {
+        producer_id: id,
+        first_offset,
+        last_offset: batch.last_offset(),
+        aborted: marker.kind == ControlType::Abort,
+    })
+}

@@ -1,0 +1,390 @@
+//! Opening a log at start (`Log.loadSegments`, `recoverLog`, `recoverSegment`, `loadProducerState`).
+//!
+//! After a clean stop the files are trusted. Otherwise every segment from the recovery point on is walked batch by batch,
+//! cut at the first bad one, its indexes and the producer state built anew, and later segments dropped. Left out: `.swap`
+//! files, which only compaction leaves behind.
+
+use super::Log;
+use super::checkpoint::{parse_epochs, read_text};
+use super::layout::{
+    CLEANED, DELETED, LEADER_EPOCH_CHECKPOINT, SegmentFile, parse_segment_name, segment_path,
+};
+use super::leader_epoch_cache::LeaderEpochCache;
+use super::offset_index::OffsetIndex;
+use super::producer_state::ProducerStates;
+use super::segment::Segment;
+use super::time_index::TimeIndex;
+use protocol::behaviour::{Behaviour, Fix};
+use protocol::config::TopicConfig;
+use protocol::disk::{Disk, DiskError};
+use protocol::ids::{Offset, TopicPartition};
+use protocol::machine::Io;
+use protocol::note::{ReplicaNote, TruncationRule};
+use protocol::record::{BatchHeader, HEADER_SIZE};
+use protocol::time::Now;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What is known of a log before its files are looked at.
+#[derive(Clone, Debug)]
+pub struct LogSource {
+    /// Whose log.
+    pub partition: TopicPartition,
+    /// The log directory it lies in.
+    pub log_dir: Arc<str>,
+    /// Its settings.
+    pub config: TopicConfig,
+    /// The node's era and fixes.
+    pub behaviour: Behaviour,
+    /// The last life of the broker ended in good order.
+    pub clean: bool,
+    /// From the checkpoints: recovery point, log start and high watermark.
+    pub recovery_point: Offset,
+    /// See [`LogSource::recovery_point`].
+    pub log_start_offset: Offset,
+    /// See [`LogSource::recovery_point`].
+    pub high_watermark: Offset,
+}
+
+impl Log {
+    /// Opens the log in its directory, creating it when there is nothing yet, and notes how it was found.
+    ///
+    /// # Errors
+    /// What the disk says; the log directory is then to be taken offline.
+    pub fn open(now: Now, io: &mut Io<'_>, source: LogSource) -> Result<Self, DiskError> {
+        let clean = source.clean;
+        let mut log = Self::bare(now, source);
+        let names = io.disk.list(&log.directory);
+        remove_leftovers(io.disk, &log.directory, &names)?;
+        log.read_epochs(io.disk);
+        let untrusted = log.open_segments(now, io.disk, &names)?;
+        let walked = if clean {
+            log.segments.len()
+        } else {
+            log.floor_index(log.recovery_point).unwrap_or(0)
+        };
+        for base in untrusted {
+            let index = log.index_of(base);
+            if index < walked {
+                log.recover_segment(io.disk, index)?;
+            }
+        }
+        let cut = log.recover(now, io.disk, walked)?;
+        log.settle(now, io.disk, clean)?;
+        log.load_producers(io.disk, clean)?;
+        if let Some(from) = cut.filter(|from| *from > log.log_end_offset) {
+            let (to, rule) = (log.log_end_offset, TruncationRule::Recovery);
+            log.note(io, ReplicaNote::Truncated { to, from, rule });
+        }
+        let note = ReplicaNote::Loaded {
+            log_start_offset: log.log_start_offset,
+            log_end_offset: log.log_end_offset,
+            high_watermark: log.high_watermark,
+            clean,
+        };
+        log.note(io, note);
+        Ok(log)
+    }
+
+    fn bare(now: Now, source: LogSource) -> Self {
+        let directory = super::layout::log_path(&source.log_dir, &source.partition);
+        Self {
+            partition: source.partition,
+            directory: Arc::from(directory),
+            log_dir: source.log_dir,
+            config: source.config,
+            behaviour: source.behaviour,
+            segments: Vec::new(),
+            epochs: LeaderEpochCache::default(),
+            producers: ProducerStates::default(),
+            log_start_offset: source.log_start_offset,
+            log_end_offset: source.log_start_offset,
+            recovery_point: source.recovery_point,
+            high_watermark: source.high_watermark,
+            flush_wanted: None,
+            last_flush: now.mono,
+            flushing: Vec::new(),
+            next_ticket: 0,
+            removals: VecDeque::new(),
+        }
+    }
+
+    fn read_epochs(&mut self, disk: &mut dyn Disk) {
+        let path = format!("{}/{LEADER_EPOCH_CHECKPOINT}", self.directory);
+        let entries = read_text(disk, &path).and_then(|text| parse_epochs(&text));
+        self.epochs = LeaderEpochCache::from_entries(entries.unwrap_or_default());
+    }
+
+    /// Opens every segment; tells those whose indexes have to be built anew.
+    fn open_segments(
+        &mut self,
+        now: Now,
+        disk: &mut dyn Disk,
+        names: &[String],
+    ) -> Result<Vec<Offset>, DiskError> {
+        let mut untrusted = Vec::new();
+        for name in names {
+            match parse_segment_name(name) {
+                Some((base, SegmentFile::Log)) => {
+                    let trusted = open_indexes(disk, &self.directory, base)?;
+                    let now_ms = now.wall.millis();
+                    let mut segment = Segment::create(disk, &self.directory, base, now_ms)?;
+                    match trusted.filter(|_| segment.size > 0) {
+                        Some((offsets, times)) => {
+                            segment.offset_index = offsets;
+                            segment.time_index = times;
+                            segment.trust_time_index();
+                        }
+                        None if segment.size > 0 => untrusted.push(base),
+                        None => {}
+                    }
+                    self.segments.push(Arc::new(segment));
+                }
+                Some((base, SegmentFile::Snapshot)) => {
+                    self.producers.snapshots.insert(base);
+                }
+                Some((base, _)) => {
+                    let log = segment_path(&self.directory, base, SegmentFile::Log);
+                    if disk.find(&log).is_none() {
+                        disk.remove(&format!("{}/{name}", self.directory))?;
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(untrusted)
+    }
+
+    fn index_of(&self, base: Offset) -> usize {
+        self.segments
+            .partition_point(|segment| segment.base_offset < base)
+    }
+
+    /// Walks the segments from number `first` on. Tells where the log seemed to end when something was cut.
+    fn recover(
+        &mut self,
+        now: Now,
+        disk: &mut dyn Disk,
+        first: usize,
+    ) -> Result<Option<Offset>, DiskError> {
+        for index in first..self.segments.len() {
+            let Some(seen) = self.recover_segment(disk, index)? else {
+                continue;
+            };
+            let dropped = self.segments.split_off(index + 1);
+            let seen = dropped.iter().fold(seen, |seen, segment| {
+                let end = furthest_offset(disk, segment, 0).unwrap_or(segment.base_offset);
+                seen.max(end)
+            });
+            self.discard(now.mono, disk, &dropped)?;
+            return Ok(Some(seen));
+        }
+        Ok(None)
+    }
+
+    /// Derives a segment's indexes from its batches and cuts it at the first bad one (`LogSegment.recover`). Tells up to
+    /// which offset the bytes that were cut seemed to go; `None` when nothing was cut.
+    fn recover_segment(
+        &mut self,
+        disk: &mut dyn Disk,
+        index: usize,
+    ) -> Result<Option<Offset>, DiskError> {
+        let interval = self.config.index_interval_bytes;
+        let recovers_first_epoch = self.behaviour.has(Fix::FirstEpochOnRecovery);
+        let segment = Arc::make_mut(&mut self.segments[index]);
+        segment.forget(disk)?;
+        let mut valid = 0;
+        let mut end = segment.base_offset;
+        while let Some(batch) = segment.batch_at(disk, valid)? {
+            if !batch.is_valid() || batch.last_offset() < end {
+                break;
+            }
+            segment.recover_batch(disk, &batch, valid, interval)?;
+            valid += u64::try_from(batch.size_in_bytes()).expect("a batch is smaller than 2 GiB");
+            end = batch.next_offset();
+            if let Some(epoch) = batch.partition_leader_epoch() {
+                let newer = self
+                    .epochs
+                    .latest()
+                    .is_none_or(|(latest, _)| epoch > latest);
+                // KAFKA-10432: epoch 0 was taken for no epoch.
+                if newer && (epoch.0 > 0 || recovers_first_epoch) {
+                    self.epochs.assign(epoch, batch.base_offset());
+                }
+            }
+        }
+        let seen = (valid < segment.size).then(|| furthest_offset(disk, segment, valid));
+        disk.truncate(segment.log, valid)?;
+        segment.size = valid;
+        let active = index + 1 == self.segments.len();
+        let segment = Arc::make_mut(&mut self.segments[index]);
+        if !active {
+            segment.close(disk)?;
+        }
+        Ok(seen.map(|seen| seen.unwrap_or(end).max(end)))
+    }
+
+    /// Settles where the log starts and ends, once the segments are what they are.
+    fn settle(&mut self, now: Now, disk: &mut dyn Disk, clean: bool) -> Result<(), DiskError> {
+        let mut end = match self.segments.last_mut() {
+            Some(active) => Arc::make_mut(active).read_end(disk)?,
+            None => self.log_start_offset,
+        };
+        if end < self.log_start_offset {
+            // The checkpoint of the log start outlived the records behind it.
+            let dropped = std::mem::take(&mut self.segments);
+            self.discard(now.mono, disk, &dropped)?;
+            self.epochs.clear();
+            self.producers
+                .remove_snapshots(disk, &self.directory, |_| true);
+            end = self.log_start_offset;
+        }
+        if self.segments.is_empty() {
+            let now_ms = now.wall.millis();
+            let segment = Segment::create(disk, &self.directory, end, now_ms)?;
+            self.segments.push(Arc::new(segment));
+        }
+        self.log_end_offset = end;
+        self.log_start_offset = self.log_start_offset.max(self.segments[0].base_offset);
+        // What recovery read may still be in the page cache alone, so only a clean stop proves it durable.
+        self.recovery_point = if clean {
+            end
+        } else {
+            self.recovery_point.min(end)
+        };
+        self.high_watermark = self
+            .high_watermark
+            .max(self.log_start_offset)
+            .min(self.log_end_offset);
+        let before = self.epochs.clone();
+        self.epochs.truncate_from_end(end);
+        self.epochs.truncate_from_start(self.log_start_offset);
+        let path = format!("{}/{LEADER_EPOCH_CHECKPOINT}", self.directory);
+        if self.epochs != before || disk.find(&path).is_none() || !clean {
+            self.write_epochs(disk)?;
+        }
+        Ok(())
+    }
+
+    fn load_producers(&mut self, disk: &mut dyn Disk, clean: bool) -> Result<(), DiskError> {
+        if clean && self.producers.snapshots.is_empty() {
+            // Kafka spares the scan of a log that never had a producer.
+            self.producers.clear(self.log_end_offset);
+            return Ok(());
+        }
+        self.remove_stray_snapshots(disk);
+        self.rebuild_producers(disk, self.log_end_offset, false)
+    }
+
+    /// Snapshots that belong to no segment go, except the newest one behind the last segment's base.
+    fn remove_stray_snapshots(&mut self, disk: &mut dyn Disk) {
+        let newest = self.producers.snapshots.last().copied();
+        let segments = &self.segments;
+        self.producers
+            .remove_snapshots(disk, &self.directory, |offset| {
+                Some(offset) != newest
+                    && segments
+                        .binary_search_by_key(&offset, |segment| segment.base_offset)
+                        .is_err()
+            });
+    }
+
+    /// Producer state as of `end`: the newest snapshot not above it, and the batches behind that.
+    pub(super) fn rebuild_producers(
+        &mut self,
+        disk: &mut dyn Disk,
+        end: Offset,
+        running: bool,
+    ) -> Result<(), DiskError> {
+        let none_known = running && self.producers.is_empty() && self.producers.map_end >= end;
+        let directory = Arc::clone(&self.directory);
+        let range = (self.log_start_offset, end);
+        self.producers.reload(disk, &directory, range);
+        // KAFKA-5435: without a snapshot left the state was taken to be empty.
+        let lost = running
+            && self.producers.snapshots.is_empty()
+            && !self.behaviour.has(Fix::SnapshotBeforeTruncation);
+        if !none_known && !lost {
+            self.replay_producers(disk, end)?;
+        }
+        self.producers.map_end = end;
+        self.producers.on_high_watermark(self.high_watermark);
+        if end > self.log_start_offset {
+            self.producers.take_snapshot(disk, &directory)?;
+        }
+        Ok(())
+    }
+
+    fn replay_producers(&mut self, disk: &mut dyn Disk, end: Offset) -> Result<(), DiskError> {
+        let from = self.producers.map_end;
+        let first = self.floor_index(from).unwrap_or(0);
+        for index in first..self.segments.len() {
+            let segment = Arc::clone(&self.segments[index]);
+            let mut slot = segment.find(disk, from.max(segment.base_offset))?;
+            while let Some(at) = slot.filter(|slot| slot.base_offset < end) {
+                if let Some(batch) = segment.batch_at(disk, at.position)? {
+                    self.producers.apply(&batch, self.behaviour);
+                }
+                slot = segment.find(disk, at.last_offset.next())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Before a clean stop: the producer state is written down, so that the next start need not scan.
+    pub(super) fn close(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        let directory = Arc::clone(&self.directory);
+        if self.log_end_offset > self.log_start_offset {
+            self.producers.take_snapshot(disk, &directory)?;
+        }
+        self.active_mut().close(disk)
+    }
+}
+
+/// Files whose removal a crash interrupted, and what the cleaner had not finished.
+fn remove_leftovers(
+    disk: &mut dyn Disk,
+    directory: &str,
+    names: &[String],
+) -> Result<(), DiskError> {
+    for name in names {
+        if name.ends_with(DELETED) || name.ends_with(CLEANED) {
+            disk.remove(&format!("{directory}/{name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The indexes of a segment; `None` when one is missing or cannot be trusted.
+fn open_indexes(
+    disk: &mut dyn Disk,
+    directory: &str,
+    base: Offset,
+) -> Result<Option<(OffsetIndex, TimeIndex)>, DiskError> {
+    let mut find = |file| disk.find(&segment_path(directory, base, file));
+    let (Some(log), Some(offsets), Some(times)) = (
+        find(SegmentFile::Log),
+        find(SegmentFile::OffsetIndex),
+        find(SegmentFile::TimeIndex),
+    ) else {
+        return Ok(None);
+    };
+    let size = disk.len(log);
+    let offsets = OffsetIndex::load(disk, offsets, base, size)?;
+    let times = TimeIndex::load(disk, times, base)?;
+    Ok(offsets.zip(times))
+}
+
+/// The offset after the last thing from `position` on that looks like a batch, checksum aside.
+fn furthest_offset(disk: &mut dyn Disk, segment: &Segment, mut position: u64) -> Option<Offset> {
+    let size = u64::try_from(HEADER_SIZE).expect("a small number");
+    let mut furthest = None;
+    while let Ok(bytes) = disk.read(segment.log, position, size) {
+        let Some(header) = BatchHeader::peek(&bytes).filter(BatchHeader::is_plausible) else {
+            break;
+        };
+        furthest = furthest.max(Some(header.next_offset()));
+        position += u64::try_from(header.size_in_bytes()).expect("a batch is smaller than 2 GiB");
+    }
+    furthest
+}
