@@ -38,7 +38,10 @@ pub(super) enum LinkState {
     /// There is none.
     Disconnected,
     /// Being opened.
-    Connecting { connection: ConnectionId, until: Mono },
+    Connecting {
+        connection: ConnectionId,
+        until: Mono,
+    },
     /// Open; the broker has not said yet what it speaks.
     CheckingVersions { connection: ConnectionId },
     /// In use.
@@ -61,12 +64,32 @@ pub(super) struct InFlight<T> {
     pub(super) what: What<T>,
 }
 
+/// A request as its owner makes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing<T> {
+    pub(crate) body: RequestBody,
+    pub(crate) tag: T,
+    /// Instead of `request.timeout.ms`.
+    pub(crate) timeout: Option<Span>,
+    /// An answer will come.
+    pub(crate) answered: bool,
+}
+
+impl<T> Outgoing<T> {
+    pub(crate) fn new(body: impl Into<RequestBody>, tag: T) -> Self {
+        Self {
+            body: body.into(),
+            tag,
+            timeout: None,
+            answered: true,
+        }
+    }
+}
+
 /// A request that waits for the connection.
 #[derive(Clone, Debug)]
 pub(super) struct Unsent<T> {
-    pub(super) body: RequestBody,
-    pub(super) tag: T,
-    pub(super) timeout: Span,
+    pub(super) outgoing: Outgoing<T>,
     pub(super) until: Mono,
 }
 
@@ -148,7 +171,13 @@ impl<T> Link<T> {
         self.state == LinkState::Disconnected && now < self.retry_at
     }
 
-    pub(super) fn connecting(&mut self, now: Mono, id: ConnectionId, config: &LinkConfig, chance: u64) {
+    pub(super) fn connecting(
+        &mut self,
+        now: Mono,
+        id: ConnectionId,
+        config: &LinkConfig,
+        chance: u64,
+    ) {
         let until = now
             + exponential(
                 config.setup_timeout,
@@ -194,7 +223,9 @@ impl<T> Link<T> {
         let idle = match self.state {
             LinkState::Connecting { until, .. } => Some(until),
             LinkState::Ready { .. } if self.in_flight.is_empty() => Some(self.last_used + max_idle),
-            LinkState::Disconnected | LinkState::CheckingVersions { .. } | LinkState::Ready { .. } => None,
+            LinkState::Disconnected
+            | LinkState::CheckingVersions { .. }
+            | LinkState::Ready { .. } => None,
         };
         let flights = self.in_flight.iter().map(|flight| flight.until);
         let waits = self.unsent.iter().map(|unsent| unsent.until);

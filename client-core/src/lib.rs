@@ -15,6 +15,7 @@ mod connection;
 mod consumer;
 mod metadata;
 mod network;
+mod node_choice;
 mod producer;
 mod versions;
 

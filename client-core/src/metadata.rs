@@ -251,7 +251,9 @@ impl Metadata {
             };
         }
         LeaderAndEpoch {
-            leader: known.leader.filter(|leader| self.brokers.contains_key(leader)),
+            leader: known
+                .leader
+                .filter(|leader| self.brokers.contains_key(leader)),
             epoch: known.epoch,
         }
     }
@@ -380,11 +382,7 @@ mod tests {
 
     #[test]
     fn a_topic_not_used_for_long_is_not_asked_for_again() {
-        let mut metadata = Metadata::new(
-            Span::millis(100),
-            Span::secs(300),
-            Some(Span::secs(5)),
-        );
+        let mut metadata = Metadata::new(Span::millis(100), Span::secs(300), Some(Span::secs(5)));
         metadata.want(&TopicName::from("t"), at(0));
         metadata.want(&TopicName::from("u"), at(4000));
         assert_eq!(metadata.start_update(at(5000)), [TopicName::from("u")]);

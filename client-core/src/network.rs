@@ -8,11 +8,10 @@
 //! (KIP-899, later).
 
 use crate::backoff::{Purpose, draw};
-pub(crate) use crate::connection::{LinkConfig, Peer};
 use crate::connection::{InFlight, Link, LinkState, Unsent, What};
+pub(crate) use crate::connection::{LinkConfig, Outgoing, Peer};
 use crate::metadata::Metadata;
 use crate::versions::{Versions, fit};
-use protocol::api::topics::MetadataRequest;
 use protocol::api::{ApiVersionsRequest, RequestBody, ResponseBody};
 use protocol::ids::{BrokerId, ClientId, CorrelationId, Endpoint};
 use protocol::machine::{ConnectionId, Input, Io};
@@ -50,24 +49,39 @@ pub(crate) enum Event<T> {
     Metadata,
 }
 
+/// A request as it is written: the body, and what waits for the answer for how long.
+pub(super) struct Packet<T> {
+    pub(super) body: RequestBody,
+    pub(super) flight: Option<(What<T>, Option<Span>)>,
+}
+
+impl<T> Packet<T> {
+    fn of(outgoing: Outgoing<T>) -> Self {
+        Self {
+            body: outgoing.body,
+            flight: Some((What::Asked(outgoing.tag), outgoing.timeout)),
+        }
+    }
+}
+
 /// All connections of one client.
 #[derive(Clone, Debug)]
 pub(crate) struct Network<T> {
-    config: LinkConfig,
+    pub(super) config: LinkConfig,
     client_id: ClientId,
     versions: Versions,
-    seed: u64,
-    bootstrap: Arc<[Endpoint]>,
+    pub(super) seed: u64,
+    pub(super) bootstrap: Arc<[Endpoint]>,
     pub(crate) metadata: Metadata,
     /// Create missing topics when asking for them.
-    auto_create: bool,
-    links: BTreeMap<Peer, Link<T>>,
+    pub(super) auto_create: bool,
+    pub(super) links: BTreeMap<Peer, Link<T>>,
     peers: BTreeMap<ConnectionId, Peer>,
     next_correlation: i32,
-    choices: u64,
-    metadata_in_flight: bool,
+    pub(super) choices: u64,
+    pub(super) metadata_in_flight: bool,
     /// Nobody to ask: no sooner again than this.
-    metadata_rest: Mono,
+    pub(super) metadata_rest: Mono,
     events: VecDeque<Event<T>>,
 }
 
@@ -107,6 +121,10 @@ impl<T: Clone> Network<T> {
         self.events.pop_front()
     }
 
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Takes an input that concerns connections.
     pub(crate) fn handle(&mut self, now: Mono, input: Input, io: &mut Io<'_>) {
         match input {
@@ -142,7 +160,11 @@ impl<T: Clone> Network<T> {
         };
         if asks {
             link.state = LinkState::CheckingVersions { connection };
-            self.write(now, peer, ApiVersionsRequest.into(), Some((What::ApiVersions, None)), io);
+            let packet = Packet {
+                body: ApiVersionsRequest.into(),
+                flight: Some((What::ApiVersions, None)),
+            };
+            self.write(now, peer, packet, io);
         } else {
             link.ready(connection);
             self.events.push_back(Event::Ready);
@@ -150,7 +172,13 @@ impl<T: Clone> Network<T> {
         }
     }
 
-    fn received(&mut self, now: Mono, connection: ConnectionId, response: Response, io: &mut Io<'_>) {
+    fn received(
+        &mut self,
+        now: Mono,
+        connection: ConnectionId,
+        response: Response,
+        io: &mut Io<'_>,
+    ) {
         let Some(peer) = self.peers.get(&connection).copied() else {
             return;
         };
@@ -210,7 +238,7 @@ impl<T: Clone> Network<T> {
             }
         }
         for unsent in std::mem::take(&mut link.unsent) {
-            let tag = unsent.tag;
+            let tag = unsent.outgoing.tag;
             self.events.push_back(Event::Lost { tag, sent: false });
         }
         self.metadata.request_update();
@@ -242,7 +270,10 @@ impl<T: Clone> Network<T> {
         let late: Vec<Peer> = self
             .links
             .iter()
-            .filter(|(_, link)| link.next_deadline(self.config.max_idle).is_some_and(|at| at <= now))
+            .filter(|(_, link)| {
+                link.next_deadline(self.config.max_idle)
+                    .is_some_and(|at| at <= now)
+            })
             .map(|(peer, _)| *peer)
             .collect();
         for peer in late {
@@ -258,7 +289,7 @@ impl<T: Clone> Network<T> {
         };
         while let Some(index) = link.unsent.iter().position(|unsent| unsent.until <= now) {
             if let Some(unsent) = link.unsent.remove(index) {
-                let tag = unsent.tag;
+                let tag = unsent.outgoing.tag;
                 self.events.push_back(Event::Lost { tag, sent: false });
             }
         }
@@ -278,81 +309,11 @@ impl<T: Clone> Network<T> {
         links.chain(metadata).min()
     }
 
-    fn is_connecting(&self) -> bool {
+    pub(super) fn is_connecting(&self) -> bool {
         self.links.values().any(Link::is_preparing)
     }
 
-    fn maybe_update_metadata(&mut self, now: Mono, io: &mut Io<'_>) {
-        if self.metadata_in_flight || self.metadata.next_update().max(self.metadata_rest) > now {
-            return;
-        }
-        let Some(peer) = self.least_loaded(now) else {
-            // Everybody is being rested; the first whose rest is over is asked.
-            let nodes = self.nodes();
-            let first = nodes.iter().filter_map(|peer| self.may_connect_at(*peer)).min();
-            self.metadata_rest = first.unwrap_or(now + self.config.reconnect_backoff);
-            return;
-        };
-        if self.link(peer).is_some_and(|link| link.can_send(self.config.max_in_flight)) {
-            let topics = Some(self.metadata.start_update(now));
-            self.metadata_in_flight = true;
-            let body = MetadataRequest {
-                topics,
-                allow_auto_topic_creation: self.auto_create,
-            };
-            self.write(now, peer, body.into(), Some((What::Metadata, None)), io);
-        } else if !self.is_connecting() {
-            self.metadata_rest = now + self.config.reconnect_backoff;
-            self.connect(now, peer, io);
-        }
-    }
-
-    /// The endpoints that metadata may be asked of: the bootstrap addresses until brokers are known.
-    fn nodes(&self) -> Vec<Peer> {
-        if self.metadata.brokers().is_empty() {
-            (0..self.bootstrap.len())
-                .filter_map(|index| u16::try_from(index).ok())
-                .map(Peer::Bootstrap)
-                .collect()
-        } else {
-            self.metadata.brokers().keys().copied().map(Peer::Broker).collect()
-        }
-    }
-
-    /// The node with the fewest requests in flight, else one being connected, else the one not tried for longest
-    /// (`leastLoadedNode`). The first one looked at is drawn.
-    pub(crate) fn least_loaded(&mut self, now: Mono) -> Option<Peer> {
-        let nodes = self.nodes();
-        let count = u64::try_from(nodes.len()).ok().filter(|count| *count > 0)?;
-        self.choices += 1;
-        let start = draw(self.seed, Purpose::Node, 0, self.choices) % count;
-        let start = usize::try_from(start).unwrap_or(0);
-        let (mut ready, mut preparing, mut idle) = (None, None, None);
-        for peer in nodes.iter().cycle().skip(start).take(nodes.len()).copied() {
-            let Some(link) = self.links.get(&peer) else {
-                if idle.is_none_or(|(_, at)| at > Mono(0)) {
-                    idle = Some((peer, Mono(0)));
-                }
-                continue;
-            };
-            if link.can_send(self.config.max_in_flight) {
-                let load = link.in_flight.len();
-                if ready.is_none_or(|(_, least)| load < least) {
-                    ready = Some((peer, load));
-                }
-            } else if link.is_preparing() {
-                preparing = Some(peer);
-            } else if link.can_connect(now) && idle.is_none_or(|(_, at)| link.last_attempt < at) {
-                idle = Some((peer, link.last_attempt));
-            }
-        }
-        ready
-            .map(|(peer, _)| peer)
-            .or(preparing)
-            .or(idle.map(|(peer, _)| peer))
-    }
-
-    fn link(&self, peer: Peer) -> Option<&Link<T>> {
+    pub(super) fn link(&self, peer: Peer) -> Option<&Link<T>> {
         self.links.get(&peer)
     }
 
@@ -378,7 +339,7 @@ impl<T: Clone> Network<T> {
     }
 
     /// Dials, unless it is too early or done already.
-    fn connect(&mut self, now: Mono, peer: Peer, io: &mut Io<'_>) {
+    pub(super) fn connect(&mut self, now: Mono, peer: Peer, io: &mut Io<'_>) {
         let Some(endpoint) = self.endpoint(peer) else {
             return;
         };
@@ -422,34 +383,32 @@ impl<T: Clone> Network<T> {
     }
 
     /// Sends to a peer that is ready. Where no answer is expected the request counts as written at once.
-    pub(crate) fn send(&mut self, now: Mono, peer: Peer, (body, tag): (RequestBody, T), answered: bool, io: &mut Io<'_>) {
-        if answered {
-            self.write(now, peer, body, Some((What::Asked(tag), None)), io);
+    pub(crate) fn send(&mut self, now: Mono, peer: Peer, outgoing: Outgoing<T>, io: &mut Io<'_>) {
+        if outgoing.answered {
+            self.write(now, peer, Packet::of(outgoing), io);
         } else {
-            self.write(now, peer, body, None, io);
-            self.events.push_back(Event::Written(tag));
+            let body = outgoing.body;
+            self.write(now, peer, Packet { body, flight: None }, io);
+            self.events.push_back(Event::Written(outgoing.tag));
         }
     }
 
-    /// Sends as soon as the connection can take it; lost when it cannot be made, or not within `timeout`, or not answered
-    /// within `timeout` after it was sent (`ConsumerNetworkClient.send`).
-    pub(crate) fn submit(&mut self, now: Mono, peer: Peer, (body, tag): (RequestBody, T), timeout: Option<Span>, io: &mut Io<'_>) {
-        let timeout = timeout.unwrap_or(self.config.request_timeout);
+    /// Sends as soon as the connection can take it; lost when it cannot be made, or not within the time-out, or not
+    /// answered within the time-out after it was sent (`ConsumerNetworkClient.send`).
+    pub(crate) fn submit(&mut self, now: Mono, peer: Peer, outgoing: Outgoing<T>, io: &mut Io<'_>) {
         if self.is_ready(now, peer, io) {
-            self.write(now, peer, body, Some((What::Asked(tag), Some(timeout))), io);
+            self.write(now, peer, Packet::of(outgoing), io);
             return;
         }
+        let until = now + outgoing.timeout.unwrap_or(self.config.request_timeout);
         match self.links.get_mut(&peer) {
             Some(link) if link.state != LinkState::Disconnected => {
-                let until = now + timeout;
-                link.unsent.push_back(Unsent {
-                    body,
-                    tag,
-                    timeout,
-                    until,
-                });
+                link.unsent.push_back(Unsent { outgoing, until });
             }
-            Some(_) | None => self.events.push_back(Event::Lost { tag, sent: false }),
+            Some(_) | None => {
+                let tag = outgoing.tag;
+                self.events.push_back(Event::Lost { tag, sent: false });
+            }
         }
     }
 
@@ -462,12 +421,12 @@ impl<T: Clone> Network<T> {
             let Some(next) = link.unsent.pop_front() else {
                 return;
             };
-            let flight = (What::Asked(next.tag), Some(next.timeout));
-            self.write(now, peer, next.body, Some(flight), io);
+            self.write(now, peer, Packet::of(next.outgoing), io);
         }
     }
 
-    fn write(&mut self, now: Mono, peer: Peer, mut body: RequestBody, flight: Option<(What<T>, Option<Span>)>, io: &mut Io<'_>) {
+    pub(super) fn write(&mut self, now: Mono, peer: Peer, packet: Packet<T>, io: &mut Io<'_>) {
+        let Packet { mut body, flight } = packet;
         let Some(link) = self.links.get_mut(&peer) else {
             return;
         };

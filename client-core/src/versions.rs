@@ -36,6 +36,10 @@ impl Versions {
     }
 
     /// The highest version this client knows: those of 0.8.2, 0.9.0, 1.0 and 2.8.
+    #[expect(
+        clippy::match_same_arms,
+        reason = "a table: that two apis have the same versions is chance"
+    )]
     pub(crate) fn highest(&self, api: ApiKey) -> i16 {
         let pick = |versions: [i16; 4]| self.behaviour.era.pick(versions);
         match api {

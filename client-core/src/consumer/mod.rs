@@ -21,15 +21,30 @@ pub struct Consumer {
 impl Consumer {
     /// A client that will look for its cluster at `bootstrap`. `config` is a finished one; `seed` decides the jitter of
     /// its backoffs and its free choices.
-    pub fn new(config: Arc<ConsumerConfig>, bootstrap: Vec<Endpoint>, behaviour: Behaviour, client_id: ClientId, seed: u64) -> Self {
-        Self { config, bootstrap: bootstrap.into(), behaviour, client_id, seed }
+    pub fn new(
+        config: Arc<ConsumerConfig>,
+        bootstrap: Vec<Endpoint>,
+        behaviour: Behaviour,
+        client_id: ClientId,
+        seed: u64,
+    ) -> Self {
+        Self {
+            config,
+            bootstrap: bootstrap.into(),
+            behaviour,
+            client_id,
+            seed,
+        }
     }
 }
 
 impl Machine for Consumer {
     fn handle(&mut self, _now: Now, input: Input, io: &mut Io<'_>) {
         if let Input::Verb { operation, .. } = input {
-            io.outcome(operation, Outcome::Done(Err(Failure::fail(ClientError::Closed))));
+            io.outcome(
+                operation,
+                Outcome::Done(Err(Failure::fail(ClientError::Closed))),
+            );
         }
     }
 }
