@@ -13,6 +13,7 @@ mod admin;
 mod backoff;
 mod connection;
 mod consumer;
+mod consumer_protocol;
 mod metadata;
 mod network;
 mod node_choice;

@@ -209,6 +209,12 @@ impl Metadata {
         self.controller
     }
 
+    /// The controller turned out to be none (`AdminMetadataManager.clearController`).
+    pub(crate) fn clear_controller(&mut self) {
+        self.controller = None;
+        self.update_requested = true;
+    }
+
     /// The error of a topic; none where nothing was heard of it.
     pub(crate) fn topic_error(&self, topic: &TopicName) -> Option<ErrorCode> {
         self.topics.get(topic).map(|view| view.error)

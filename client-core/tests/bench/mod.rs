@@ -86,6 +86,7 @@ pub struct Bench<M> {
     pub leaders: BTreeMap<TopicPartition, (i32, i32)>,
     /// Brokers that refuse connections.
     pub refusing: BTreeSet<i32>,
+    pub controller: i32,
     pub metadata_asked: usize,
     pub steps: usize,
 }
@@ -118,6 +119,7 @@ impl<M: Machine> Bench<M> {
             timers: BTreeMap::new(),
             leaders,
             refusing: BTreeSet::new(),
+            controller: 1,
             metadata_asked: 0,
             steps: 0,
         };
@@ -250,7 +252,7 @@ impl<M: Machine> Bench<M> {
                     endpoint: endpoint(id),
                 })
                 .collect(),
-            controller: Some(BrokerId(1)),
+            controller: Some(BrokerId(self.controller)),
             topics: topics.into_iter().map(|topic| self.topic(topic)).collect(),
         }
     }
