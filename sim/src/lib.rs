@@ -1,3 +1,14 @@
-//! The world: one seed, all faults, drives the cores; madsim is its host.
+//! The simulator: one seed, all faults, drives the cores.
+//!
+//! [`world`] is the world itself, a plain value without any runtime; [`random`] its keyed randomness, and [`scenario`] the
+//! language in which a run is described.
 
+#[cfg(not(madsim))]
+compile_error!(
+    "ktrial needs `--cfg madsim`. It is set in .cargo/config.toml, which cargo reads from the working directory, and which \
+     a RUSTFLAGS variable replaces: build from the repository's root, and add `--cfg madsim` to RUSTFLAGS if you set it"
+);
+
+pub mod random;
 pub mod scenario;
+pub mod world;

@@ -1,0 +1,159 @@
+//! What a loss of power leaves, and deliberate corruption.
+
+use super::{File, Flushing, SimDisk, size};
+use crate::random::Draws;
+use bytes::Bytes;
+use protocol::disk::FileId;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What a loss of power cost: the witness that it did something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PowerLoss {
+    /// Bytes that were in the page cache and are gone.
+    pub bytes_lost: u64,
+    /// Bytes kept in place but turned into garbage.
+    pub bytes_torn: u64,
+    /// Files whose older content is back.
+    pub files_reverted: u64,
+    /// Creations, renames and removals that did not happen after all.
+    pub names_undone: u64,
+}
+
+/// How to damage a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Corruption {
+    /// One bit of the byte at this position flips.
+    FlipBit(u64),
+    /// Everything from this position on reads as zeros.
+    ZeroFrom(u64),
+    /// Everything from this position on is missing.
+    CutFrom(u64),
+}
+
+/// How many bytes a torn write damages at most.
+const SECTOR: u64 = 512;
+
+impl SimDisk {
+    /// Power is lost: what was not durable is lost in part, as drawn per file.
+    pub(in crate::world) fn lose_power(&mut self, draws: impl Fn(u64) -> Draws) -> PowerLoss {
+        let mut loss = PowerLoss::default();
+        self.undo.clear();
+        self.flushing.clear();
+        for index in 0..self.directories.len() {
+            let directory = u16::try_from(index).unwrap_or(u16::MAX);
+            let mut draws = draws(u64::MAX - u64::from(directory));
+            let state = self.directory_mut(directory);
+            state.forget_queue();
+            let pending = size(state.journal.len());
+            let kept = portion(&mut draws, 0, pending);
+            loss.names_undone += pending - kept;
+            let up_to = state.committed + kept;
+            self.commit_names(directory, up_to);
+            let state = self.directory_mut(directory);
+            state.journal.clear();
+            state.used = 0;
+        }
+        self.names = Arc::clone(&self.durable_names);
+        let mut named = vec![false; self.files.len()];
+        for id in self.names.values() {
+            named[usize::try_from(id.0).unwrap_or(usize::MAX)] = true;
+        }
+        for (index, named) in named.into_iter().enumerate() {
+            let file = &mut self.files[index];
+            if named {
+                lose_from(file, &mut draws(size(index)), &mut loss);
+            } else {
+                loss.bytes_lost += file.content.len();
+                file.content = super::Content::default();
+                file.older = None;
+            }
+            file.durable = file.content.len();
+            let (directory, bytes) = (file.directory, file.content.len());
+            self.directory_mut(directory).used += bytes;
+        }
+        loss
+    }
+
+    /// Damages a file below the cache and in it. Gives the number of bytes that changed, `None` when there is no such file.
+    pub(in crate::world) fn corrupt(&mut self, path: &str, corruption: Corruption) -> Option<u64> {
+        let id = self.names.get(path).copied()?;
+        let file = self.file_mut(id);
+        let len = file.content.len();
+        let changed = match corruption {
+            Corruption::FlipBit(position) => {
+                let byte = file.content.read(position, 1);
+                let flipped: Vec<u8> = byte.iter().map(|byte| byte ^ 1).collect();
+                file.content.overwrite(position, &flipped);
+                size(flipped.len())
+            }
+            Corruption::ZeroFrom(position) => {
+                let count = len.saturating_sub(position);
+                let zeros = vec![0; usize::try_from(count).unwrap_or(0)];
+                file.content.overwrite(position, &zeros);
+                count
+            }
+            Corruption::CutFrom(position) => {
+                file.content.truncate(position);
+                len.saturating_sub(position)
+            }
+        };
+        file.durable = file.durable.min(file.content.len());
+        file.older = None;
+        let directory = file.directory;
+        let now = file.content.len();
+        self.shrink(directory, len - now);
+        Some(changed)
+    }
+
+    /// What a file holds in the page cache, for whoever looks from outside.
+    pub fn cached(&self, path: &str) -> Option<Bytes> {
+        let id = self.names.get(path)?;
+        Some(self.file(*id).content.read(0, u64::MAX))
+    }
+
+    /// How much of a file is durable; `None` when its name is not.
+    pub fn durable_len(&self, path: &str) -> Option<u64> {
+        let id: &FileId = self.durable_names.get(path)?;
+        Some(self.file(*id).durable)
+    }
+
+    /// Flushes that the device has not finished.
+    pub fn pending_flushes(&self) -> usize {
+        let pending: &[Flushing] = &self.flushing;
+        pending.len()
+    }
+}
+
+/// A part of `low..=high`: all or nothing a quarter of the time each, else anything between.
+fn portion(draws: &mut Draws, low: u64, high: u64) -> u64 {
+    match draws.below(4) {
+        0 => low,
+        1 => high,
+        _ => draws.between(low, high),
+    }
+}
+
+fn lose_from(file: &mut File, draws: &mut Draws, loss: &mut PowerLoss) {
+    let len = file.content.len();
+    if let Some(older) = file.older.take() {
+        if older.whole || draws.below(2) == 0 {
+            loss.files_reverted += 1;
+            loss.bytes_lost += len.saturating_sub(file.durable);
+            file.content = older.content;
+            return;
+        }
+    }
+    let kept = portion(draws, file.durable, len);
+    if kept < len {
+        loss.bytes_lost += len - kept;
+        file.content.truncate(kept);
+    }
+    if kept > file.durable && draws.below(4) == 0 {
+        let torn = draws.between(1, SECTOR.min(kept - file.durable));
+        let garbage: Vec<u8> = (0..torn).map(|_| draws.next().to_le_bytes()[0]).collect();
+        file.content.overwrite(kept - torn, &garbage);
+        loss.bytes_torn += torn;
+    }
+}
