@@ -9,6 +9,7 @@ pub mod expectation;
 pub mod jsonl;
 pub mod manifest;
 pub mod operation;
+pub mod record;
 pub mod verdict;
 
 use event::Event;
