@@ -16,7 +16,8 @@ pub struct WaitId(u64);
 
 #[derive(Clone, Debug)]
 struct Waiting<O> {
-    operation: O,
+    /// Absent while it is lent out.
+    operation: Option<O>,
     keys: Vec<u32>,
     deadline: Mono,
 }
@@ -66,7 +67,7 @@ impl<O> Purgatory<O> {
         self.waiting.insert(
             id,
             Waiting {
-                operation,
+                operation: Some(operation),
                 keys,
                 deadline,
             },
@@ -82,17 +83,28 @@ impl<O> Purgatory<O> {
 
     /// A waiting operation.
     pub fn get(&self, id: WaitId) -> Option<&O> {
-        self.waiting.get(&id).map(|waiting| &waiting.operation)
+        self.waiting.get(&id)?.operation.as_ref()
     }
 
     /// A waiting operation, to note what it has seen.
     pub fn get_mut(&mut self, id: WaitId) -> Option<&mut O> {
-        self.waiting
-            .get_mut(&id)
-            .map(|waiting| &mut waiting.operation)
+        self.waiting.get_mut(&id)?.operation.as_mut()
     }
 
-    /// Takes an operation out, once.
+    /// Lends an operation out, so that it and what it waits for can be looked at together. It goes on watching; it is
+    /// either given back or removed.
+    pub fn lend(&mut self, id: WaitId) -> Option<O> {
+        self.waiting.get_mut(&id)?.operation.take()
+    }
+
+    /// Takes a lent operation back.
+    pub fn give_back(&mut self, id: WaitId, operation: O) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.operation = Some(operation);
+        }
+    }
+
+    /// Takes an operation out, once; one that is lent out ceases to wait and gives nothing.
     pub fn remove(&mut self, id: WaitId) -> Option<O> {
         let waiting = self.waiting.remove(&id)?;
         self.deadlines.remove(&(waiting.deadline, id));
@@ -101,7 +113,7 @@ impl<O> Purgatory<O> {
                 list.retain(|watcher| *watcher != id);
             }
         }
-        Some(waiting.operation)
+        waiting.operation
     }
 
     /// The timer rang: takes out the first operation whose time has passed. To be called until it gives none; then the
@@ -147,7 +159,7 @@ impl<O> Purgatory<O> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replication::testing::NoDisk;
+    use crate::testing::NoDisk;
     use protocol::machine::{Effect, Stamped};
     use protocol::time::Span;
 

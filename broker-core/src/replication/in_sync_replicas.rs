@@ -7,7 +7,7 @@
 
 use protocol::behaviour::{Behaviour, Fix};
 use protocol::error_code::ErrorCode;
-use protocol::ids::{BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
+use protocol::ids::BrokerId;
 
 /// Who writes a change of the in-sync replicas.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,28 +27,6 @@ impl IsrPath {
             Self::KeeperWrite
         }
     }
-}
-
-/// A leader's wish to change its in-sync replicas, to be carried to the keeper or to the controller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IsrUpdate {
-    /// The partition.
-    pub partition: TopicPartition,
-    /// In which epoch it is led.
-    pub leader_epoch: LeaderEpoch,
-    /// The wanted set.
-    pub new_isr: Vec<BrokerId>,
-    /// The version of the state it replaces.
-    pub current_partition_epoch: PartitionEpoch,
-}
-
-/// How such a wish was granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IsrGrant {
-    /// The keeper took the write; the state has this version now.
-    Written(PartitionEpoch),
-    /// The controller answered with the state as it is now.
-    Altered(protocol::api::cluster::LeaderAndIsr),
 }
 
 /// The set, and the change that is under way.
@@ -147,7 +125,9 @@ impl Refusal {
     /// `handleAlterIsrResponse` of 2.8, and the BADVERSION rule of the keeper path.
     pub(super) fn of(path: IsrPath, error: ErrorCode) -> Self {
         match (path, error) {
-            (IsrPath::KeeperWrite, _) => Self::Drop,
+            (IsrPath::KeeperWrite, _) | (IsrPath::AlterIsr, ErrorCode::OperationNotAttempted) => {
+                Self::Drop
+            }
             (
                 IsrPath::AlterIsr,
                 ErrorCode::UnknownTopicOrPartition

@@ -4,9 +4,10 @@
 //! moving a replica between log directories (future replicas), preferred read replicas (KIP-392).
 
 use super::high_watermark;
-use super::in_sync_replicas::{IsrGrant, IsrPath, IsrState, IsrUpdate, Refusal};
+use super::in_sync_replicas::{IsrPath, IsrState, Refusal};
 use super::remote_replica::RemoteReplica;
-use protocol::api::cluster::LeaderAndIsrPartition;
+use crate::isr_writer::IsrUpdate;
+use protocol::api::cluster::{LeaderAndIsr, LeaderAndIsrPartition};
 use protocol::behaviour::{Behaviour, Fix};
 use protocol::error_code::ErrorCode;
 use protocol::ids::{
@@ -16,7 +17,29 @@ use protocol::time::{Mono, Span};
 
 /// Names a partition within this broker; never given to another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct Slot(pub(super) u32);
+pub(super) struct Slot(u32);
+
+impl Slot {
+    /// The slot after `count` others.
+    pub(super) fn numbered(count: usize) -> Self {
+        Self(u32::try_from(count).expect("a broker has fewer than 2^32 partitions"))
+    }
+
+    /// The slot behind it.
+    pub(super) const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    /// Its place in the list.
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.0).expect("an index fits")
+    }
+
+    /// The key that operations in purgatory watch.
+    pub(super) const fn key(self) -> u32 {
+        self.0
+    }
+}
 
 /// What only a leader knows.
 #[derive(Clone, Debug)]
@@ -51,9 +74,12 @@ pub(super) struct Rules {
 
 /// One partition.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "partition epoch is Kafka's word for the version of the state"
+)]
 pub(super) struct Partition {
     pub(super) name: TopicPartition,
-    pub(super) slot: Slot,
     /// The epoch of the last accepted LeaderAndIsr; none before the first.
     pub(super) leader_epoch: Option<LeaderEpoch>,
     pub(super) partition_epoch: PartitionEpoch,
@@ -66,10 +92,9 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    pub(super) fn new(name: TopicPartition, slot: Slot) -> Self {
+    pub(super) fn new(name: TopicPartition) -> Self {
         Self {
             name,
-            slot,
             leader_epoch: None,
             partition_epoch: PartitionEpoch(0),
             controller_epoch: ControllerEpoch(0),
@@ -163,29 +188,33 @@ impl Partition {
     }
 
     /// `checkCurrentLeaderEpoch` (KIP-320).
-    pub(super) fn check_epoch(&self, asked: Option<LeaderEpoch>, rules: &Rules) -> ErrorCode {
+    pub(super) fn check_epoch(
+        &self,
+        asked: Option<LeaderEpoch>,
+        rules: &Rules,
+    ) -> Result<(), ErrorCode> {
         let (Some(asked), true) = (asked, rules.behaviour.has(Fix::FenceFetchByLeaderEpoch)) else {
-            return ErrorCode::None;
+            return Ok(());
         };
         match self.leader_epoch {
-            Some(own) if own == asked => ErrorCode::None,
-            Some(own) if own > asked => ErrorCode::FencedLeaderEpoch,
-            Some(_) | None => ErrorCode::UnknownLeaderEpoch,
+            Some(own) if own == asked => Ok(()),
+            Some(own) if own > asked => Err(ErrorCode::FencedLeaderEpoch),
+            Some(_) | None => Err(ErrorCode::UnknownLeaderEpoch),
         }
     }
 
-    /// `getLocalLog`: whether a request that believes in epoch `asked` may be served.
+    /// `getLocalLog`: a request that believes in epoch `asked` is served by the leader alone.
     pub(super) fn check_access(
         &self,
         asked: Option<LeaderEpoch>,
-        only_leader: bool,
         rules: &Rules,
-    ) -> ErrorCode {
-        let error = self.check_epoch(asked, rules);
-        if error.is_none() && only_leader && !self.is_leader() {
-            return ErrorCode::NotLeaderOrFollower;
+    ) -> Result<(), ErrorCode> {
+        self.check_epoch(asked, rules)?;
+        if self.is_leader() {
+            Ok(())
+        } else {
+            Err(ErrorCode::NotLeaderOrFollower)
         }
-        error
     }
 
     /// A follower fetched from `offset`. Tells whether its log end moved; `None` when it is no replica.
@@ -302,41 +331,30 @@ impl Partition {
             leader_epoch,
             new_isr: leadership.isr.proposed(),
             current_partition_epoch: self.partition_epoch,
+            controller_epoch: self.controller_epoch,
         })
     }
 
-    /// The answer to a wish was for this leader epoch and version, or for an earlier one that no longer counts.
-    pub(super) fn answers_current(&mut self, update: &IsrUpdate) -> bool {
-        if self.in_flight == Some(update.leader_epoch) {
-            self.in_flight = None;
-        }
-        let Role::Leader(leadership) = &self.role else {
-            return false;
-        };
-        leadership.isr.is_pending()
-            && self.leader_epoch == Some(update.leader_epoch)
-            && self.partition_epoch == update.current_partition_epoch
+    /// An answer came: whether it is about the change that is pending, or about one of an earlier epoch.
+    pub(super) fn answers_pending(&mut self) -> bool {
+        let asked = self.in_flight.take();
+        self.leadership()
+            .is_some_and(|leadership| leadership.isr.is_pending())
+            && (asked.is_none() || asked == self.leader_epoch)
     }
 
-    /// The wish was granted; true when the set in force changed.
-    pub(super) fn on_granted(&mut self, update: &IsrUpdate, grant: IsrGrant) -> bool {
-        let own_epoch = self.leader_epoch;
+    /// The wish was granted; true when the set in force changed. An answer that is no news is left aside.
+    pub(super) fn on_granted(&mut self, state: LeaderAndIsr) -> bool {
         let Role::Leader(leadership) = &mut self.role else {
             return false;
         };
-        let (isr, epoch) = match grant {
-            IsrGrant::Written(epoch) => (update.new_isr.clone(), epoch),
-            IsrGrant::Altered(state) => {
-                if Some(state.leader_epoch) != own_epoch
-                    || state.partition_epoch <= self.partition_epoch
-                {
-                    return false;
-                }
-                (state.isr, state.partition_epoch)
-            }
-        };
-        leadership.isr = IsrState::Committed(isr);
-        self.partition_epoch = epoch;
+        if Some(state.leader_epoch) != self.leader_epoch
+            || state.partition_epoch <= self.partition_epoch
+        {
+            return false;
+        }
+        leadership.isr = IsrState::Committed(state.isr);
+        self.partition_epoch = state.partition_epoch;
         true
     }
 
@@ -385,7 +403,6 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::api::cluster::LeaderAndIsr;
     use protocol::behaviour::{Era, InterBrokerProtocol};
 
     fn rules(behaviour: Behaviour) -> Rules {
@@ -416,7 +433,7 @@ mod tests {
 
     fn leader(behaviour: Behaviour, isr: &[i32], log_end: i64) -> (Partition, Rules) {
         let rules = rules(behaviour);
-        let mut partition = Partition::new(TopicPartition::new("orders", 0), Slot(0));
+        let mut partition = Partition::new(TopicPartition::new("orders", 0));
         partition.become_leader(Mono(0), &told(1, 3, isr), Offset(log_end), &rules);
         (partition, rules)
     }
@@ -425,14 +442,14 @@ mod tests {
     fn epochs_that_are_over_are_fenced_and_later_ones_unknown() {
         let (partition, rules) = leader(Behaviour::of(Era::V2_8), &[1, 2], 0);
         let check = |epoch: i32| partition.check_epoch(Some(LeaderEpoch(epoch)), &rules);
-        assert_eq!(check(2), ErrorCode::FencedLeaderEpoch);
-        assert_eq!(check(3), ErrorCode::None);
-        assert_eq!(check(4), ErrorCode::UnknownLeaderEpoch);
+        assert_eq!(check(2), Err(ErrorCode::FencedLeaderEpoch));
+        assert_eq!(check(3), Ok(()));
+        assert_eq!(check(4), Err(ErrorCode::UnknownLeaderEpoch));
         let mut without = rules;
         without.behaviour = without.behaviour.with(Fix::FenceFetchByLeaderEpoch, false);
         assert_eq!(
             partition.check_epoch(Some(LeaderEpoch(2)), &without),
-            ErrorCode::None
+            Ok(())
         );
     }
 
@@ -462,14 +479,14 @@ mod tests {
             "2 holds the mark until the controller agrees"
         );
         assert!(partition.shrink(late, Offset(4), &rules).is_none());
-        assert!(partition.answers_current(&update));
+        assert!(partition.answers_pending());
         let state = LeaderAndIsr {
             leader: Some(BrokerId(1)),
             leader_epoch: LeaderEpoch(3),
             isr: update.new_isr.clone(),
             partition_epoch: PartitionEpoch(4),
         };
-        assert!(partition.on_granted(&update, IsrGrant::Altered(state)));
+        assert!(partition.on_granted(state));
         assert_eq!(
             partition.high_watermark(late, Offset(4), 1, &rules),
             Some(Offset(4))
@@ -482,13 +499,13 @@ mod tests {
         let (mut partition, rules) = leader(old, &[1, 2], 0);
         partition.on_follower_fetch(Mono(1), BrokerId(2), Offset(0), Offset(0));
         partition.on_follower_fetch(Mono(1), BrokerId(3), Offset(0), Offset(0));
-        let update = partition.expand(BrokerId(3)).unwrap();
+        partition.expand(BrokerId(3)).unwrap();
         assert!(partition.is_locked(&rules));
         assert_eq!(
             partition.high_watermark(Mono(1), Offset(0), 1, &rules),
             None
         );
-        assert!(partition.answers_current(&update));
+        assert!(partition.answers_pending());
         assert_eq!(
             partition.on_refused(ErrorCode::InvalidUpdateVersion, &rules),
             None
@@ -501,20 +518,20 @@ mod tests {
     #[test]
     fn an_answer_for_an_earlier_epoch_does_not_count() {
         let (mut partition, rules) = leader(Behaviour::of(Era::Sound), &[1, 2], 0);
-        let update = partition.expand(BrokerId(3)).unwrap();
+        partition.expand(BrokerId(3)).unwrap();
         partition.become_leader(Mono(5), &told(1, 4, &[1, 2]), Offset(0), &rules);
-        assert!(!partition.answers_current(&update));
+        assert!(!partition.answers_pending());
         assert!(partition.expand(BrokerId(3)).is_some());
     }
 
     #[test]
     fn an_unanswered_change_of_an_earlier_epoch_blocks_until_kafka_12686() {
         let (mut partition, rules) = leader(Behaviour::of(Era::V2_8), &[1, 2], 0);
-        let update = partition.expand(BrokerId(3)).unwrap();
+        partition.expand(BrokerId(3)).unwrap();
         partition.become_leader(Mono(5), &told(1, 4, &[1, 2]), Offset(0), &rules);
         partition.on_follower_fetch(Mono(6), BrokerId(3), Offset(0), Offset(0));
         assert!(!partition.may_expand(BrokerId(3), Offset(0), &rules));
-        assert!(!partition.answers_current(&update));
+        assert!(!partition.answers_pending());
         assert!(partition.may_expand(BrokerId(3), Offset(0), &rules));
     }
 

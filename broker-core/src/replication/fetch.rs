@@ -1,0 +1,400 @@
+//! Fetch: read, or wait until there is enough to read (`ReplicaManager.fetchMessages`, `DelayedFetch`, `Partition.readRecords`).
+//!
+//! Consumers see what lies below the high watermark, or below the last stable offset; followers see everything. A follower's
+//! fetch also tells the leader how far it has come, which is what moves the high watermark and lets it into the ISR. The
+//! answer carries the high watermark from before that, so followers learn of it one fetch later. A fetch that waits is
+//! looked at when something it reads from changes; what it has seen of its other partitions is remembered.
+
+use super::partition::Slot;
+use super::replica_logs::View;
+use super::{ReplicaManager, Step};
+use bytes::Bytes;
+use protocol::api::data::{
+    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, IsolationLevel,
+    PartitionFetchResponse,
+};
+use protocol::behaviour::Fix;
+use protocol::error_code::ErrorCode;
+use protocol::ids::{BrokerId, Offset};
+use protocol::machine::RequestToken;
+
+/// How much of a log a reader may see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Visible {
+    /// Everything: a follower.
+    All,
+    /// Below the high watermark.
+    Committed,
+    /// Below the last stable offset.
+    Stable,
+}
+
+impl Visible {
+    fn to(replica: Option<BrokerId>, isolation: IsolationLevel) -> Self {
+        match (replica, isolation) {
+            (Some(_), _) => Self::All,
+            (None, IsolationLevel::ReadUncommitted) => Self::Committed,
+            (None, IsolationLevel::ReadCommitted) => Self::Stable,
+        }
+    }
+
+    /// The first offset such a reader may not see.
+    pub(super) fn end(self, view: &View) -> Offset {
+        match self {
+            Self::All => view.end,
+            Self::Committed => view.high_watermark,
+            Self::Stable => view.stable,
+        }
+    }
+}
+
+/// What a read of one partition gave.
+#[derive(Debug)]
+struct Read {
+    slot: Option<Slot>,
+    error: ErrorCode,
+    /// The log before the read; absent with an error.
+    view: Option<View>,
+    diverging: Option<EpochEndOffset>,
+    records: Bytes,
+}
+
+impl Read {
+    fn failed(error: ErrorCode) -> Self {
+        Self {
+            slot: None,
+            error,
+            view: None,
+            diverging: None,
+            records: Bytes::new(),
+        }
+    }
+}
+
+/// One partition of a waiting fetch.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    slot: Slot,
+    /// Bytes known to be readable.
+    available: u64,
+}
+
+/// A fetch that waits.
+#[derive(Clone, Debug)]
+pub(super) struct DelayedFetch {
+    token: RequestToken,
+    version: i16,
+    request: FetchRequest,
+    /// In the order of the request.
+    awaited: Vec<Awaited>,
+    available: u64,
+}
+
+/// Bytes a reader still has room for.
+struct Budget {
+    left: u64,
+    /// The first batch is given whole although it is larger than allowed (KIP-74).
+    first_whole: bool,
+}
+
+impl ReplicaManager {
+    pub(super) fn fetch(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        token: RequestToken,
+        version: i16,
+        request: FetchRequest,
+    ) {
+        let reads = self.read_all(step, &request, version);
+        let bytes: u64 = reads.iter().map(|read| size(&read.records)).sum();
+        let decided = reads
+            .iter()
+            .any(|read| read.error.is_error() || read.diverging.is_some());
+        if let Some(follower) = request.replica_id {
+            for (part, read) in request.partitions.iter().zip(&reads) {
+                self.note_follower(step, follower, part, read);
+            }
+        }
+        let limits = self.limits(&request);
+        if request.max_wait.0 == 0 || request.partitions.is_empty() || decided || bytes >= limits.0
+        {
+            respond(step, token, request, reads);
+            return;
+        }
+        let awaited: Vec<Awaited> = reads
+            .iter()
+            .filter_map(|read| read.slot)
+            .map(|slot| Awaited { slot, available: 0 })
+            .collect();
+        let keys = awaited.iter().map(|one| one.slot.key()).collect();
+        let deadline = step.now.mono + request.max_wait;
+        let mut operation = DelayedFetch {
+            token,
+            version,
+            request,
+            awaited,
+            available: 0,
+        };
+        // A read stops at the end of a segment, so that a look at what is available can find more than was read. Nothing was
+        // read at all where one byte would have been enough.
+        if limits.0 > 1 && self.is_enough_anywhere(step, &mut operation) {
+            self.complete_fetch(step, operation);
+        } else {
+            self.fetches.watch(step.io, operation, keys, deadline);
+        }
+    }
+
+    /// Bytes that are enough, and bytes that are too many.
+    fn limits(&self, request: &FetchRequest) -> (u64, u64) {
+        let max = request.max_bytes.min(self.config.fetch_max_bytes);
+        let min = request.min_bytes.min(max);
+        (positive(min), positive(max))
+    }
+
+    fn read_all(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        request: &FetchRequest,
+        version: i16,
+    ) -> Vec<Read> {
+        let visible = Visible::to(request.replica_id, request.isolation_level);
+        let mut budget = Budget {
+            left: self.limits(request).1,
+            first_whole: version > 2,
+        };
+        request
+            .partitions
+            .iter()
+            .map(|part| match self.read(step, part, visible, &budget) {
+                Ok(read) => {
+                    let size = size(&read.records);
+                    budget.first_whole &= size == 0;
+                    budget.left = budget.left.saturating_sub(size);
+                    read
+                }
+                Err(error) => Read::failed(error),
+            })
+            .collect()
+    }
+
+    /// `Partition.readRecords`.
+    fn read(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        part: &FetchPartition,
+        visible: Visible,
+        budget: &Budget,
+    ) -> Result<Read, ErrorCode> {
+        if !self.metadata.contains(&part.partition) {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        let slot = self.find(&part.partition)?;
+        let view = self.access(slot, part)?;
+        let mut read = Read {
+            slot: Some(slot),
+            error: ErrorCode::None,
+            view: Some(view),
+            diverging: None,
+            records: Bytes::new(),
+        };
+        if let Some(diverging) = self.divergence(part, &view)? {
+            read.diverging = Some(diverging);
+            return Ok(read);
+        }
+        if part.fetch_offset < view.start || part.fetch_offset > view.end {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        let end = visible.end(&view);
+        let room = budget.left.min(positive(part.max_bytes));
+        if part.fetch_offset < end && (room > 0 || budget.first_whole) {
+            let range = part.fetch_offset..end;
+            read.records =
+                self.logs
+                    .read(step.io, &part.partition, range, (room, budget.first_whole))?;
+        }
+        Ok(read)
+    }
+
+    /// `localLogWithEpochOrException`: only the leader serves, and only who believes in its epoch.
+    fn access(&self, slot: Slot, part: &FetchPartition) -> Result<View, ErrorCode> {
+        let partition = self.online(slot).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        partition.check_access(part.current_leader_epoch, &self.rules)?;
+        self.logs
+            .view(&part.partition)
+            .ok_or(ErrorCode::NotLeaderOrFollower)
+    }
+
+    /// Where the reader's log leaves this one, if it does (KIP-595).
+    fn divergence(
+        &self,
+        part: &FetchPartition,
+        view: &View,
+    ) -> Result<Option<EpochEndOffset>, ErrorCode> {
+        let Some(asked) = part.last_fetched_epoch else {
+            return Ok(None);
+        };
+        let own = self
+            .logs
+            .end_of_epoch(&part.partition, asked)
+            .ok_or(ErrorCode::OffsetOutOfRange)?;
+        if part.fetch_offset < view.start {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        let parts = own.epoch < asked || own.end_offset < part.fetch_offset;
+        Ok(parts.then_some(own))
+    }
+
+    /// `updateFollowerFetchState`: how far the follower is, whether it may join, whether the high watermark moves.
+    fn note_follower(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        follower: BrokerId,
+        part: &FetchPartition,
+        read: &Read,
+    ) {
+        let (Some(slot), Some(view)) = (read.slot, read.view) else {
+            return;
+        };
+        let behaviour = self.rules.behaviour;
+        if read.diverging.is_some() && behaviour.has(Fix::IgnoreDivergingFetchOffset) {
+            return;
+        }
+        let alive = !behaviour.has(Fix::RejectIneligibleIsr) || self.metadata.has_alive(follower);
+        let rules = self.rules;
+        let Some(partition) = self.online_mut(slot) else {
+            return;
+        };
+        let moved =
+            partition.on_follower_fetch(step.now.mono, follower, part.fetch_offset, view.end);
+        let Some(moved) = moved else { return };
+        let current = !behaviour.has(Fix::FetchInCurrentEpoch)
+            || part.current_leader_epoch.is_none()
+            || part.current_leader_epoch == partition.leader_epoch;
+        if alive && current && partition.may_expand(follower, view.high_watermark, &rules) {
+            let update = partition.expand(follower);
+            self.propose(step, slot, update);
+        }
+        if moved && self.advance_high_watermark(step, slot) {
+            self.wake_all(step, slot);
+        }
+    }
+
+    /// Looks at the fetches that wait for a partition.
+    pub(super) fn wake_fetches(&mut self, step: &mut Step<'_, '_>, slot: Slot) {
+        let mut index = 0;
+        while let Some(id) = self.fetches.watcher(slot.key(), index) {
+            // Out and in again costs a few words; looking needs the operation and the logs at once.
+            let Some(mut operation) = self.fetches.lend(id) else {
+                index += 1;
+                continue;
+            };
+            if self.is_enough(step, &mut operation, slot) {
+                self.fetches.remove(id);
+                self.complete_fetch(step, operation);
+            } else {
+                self.fetches.give_back(id, operation);
+                index += 1;
+            }
+        }
+    }
+
+    /// `DelayedFetch.tryComplete`, for the one partition that something happened to.
+    fn is_enough(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        operation: &mut DelayedFetch,
+        slot: Slot,
+    ) -> bool {
+        let places = operation
+            .awaited
+            .iter_mut()
+            .zip(&operation.request.partitions);
+        let Some((awaited, part)) = places.into_iter().find(|(one, _)| one.slot == slot) else {
+            return false;
+        };
+        let request = &operation.request;
+        let visible = Visible::to(request.replica_id, request.isolation_level);
+        if self.find(&part.partition).is_err() {
+            return true;
+        }
+        let Ok(view) = self.access(slot, part) else {
+            return true;
+        };
+        let end = visible.end(&view);
+        let mut available = 0;
+        if part.fetch_offset < end {
+            let min = self.limits(request).0;
+            let (enough, bytes) = self.logs.available(
+                step.io,
+                &part.partition,
+                part.fetch_offset..end,
+                min.min(positive(part.max_bytes)),
+            );
+            if enough {
+                return true;
+            }
+            available = bytes;
+        }
+        operation.available = operation.available - awaited.available + available;
+        awaited.available = available;
+        match self.divergence(part, &view) {
+            Ok(None) => operation.available >= self.limits(request).0,
+            Ok(Some(_)) | Err(_) => true,
+        }
+    }
+
+    fn is_enough_anywhere(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        operation: &mut DelayedFetch,
+    ) -> bool {
+        let slots: Vec<Slot> = operation.awaited.iter().map(|one| one.slot).collect();
+        slots
+            .into_iter()
+            .any(|slot| self.is_enough(step, operation, slot))
+    }
+
+    fn complete_fetch(&mut self, step: &mut Step<'_, '_>, operation: DelayedFetch) {
+        let reads = self.read_all(step, &operation.request, operation.version);
+        respond(step, operation.token, operation.request, reads);
+    }
+
+    /// The fetch purgatory's timer rang: whoever waited long enough gets what there is.
+    pub(super) fn expire_fetches(&mut self, step: &mut Step<'_, '_>) {
+        while let Some(operation) = self.fetches.pop_expired(step.now.mono, step.io) {
+            self.complete_fetch(step, operation);
+        }
+    }
+}
+
+fn respond(step: &mut Step<'_, '_>, token: RequestToken, request: FetchRequest, reads: Vec<Read>) {
+    let stable = request.isolation_level == IsolationLevel::ReadCommitted;
+    let answer = |(part, read): (FetchPartition, Read)| PartitionFetchResponse {
+        partition: part.partition,
+        error: read.error,
+        high_watermark: read.view.map(|view| view.high_watermark),
+        last_stable_offset: read.view.filter(|_| stable).map(|view| view.stable),
+        log_start_offset: read.view.map(|view| view.start),
+        diverging_epoch: read.diverging,
+        aborted_transactions: Vec::new(),
+        records: read.records,
+    };
+    let response = FetchResponse {
+        error: ErrorCode::None,
+        partitions: request
+            .partitions
+            .into_iter()
+            .zip(reads)
+            .map(answer)
+            .collect(),
+    };
+    step.requests.respond(step.io, token, response);
+}
+
+fn size(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn positive(bytes: i32) -> u64 {
+    u64::try_from(bytes).unwrap_or(0)
+}
