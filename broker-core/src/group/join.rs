@@ -196,7 +196,9 @@ impl Group {
         self.pending_members.remove(id);
         self.add(id.clone(), member, &request.protocol_type);
         step.note(&self.id, GroupNote::MemberJoined(id.clone()));
-        self.set_session(step, id, NEW_MEMBER_JOIN_TIMEOUT);
+        if !step.is_before_kip_394() {
+            self.set_session(step, id, NEW_MEMBER_JOIN_TIMEOUT);
+        }
         self.maybe_prepare_rebalance(step);
     }
 

@@ -24,6 +24,8 @@ mod statics;
 mod storage;
 mod subscription;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use load::{LoadData, LoadRead};
 pub use placement::{OFFSETS_TOPIC, offsets_partition, partition_for};
@@ -37,7 +39,7 @@ use protocol::api::group::{
     DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
     OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
-use protocol::behaviour::{Behaviour, Fix, InterBrokerProtocol};
+use protocol::behaviour::{Behaviour, Era, Fix, InterBrokerProtocol};
 use protocol::config::BrokerConfig;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerId, GroupId, LeaderEpoch, Offset, TopicPartition};
@@ -189,6 +191,12 @@ impl Step<'_, '_> {
         self.office.behaviour.has(fix)
     }
 
+    /// The code of 0.9 to 1.0: no time-out of a new member's join (KAFKA-7610), and heartbeats are refused until the group
+    /// is stable.
+    fn is_before_kip_394(&self) -> bool {
+        self.office.behaviour.era < Era::V2_8
+    }
+
     fn wall_ms(&self) -> i64 {
         self.now.wall.millis()
     }
@@ -296,7 +304,7 @@ impl GroupCoordinator {
         });
     }
 
-    /// The appends asked for since the last call, in order.
+    /// The appends asked for since the last call, in order. Every method with a [`Desk`] may ask for some.
     pub fn take_appends(&mut self) -> Vec<GroupAppend> {
         std::mem::take(&mut self.office.appends)
     }

@@ -152,8 +152,8 @@ impl Group {
             if let Some(token) = member.awaiting_join.take() {
                 step.respond(token, self.joined(id));
             }
-            // KAFKA-9752: the session of a new member was taken for satisfied, and so never watched.
-            if !was_new || step.has(Fix::JoinAfterExpiry) {
+            // KAFKA-9752, from 2.2 to 2.5: the session of a new member was taken for satisfied, and so never watched.
+            if !was_new || step.has(Fix::JoinAfterExpiry) || step.is_before_kip_394() {
                 self.reset_session(step, id);
             }
         }

@@ -84,6 +84,9 @@ impl Group {
         }
         let error = match self.state {
             GroupState::Empty | GroupState::Dead => return ErrorCode::UnknownMemberId,
+            GroupState::CompletingRebalance if step.is_before_kip_394() => {
+                return ErrorCode::RebalanceInProgress;
+            }
             GroupState::PreparingRebalance => ErrorCode::RebalanceInProgress,
             GroupState::CompletingRebalance | GroupState::Stable => ErrorCode::None,
         };
