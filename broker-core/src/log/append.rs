@@ -14,7 +14,7 @@ use protocol::error_code::ErrorCode;
 use protocol::ids::{LeaderEpoch, Offset};
 use protocol::machine::Io;
 use protocol::note::{ReplicaNote, Role};
-use protocol::record::{self, Codec, NO_TIMESTAMP, RecordBatch, batches};
+use protocol::record::{self, BatchHeader, Codec, NO_TIMESTAMP, RecordBatch, batches};
 use protocol::time::{Now, Span};
 use std::sync::Arc;
 
@@ -158,7 +158,8 @@ impl Log {
     }
 
     /// Appends batches as follower: offsets and epochs stay as the leader wrote them. A last batch that is cut short is
-    /// dropped.
+    /// dropped. An empty log that starts in the middle of the first batch, because the leader's log start does, is started
+    /// anew at the batch (`Partition.appendRecordsToFollowerOrFutureReplica`).
     ///
     /// # Errors
     /// `CORRUPT_MESSAGE`; `INVALID_RECORD` when offsets do not rise from the log's end on; `KAFKA_STORAGE_ERROR`.
@@ -168,6 +169,14 @@ impl Log {
         io: &mut Io<'_>,
         records: Bytes,
     ) -> Result<FollowerAppendInfo, ErrorCode> {
+        let starts_inside = self.log_end_offset == self.log_start_offset
+            && BatchHeader::peek(&records).is_some_and(|first| {
+                first.base_offset < self.log_end_offset
+                    && first.last_offset() >= self.log_end_offset
+            });
+        if let Some(first) = BatchHeader::peek(&records).filter(|_| starts_inside) {
+            self.truncate_fully_and_start_at(now, io, first.base_offset)?;
+        }
         let from = self.log_end_offset;
         let run = Run::of(records, from)?;
         if run.batches.is_empty() {
@@ -415,4 +424,253 @@ fn validate_records(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::fixture::{Fixture, batch, header_of, numbered};
+    use protocol::ids::{ProducerEpoch, ProducerId, Sequence};
+    use protocol::record::{BatchBuilder, ControlMarker, ControlType};
+
+    #[test]
+    fn a_leader_gives_offsets_and_epoch_and_leaves_the_checksum_alone() {
+        let mut fixture = Fixture::new(&[]);
+        let sent = batch(&["a", "b"]);
+        let crc = sent.crc();
+        assert_eq!(fixture.append(sent, 3).unwrap().last_offset, Offset(1));
+        let info = fixture.append(batch(&["c"]), 3).unwrap();
+        assert_eq!(
+            (info.first_offset, info.last_offset),
+            (Offset(2), Offset(2))
+        );
+        assert_eq!(info.log_append_time, None);
+        assert_eq!(fixture.log.log_end_offset(), Offset(3));
+        let stored = header_of(&fixture, 0);
+        assert_eq!(stored.crc, crc);
+        assert_eq!(stored.partition_leader_epoch, Some(LeaderEpoch(3)));
+        assert_eq!(
+            fixture.bench.disk.text("d/t-0/leader-epoch-checkpoint"),
+            "0\n1\n3 0\n"
+        );
+        assert!(matches!(
+            &fixture.bench.notes()[..],
+            [
+                ReplicaNote::Appended { role: Role::Leader, .. },
+                ReplicaNote::Appended { batch, .. }
+            ] if batch.base_offset() == Offset(2)
+        ));
+    }
+
+    #[test]
+    fn log_append_time_stamps_the_batch_with_the_brokers_clock() {
+        let mut fixture = Fixture::new(&[("message.timestamp.type", "LogAppendTime")]);
+        let info = fixture.append(batch(&["a"]), 0).unwrap();
+        assert_eq!(info.log_append_time, Some(fixture.now.wall.millis()));
+        let stored = fixture.all();
+        assert!(stored[0].is_valid());
+        assert_eq!(stored[0].max_timestamp(), fixture.now.wall.millis());
+        assert_eq!(
+            stored[0].timestamp_type(),
+            record::TimestampType::LogAppendTime
+        );
+    }
+
+    #[test]
+    fn what_a_client_may_not_send_is_refused_and_leaves_no_trace() {
+        let mut fixture = Fixture::new(&[
+            ("max.message.bytes", "200"),
+            ("segment.bytes", "150"),
+            ("message.timestamp.difference.max.ms", "5000"),
+            ("cleanup.policy", "compact"),
+        ]);
+        let keyed = |size: usize, timestamp| {
+            let mut builder = BatchBuilder::new();
+            builder.append(timestamp, Some(b"k"), Some(&vec![0; size]), &[]);
+            builder.build()
+        };
+        let time = fixture.now.wall.millis();
+        let mut damaged = keyed(1, time).into_bytes().to_vec();
+        damaged[65] ^= 1;
+        let mut miscounted = keyed(1, time).into_bytes().to_vec();
+        miscounted[60] = 2;
+        let crc = crc32c::crc32c(&miscounted[21..]);
+        miscounted[17..21].copy_from_slice(&crc.to_be_bytes());
+        let parse = |bytes: Vec<u8>| RecordBatch::parse(Bytes::from(bytes)).unwrap();
+        let marker = ControlMarker {
+            kind: ControlType::Abort,
+            coordinator_epoch: 0,
+        };
+        for (batch, error) in [
+            (
+                keyed(1, time).rebase(Offset(1), LeaderEpoch(0)),
+                ErrorCode::InvalidRecord,
+            ),
+            (keyed(500, time), ErrorCode::MessageTooLarge),
+            (keyed(100, time), ErrorCode::RecordListTooLarge),
+            (parse(damaged), ErrorCode::CorruptMessage),
+            (parse(miscounted), ErrorCode::InvalidRecord),
+            (keyed(1, time - 5001), ErrorCode::InvalidTimestamp),
+            (
+                keyed(1, time).with_log_append_time(time),
+                ErrorCode::InvalidTimestamp,
+            ),
+            (batch(&["without a key"]), ErrorCode::InvalidRecord),
+            (
+                marker.batch(ProducerId(1), ProducerEpoch(0), time),
+                ErrorCode::InvalidRecord,
+            ),
+        ] {
+            assert_eq!(fixture.append(batch, 0), Err(error), "{error:?}");
+        }
+        assert_eq!(fixture.log.log_end_offset(), Offset::ZERO);
+        assert!(fixture.bench.notes().is_empty());
+        fixture.append(keyed(1, time - 5000), 0).unwrap();
+    }
+
+    #[test]
+    fn a_duplicate_is_answered_with_its_old_offset_and_not_written() {
+        let mut fixture = Fixture::new(&[]);
+        for sequence in [0, 2, 4] {
+            fixture.append(numbered(7, 0, sequence, 2), 0).unwrap();
+        }
+        fixture.bench.notes();
+        let info = fixture.append(numbered(7, 0, 2, 2), 1).unwrap();
+        assert!(info.duplicate);
+        assert_eq!(
+            (info.first_offset, info.last_offset),
+            (Offset(2), Offset(3))
+        );
+        assert_eq!(fixture.log.log_end_offset(), Offset(6));
+        assert_eq!(
+            fixture.bench.notes(),
+            [ReplicaNote::DuplicateBatch {
+                producer_id: ProducerId(7),
+                base_offset: Offset(2)
+            }]
+        );
+        assert_eq!(
+            fixture.append(numbered(7, 0, 7, 1), 1),
+            Err(ErrorCode::OutOfOrderSequenceNumber)
+        );
+        fixture.append(numbered(7, 0, 6, 1), 1).unwrap();
+        let entry = fixture.log.producers().get(ProducerId(7)).unwrap();
+        assert_eq!(entry.last_sequence(), Some(Sequence(6)));
+    }
+
+    #[test]
+    fn a_follower_keeps_what_the_leader_wrote() {
+        let mut leader = Fixture::new(&[]);
+        leader.append(batch(&["a", "b"]), 1).unwrap();
+        leader.append(batch(&["c"]), 4).unwrap();
+        let mut records = leader.bytes();
+        let mut follower = Fixture::new(&[]);
+        let info = follower.follow(records.clone()).unwrap();
+        assert_eq!(
+            (info.batches, info.from, info.to),
+            (2, Offset(0), Offset(3))
+        );
+        assert_eq!(follower.bytes(), records);
+        assert_eq!(
+            follower.log.leader_epochs().entries(),
+            [(LeaderEpoch(1), Offset(0)), (LeaderEpoch(4), Offset(2))]
+        );
+        assert_eq!(
+            follower.follow(records.clone()),
+            Err(ErrorCode::InvalidRecord),
+            "not again"
+        );
+        leader.append(batch(&["d"]), 4).unwrap();
+        leader.append(batch(&["e"]), 4).unwrap();
+        records = leader.bytes().slice(records.len()..);
+        records.truncate(records.len() - 1);
+        let info = follower.follow(records).unwrap();
+        assert_eq!(info.to, Offset(4), "the batch that is cut short is dropped");
+    }
+
+    #[test]
+    fn a_follower_refuses_bytes_that_are_damaged() {
+        let mut leader = Fixture::new(&[]);
+        leader.append(batch(&["a"]), 1).unwrap();
+        let mut bytes = leader.bytes().to_vec();
+        bytes[64] ^= 1;
+        let mut follower = Fixture::new(&[]);
+        let refused = follower.follow(Bytes::from(bytes));
+        assert_eq!(refused, Err(ErrorCode::CorruptMessage));
+        assert_eq!(follower.log.log_end_offset(), Offset::ZERO);
+    }
+
+    #[test]
+    fn an_empty_follower_that_starts_inside_a_batch_starts_at_the_batch() {
+        let mut leader = Fixture::new(&[]);
+        leader.append(batch(&["a", "b", "c"]), 0).unwrap();
+        let mut follower = Fixture::new(&[]);
+        let now = follower.now;
+        let io = &mut follower.bench.io();
+        follower
+            .log
+            .truncate_fully_and_start_at(now, io, Offset(2))
+            .unwrap();
+        follower.follow(leader.bytes()).unwrap();
+        assert_eq!(follower.log.log_start_offset(), Offset(0));
+        assert_eq!(follower.log.log_end_offset(), Offset(3));
+    }
+
+    #[test]
+    fn a_segment_is_rolled_when_full_or_old_or_its_index_is_full() {
+        let size = i64::try_from(batch(&["a"]).size_in_bytes()).unwrap();
+        let mut full = Fixture::new(&[("segment.bytes", &(2 * size).to_string())]);
+        for _ in 0..5 {
+            full.append(batch(&["a"]), 0).unwrap();
+        }
+        assert_eq!(full.bases(), [0, 2, 4]);
+        assert_eq!(full.log.flush_wanted(), Some(Offset(4)));
+        let closed = |kind| format!("d/t-0/00000000000000000000{kind}");
+        let sizes =
+            [".index", ".timeindex"].map(|kind| full.bench.disk.content(&closed(kind)).len());
+        assert_eq!(sizes, [0, 12], "closing notes the largest timestamp");
+
+        let mut old = Fixture::new(&[("segment.ms", "1000")]);
+        for timestamp in [10_000, 11_000, 11_001, 11_500] {
+            old.append(crate::log::fixture::batch_at(timestamp, &["a"]), 0)
+                .unwrap();
+        }
+        assert_eq!(old.bases(), [0, 2], "the age counts between records");
+
+        let mut indexed =
+            Fixture::new(&[("segment.index.bytes", "36"), ("index.interval.bytes", "0")]);
+        for count in 0..6 {
+            indexed
+                .append(crate::log::fixture::batch_at(10_000 + count, &["a"]), 0)
+                .unwrap();
+        }
+        assert_eq!(indexed.bases(), [0, 3]);
+        assert!(
+            indexed
+                .bench
+                .disk
+                .has("d/t-0/00000000000000000003.snapshot")
+        );
+    }
+
+    #[test]
+    fn jitter_rolls_no_later_than_the_age() {
+        let fixture = Fixture::new(&[("segment.ms", "1000"), ("segment.jitter.ms", "400")]);
+        assert!(fixture.log.roll_jitter() < 400);
+        assert_eq!(Fixture::new(&[]).log.roll_jitter(), 0);
+    }
+
+    #[test]
+    fn a_failing_disk_is_a_storage_error() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.append(batch(&["a"]), 0).unwrap();
+        fixture.bench.disk.failing = Some(DiskError::Full);
+        assert_eq!(
+            fixture.append(batch(&["b"]), 0),
+            Err(ErrorCode::KafkaStorageError)
+        );
+        fixture.bench.disk.failing = None;
+        let info = fixture.append(batch(&["c"]), 0).unwrap();
+        assert_eq!(info.first_offset, Offset(1));
+    }
 }

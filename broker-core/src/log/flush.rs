@@ -73,3 +73,62 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::fixture::{Fixture, at, batch};
+
+    #[test]
+    fn the_recovery_point_moves_when_the_flush_is_over_and_not_before() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.append(batch(&["a", "b"]), 0).unwrap();
+        let flush = fixture.log.start_flush(Offset(9)).unwrap();
+        assert_eq!(flush.files.len(), 3);
+        assert_eq!(fixture.log.recovery_point(), Offset(0));
+        let (now, io) = (fixture.now, &mut fixture.bench.io());
+        fixture.log.on_flushed(now, io, flush.ticket, false);
+        assert_eq!(fixture.log.recovery_point(), Offset(0), "it failed");
+        fixture.flush();
+        assert_eq!(fixture.log.recovery_point(), Offset(2));
+        assert_eq!(fixture.log.start_flush(Offset(2)), None);
+    }
+
+    #[test]
+    fn a_flush_takes_the_segments_from_the_recovery_point_on() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.append(batch(&["a"]), 0).unwrap();
+        fixture.roll();
+        assert_eq!(fixture.log.flush_wanted(), Some(Offset(1)));
+        assert_eq!(fixture.log.flush_wanted(), None, "asked once");
+        fixture.append(batch(&["b"]), 0).unwrap();
+        let first = fixture.log.start_flush(Offset(1)).unwrap();
+        assert_eq!(first.files.len(), 3);
+        let both = fixture.log.start_flush(Offset(2)).unwrap();
+        assert_eq!(both.files.len(), 6);
+    }
+
+    #[test]
+    fn flush_messages_counts_records_that_are_not_durable() {
+        let mut fixture = Fixture::new(&[("flush.messages", "3")]);
+        fixture.append(batch(&["a", "b"]), 0).unwrap();
+        assert_eq!(fixture.log.flush_wanted(), None);
+        fixture.append(batch(&["c"]), 0).unwrap();
+        assert_eq!(fixture.log.flush_wanted(), Some(Offset(3)));
+        fixture.flush();
+        fixture.append(batch(&["d"]), 0).unwrap();
+        assert_eq!(fixture.log.flush_wanted(), None);
+    }
+
+    #[test]
+    fn flush_ms_counts_from_the_last_flush() {
+        let mut fixture = Fixture::new(&[("flush.ms", "1000")]);
+        assert!(!fixture.log.is_flush_due(at(20_000)), "nothing to flush");
+        fixture.append(batch(&["a"]), 0).unwrap();
+        assert!(!fixture.log.is_flush_due(at(10_999)));
+        assert!(fixture.log.is_flush_due(at(11_000)));
+        let mut never = Fixture::new(&[]);
+        never.append(batch(&["a"]), 0).unwrap();
+        assert!(!never.log.is_flush_due(at(1_000_000_000)));
+    }
+}

@@ -19,7 +19,7 @@ use protocol::disk::{Disk, DiskError};
 use protocol::error_code::ErrorCode;
 use protocol::ids::{Offset, TopicName, TopicPartition};
 use protocol::machine::Io;
-use protocol::note::{BrokerNote, Note};
+use protocol::note::{BrokerNote, Note, TruncationRule};
 use protocol::time::{Mono, Now, Span};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -237,6 +237,57 @@ impl LogManager {
         let place = self.doomed.partition_point(|(known, _)| *known <= due);
         self.doomed.insert(place, (due, renamed));
         Ok(true)
+    }
+
+    /// Cuts logs as followers do, and writes the recovery points down of the directories concerned: a recovery point on
+    /// disk above the cut would spare later records their check after a crash. Tells which logs lost records.
+    ///
+    /// # Errors
+    /// The directory whose disk failed.
+    pub fn truncate_to(
+        &mut self,
+        now: Now,
+        io: &mut Io<'_>,
+        offsets: &BTreeMap<TopicPartition, Offset>,
+        rule: TruncationRule,
+    ) -> Result<Vec<TopicPartition>, Arc<str>> {
+        let mut cut = Vec::new();
+        for (partition, offset) in offsets {
+            let Some(log) = self.get_mut(partition) else {
+                continue;
+            };
+            let log_dir = Arc::clone(&log.log_dir);
+            if log
+                .truncate_to(now, io, *offset, rule)
+                .map_err(|_| log_dir)?
+            {
+                cut.push(partition.clone());
+            }
+        }
+        if !cut.is_empty() {
+            self.checkpoint_recovery_points(io)?;
+        }
+        Ok(cut)
+    }
+
+    /// As [`Log::truncate_fully_and_start_at`], and writes the recovery points down.
+    ///
+    /// # Errors
+    /// The directory whose disk failed.
+    pub fn truncate_fully_and_start_at(
+        &mut self,
+        now: Now,
+        io: &mut Io<'_>,
+        partition: &TopicPartition,
+        start: Offset,
+    ) -> Result<(), Arc<str>> {
+        let Some(log) = self.get_mut(partition) else {
+            return Ok(());
+        };
+        let log_dir = Arc::clone(&log.log_dir);
+        log.truncate_fully_and_start_at(now, io, start)
+            .map_err(|_| log_dir)?;
+        self.checkpoint_recovery_points(io)
     }
 
     /// When the next renamed file or directory is to be removed.

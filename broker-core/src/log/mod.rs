@@ -12,12 +12,18 @@
 
 pub mod append;
 pub mod checkpoint;
+#[cfg(test)]
+mod fixture;
 mod flush;
 pub mod layout;
 pub mod leader_epoch_cache;
 pub mod log_manager;
 #[cfg(test)]
+mod log_manager_test;
+#[cfg(test)]
 mod memory_disk;
+#[cfg(test)]
+mod model_test;
 pub mod offset_index;
 mod producer_snapshot;
 pub mod producer_state;

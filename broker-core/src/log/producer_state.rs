@@ -378,3 +378,210 @@ fn apply_marker(
         aborted: marker.kind == ControlType::Abort,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::fixture::{Fixture, numbered, transactional};
+    use protocol::ids::LeaderEpoch;
+    use protocol::record::ControlMarker;
+
+    fn behaviour(era: Era) -> Behaviour {
+        Behaviour::of(era)
+    }
+
+    /// States after batches of one producer (epoch, first sequence, count), one after another from offset 0.
+    fn after(era: Era, batches: &[(i16, i32, i32)]) -> ProducerStates {
+        let mut states = ProducerStates::default();
+        for (epoch, sequence, count) in batches {
+            let batch = numbered(1, *epoch, *sequence, *count);
+            let batch = batch.rebase(states.map_end, LeaderEpoch(0));
+            states.apply(&batch, behaviour(era));
+        }
+        states
+    }
+
+    fn ask(
+        states: &ProducerStates,
+        era: Era,
+        batch: (i16, i32, i32),
+    ) -> Result<Checked, ErrorCode> {
+        let (epoch, sequence, count) = batch;
+        let batch = numbered(1, epoch, sequence, count);
+        states.check(&batch, AppendOrigin::Client, behaviour(era))
+    }
+
+    #[test]
+    fn the_next_sequence_is_taken_and_any_other_refused() {
+        let states = after(Era::V2_8, &[(0, 0, 3)]);
+        assert_eq!(ask(&states, Era::V2_8, (0, 3, 2)), Ok(Checked::New));
+        for sequence in [1, 4, 5] {
+            assert_eq!(
+                ask(&states, Era::V2_8, (0, sequence, 1)),
+                Err(ErrorCode::OutOfOrderSequenceNumber)
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_five_batches_are_recognised_and_no_more() {
+        let all: Vec<_> = (0..6).map(|number| (0, number * 2, 2)).collect();
+        let states = after(Era::V2_8, &all);
+        for (epoch, sequence, count) in &all[1..] {
+            let Ok(Checked::Duplicate(known)) =
+                ask(&states, Era::V2_8, (*epoch, *sequence, *count))
+            else {
+                panic!("{sequence} is remembered");
+            };
+            assert_eq!(known.first_offset(), Offset(i64::from(*sequence)));
+        }
+        assert_eq!(
+            ask(&states, Era::V2_8, (0, 0, 2)),
+            Err(ErrorCode::OutOfOrderSequenceNumber)
+        );
+        assert_eq!(
+            ask(&states, Era::V2_8, (0, 2, 1)),
+            Err(ErrorCode::OutOfOrderSequenceNumber),
+            "a part of a remembered batch is no duplicate"
+        );
+    }
+
+    #[test]
+    fn an_older_duplicate_had_a_code_of_its_own_until_1_1() {
+        let all: Vec<_> = (0..6).map(|number| (0, number * 2, 2)).collect();
+        let states = after(Era::V1_0, &all);
+        assert_eq!(
+            ask(&states, Era::V1_0, (0, 0, 2)),
+            Err(ErrorCode::DuplicateSequenceNumber)
+        );
+        assert_eq!(
+            ask(&states, Era::V1_0, (0, 13, 1)),
+            Err(ErrorCode::OutOfOrderSequenceNumber)
+        );
+    }
+
+    #[test]
+    fn without_kafka_5494_only_the_last_batch_is_recognised() {
+        let narrow = behaviour(Era::V2_8).with(Fix::DedupeWindow, false);
+        let mut states = ProducerStates::default();
+        for sequence in [0, 1] {
+            states.apply(&numbered(1, 0, sequence, 1), narrow);
+        }
+        let check =
+            |sequence| states.check(&numbered(1, 0, sequence, 1), AppendOrigin::Client, narrow);
+        assert!(matches!(check(1), Ok(Checked::Duplicate(_))));
+        assert_eq!(check(0), Err(ErrorCode::OutOfOrderSequenceNumber));
+    }
+
+    #[test]
+    fn a_sequence_wraps_to_zero() {
+        let states = after(Era::V2_8, &[(0, i32::MAX - 1, 2)]);
+        assert_eq!(ask(&states, Era::V2_8, (0, 0, 1)), Ok(Checked::New));
+        let states = after(Era::V2_8, &[(0, i32::MAX - 1, 4)]);
+        let entry = states.get(ProducerId(1)).unwrap();
+        assert_eq!(entry.last_sequence(), Some(Sequence(1)));
+        assert_eq!(entry.batches[0].first_sequence(), Sequence(i32::MAX - 1));
+        assert!(matches!(
+            ask(&states, Era::V2_8, (0, i32::MAX - 1, 4)),
+            Ok(Checked::Duplicate(_))
+        ));
+    }
+
+    #[test]
+    fn a_new_epoch_starts_at_zero_and_an_old_one_is_fenced() {
+        let states = after(Era::V2_8, &[(3, 0, 1)]);
+        assert_eq!(
+            ask(&states, Era::V2_8, (2, 1, 1)),
+            Err(ErrorCode::InvalidProducerEpoch)
+        );
+        assert_eq!(
+            ask(&states, Era::V2_8, (4, 1, 1)),
+            Err(ErrorCode::OutOfOrderSequenceNumber)
+        );
+        assert_eq!(ask(&states, Era::V2_8, (4, 0, 1)), Ok(Checked::New));
+        let states = after(Era::V2_8, &[(3, 0, 1), (4, 0, 1)]);
+        assert_eq!(states.get(ProducerId(1)).unwrap().batches.len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_producer_is_judged_by_the_era() {
+        let none = ProducerStates::default();
+        for (era, answer) in [
+            (Era::V1_0, Err(ErrorCode::UnknownProducerId)),
+            (Era::V2_8, Ok(Checked::New)),
+            (Era::Sound, Err(ErrorCode::OutOfOrderSequenceNumber)),
+        ] {
+            assert_eq!(ask(&none, era, (0, 5, 1)), answer, "{era}");
+            assert_eq!(ask(&none, era, (0, 0, 1)), Ok(Checked::New), "{era}");
+        }
+    }
+
+    #[test]
+    fn before_kip_360_a_producer_was_forgotten_with_its_last_record() {
+        for (era, kept) in [(Era::V1_0, false), (Era::V2_8, true)] {
+            let mut states = after(era, &[(0, 0, 2)]);
+            states.on_log_start(Offset(1), behaviour(era));
+            assert!(states.get(ProducerId(1)).is_some());
+            states.on_log_start(Offset(2), behaviour(era));
+            assert_eq!(states.get(ProducerId(1)).is_some(), kept, "{era}");
+        }
+    }
+
+    #[test]
+    fn what_is_replicated_is_not_judged() {
+        let states = after(Era::V2_8, &[(3, 0, 1)]);
+        for (epoch, sequence) in [(2, 0), (3, 0), (3, 9)] {
+            let batch = numbered(1, epoch, sequence, 1);
+            assert_eq!(
+                states.check(&batch, AppendOrigin::Replication, behaviour(Era::V2_8)),
+                Ok(Checked::New)
+            );
+        }
+    }
+
+    #[test]
+    fn silent_producers_expire_unless_a_transaction_is_open() {
+        let mut states = after(Era::V2_8, &[(0, 0, 1)]);
+        let open = transactional(2, 0).rebase(Offset(1), LeaderEpoch(0));
+        states.apply(&open, behaviour(Era::V2_8));
+        states.remove_expired(10_999, Span::secs(1));
+        assert!(states.get(ProducerId(1)).is_some());
+        states.remove_expired(11_000, Span::secs(1));
+        assert!(states.get(ProducerId(1)).is_none());
+        assert!(states.get(ProducerId(2)).is_some());
+    }
+
+    #[test]
+    fn an_open_transaction_holds_the_last_stable_offset_until_its_marker_is_replicated() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.append(numbered(1, 0, 0, 1), 0).unwrap();
+        fixture.append(transactional(2, 0), 0).unwrap();
+        fixture.append(transactional(2, 1), 0).unwrap();
+        fixture.commit();
+        assert_eq!(fixture.log.last_stable_offset(), Offset(1));
+        assert_eq!(
+            fixture.append(numbered(2, 0, 2, 1), 0),
+            Err(ErrorCode::InvalidTxnState)
+        );
+        let marker = |coordinator_epoch| {
+            let marker = ControlMarker {
+                kind: ControlType::Abort,
+                coordinator_epoch,
+            };
+            marker.batch(ProducerId(2), ProducerEpoch(0), 10_000)
+        };
+        fixture.coordinate(marker(5)).unwrap();
+        assert_eq!(
+            fixture.log.last_stable_offset(),
+            Offset(1),
+            "not replicated"
+        );
+        fixture.commit();
+        assert_eq!(fixture.log.last_stable_offset(), Offset(4));
+        assert_eq!(
+            fixture.coordinate(marker(4)),
+            Err(ErrorCode::TransactionCoordinatorFenced)
+        );
+        fixture.append(numbered(2, 0, 2, 1), 0).unwrap();
+    }
+}

@@ -172,3 +172,154 @@ impl Log {
             .checked_sub(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::fixture::{Fixture, batch, batch_at};
+    use protocol::record::batches;
+
+    fn read(
+        fixture: &mut Fixture,
+        offset: i64,
+        max_bytes: u64,
+        upper_bound: i64,
+    ) -> Result<(Vec<i64>, bool), ErrorCode> {
+        let request = ReadRequest {
+            offset: Offset(offset),
+            max_bytes,
+            upper_bound: Offset(upper_bound),
+            min_one_message: false,
+        };
+        let info = fixture.log.read(&mut fixture.bench.disk, &request)?;
+        let bases = batches(info.records).map(|batch| batch.unwrap().base_offset().0);
+        Ok((bases.collect(), info.first_entry_incomplete))
+    }
+
+    /// Batches 0..=1, 2..=3, 4..=5 in one segment and 6..=7 in another.
+    fn filled() -> (Fixture, u64) {
+        let mut fixture = Fixture::new(&[]);
+        for _ in 0..3 {
+            fixture.append(batch(&["a", "b"]), 0).unwrap();
+        }
+        fixture.roll();
+        fixture.append(batch(&["a", "b"]), 0).unwrap();
+        let size = u64::try_from(batch(&["a", "b"]).size_in_bytes()).unwrap();
+        (fixture, size)
+    }
+
+    #[test]
+    fn whole_batches_from_the_one_that_holds_the_offset() {
+        let (mut fixture, size) = filled();
+        assert_eq!(read(&mut fixture, 3, 2 * size, 8), Ok((vec![2, 4], false)));
+        assert_eq!(read(&mut fixture, 3, 2 * size - 1, 8), Ok((vec![2], false)));
+        assert_eq!(
+            read(&mut fixture, 0, u64::MAX, 8),
+            Ok((vec![0, 2, 4], false)),
+            "a read ends with its segment"
+        );
+        assert_eq!(read(&mut fixture, 6, u64::MAX, 8), Ok((vec![6], false)));
+    }
+
+    #[test]
+    fn nothing_reaches_the_upper_bound() {
+        let (mut fixture, _) = filled();
+        assert_eq!(read(&mut fixture, 0, u64::MAX, 4), Ok((vec![0, 2], false)));
+        assert_eq!(
+            read(&mut fixture, 0, u64::MAX, 3),
+            Ok((vec![0], false)),
+            "a bound inside a batch excludes it"
+        );
+        assert_eq!(read(&mut fixture, 4, u64::MAX, 4), Ok((vec![], false)));
+        assert_eq!(read(&mut fixture, 5, u64::MAX, 4), Ok((vec![], false)));
+    }
+
+    #[test]
+    fn the_first_batch_is_larger_than_the_limit() {
+        let (mut fixture, size) = filled();
+        assert_eq!(read(&mut fixture, 0, size - 1, 8), Ok((vec![], true)));
+        let request = ReadRequest {
+            offset: Offset(0),
+            max_bytes: 0,
+            upper_bound: Offset(8),
+            min_one_message: true,
+        };
+        let info = fixture.log.read(&mut fixture.bench.disk, &request).unwrap();
+        assert_eq!(batches(info.records).count(), 1);
+    }
+
+    #[test]
+    fn an_offset_outside_of_the_log_is_out_of_range() {
+        let (mut fixture, _) = filled();
+        fixture.commit();
+        let io = &mut fixture.bench.io();
+        let log = &mut fixture.log;
+        log.maybe_increment_log_start_offset(io, Offset(3)).unwrap();
+        let out = Err(ErrorCode::OffsetOutOfRange);
+        assert_eq!(read(&mut fixture, 2, 1000, 8), out);
+        assert_eq!(read(&mut fixture, 9, 1000, 8), out);
+        assert_eq!(read(&mut fixture, 8, 1000, 8), Ok((vec![], false)));
+        assert!(read(&mut fixture, 3, 1000, 8).is_ok());
+    }
+
+    #[test]
+    fn a_read_at_the_tail_touches_the_disk_once() {
+        let (mut fixture, _) = filled();
+        for _ in 0..100 {
+            fixture.append(batch(&["x"]), 0).unwrap();
+        }
+        let before = fixture.bench.disk.reads;
+        let (found, _) = read(&mut fixture, 100, u64::MAX, 104).unwrap();
+        assert_eq!(found, [100, 101, 102, 103]);
+        assert_eq!(fixture.bench.disk.reads, before + 1);
+    }
+
+    #[test]
+    fn batches_behind_the_remembered_tail_are_found_through_the_index() {
+        let mut fixture = Fixture::new(&[("index.interval.bytes", "300")]);
+        for _ in 0..400 {
+            fixture.append(batch(&["x"]), 0).unwrap();
+        }
+        for offset in [0, 1, 77, 142, 143, 144, 399] {
+            let (found, _) = read(&mut fixture, offset, 1000, offset + 2).unwrap();
+            assert_eq!(found[0], offset);
+            assert_eq!(found.len(), if offset == 399 { 1 } else { 2 });
+        }
+    }
+
+    #[test]
+    fn the_bytes_between_two_offsets_are_those_of_their_batches() {
+        let (fixture, size) = filled();
+        let mut disk = fixture.bench.disk.clone();
+        let mut between = |from, to| {
+            let (from, to) = (Offset(from), Offset(to));
+            fixture.log.bytes_between(&mut disk, from, to).unwrap()
+        };
+        assert_eq!(between(0, 8), 4 * size);
+        assert_eq!(between(2, 4), size);
+        assert_eq!(between(4, 8), 2 * size);
+        assert_eq!(between(5, 5), 0);
+    }
+
+    #[test]
+    fn a_timestamp_leads_to_the_first_record_not_before_it() {
+        let mut fixture = Fixture::new(&[("index.interval.bytes", "0")]);
+        for timestamp in [100, 300, 200, 400] {
+            fixture.append(batch_at(timestamp, &["a", "b"]), 7).unwrap();
+        }
+        fixture.roll();
+        fixture.append(batch_at(500, &["c"]), 8).unwrap();
+        let mut disk = fixture.bench.disk.clone();
+        let mut find = |timestamp| {
+            let found = fixture.log.offset_for_timestamp(&mut disk, timestamp);
+            found
+                .unwrap()
+                .map(|found| (found.offset.0, found.timestamp))
+        };
+        assert_eq!(find(0), Some((0, 100)));
+        assert_eq!(find(101), Some((2, 300)));
+        assert_eq!(find(301), Some((6, 400)));
+        assert_eq!(find(401), Some((8, 500)));
+        assert_eq!(find(501), None);
+    }
+}

@@ -128,12 +128,12 @@ impl Log {
                 Some((base, SegmentFile::Log)) => {
                     let trusted = open_indexes(disk, &self.directory, base)?;
                     let now_ms = now.wall.millis();
-                    let mut segment = Segment::create(disk, &self.directory, base, now_ms)?;
+                    let mut segment = Segment::open(disk, &self.directory, base, now_ms)?;
                     match trusted.filter(|_| segment.size > 0) {
                         Some((offsets, times)) => {
                             segment.offset_index = offsets;
                             segment.time_index = times;
-                            segment.trust_time_index();
+                            segment.find_largest(disk)?;
                         }
                         None if segment.size > 0 => untrusted.push(base),
                         None => {}
@@ -387,4 +387,213 @@ fn furthest_offset(disk: &mut dyn Disk, segment: &Segment, mut position: u64) ->
         position += u64::try_from(header.size_in_bytes()).expect("a batch is smaller than 2 GiB");
     }
     furthest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::fixture::{Fixture, batch, numbered};
+    use protocol::behaviour::Era;
+    use protocol::ids::{LeaderEpoch, ProducerId, Sequence};
+
+    const LOG: &str = "d/t-0/00000000000000000000.log";
+
+    fn loaded(end: i64, clean: bool) -> ReplicaNote {
+        ReplicaNote::Loaded {
+            log_start_offset: Offset(0),
+            log_end_offset: Offset(end),
+            high_watermark: Offset(0),
+            clean,
+        }
+    }
+
+    #[test]
+    fn a_torn_batch_at_the_end_is_cut_off() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.append(batch(&["a"]), 0).unwrap();
+        fixture.flush();
+        fixture.append(batch(&["b"]), 1).unwrap();
+        fixture.bench.notes();
+        fixture.crash(|unflushed| unflushed - unflushed / 20);
+        assert_eq!(fixture.log.log_end_offset(), Offset(1));
+        assert_eq!(fixture.log.latest_epoch(), Some(LeaderEpoch(0)));
+        assert_eq!(
+            fixture.bench.notes(),
+            [
+                ReplicaNote::Truncated {
+                    to: Offset(1),
+                    from: Offset(2),
+                    rule: TruncationRule::Recovery
+                },
+                loaded(1, false)
+            ]
+        );
+        assert_eq!(
+            fixture.append(batch(&["c"]), 2).unwrap().first_offset,
+            Offset(1)
+        );
+    }
+
+    #[test]
+    fn a_damaged_batch_takes_everything_behind_it_along() {
+        let mut fixture = Fixture::new(&[]);
+        for _ in 0..3 {
+            fixture.append(batch(&["a"]), 0).unwrap();
+        }
+        fixture.roll();
+        fixture.append(batch(&["b"]), 0).unwrap();
+        fixture
+            .bench
+            .disk
+            .corrupt(LOG, batch(&["a"]).size_in_bytes() + 65, 0xff);
+        fixture.bench.notes();
+        fixture.reopen(false);
+        assert_eq!(fixture.log.log_end_offset(), Offset(1));
+        assert_eq!(fixture.bases(), [0]);
+        assert!(
+            fixture
+                .bench
+                .disk
+                .has("d/t-0/00000000000000000003.log.deleted")
+        );
+        assert_eq!(
+            fixture.bench.notes()[0],
+            ReplicaNote::Truncated {
+                to: Offset(1),
+                from: Offset(4),
+                rule: TruncationRule::Recovery
+            }
+        );
+        fixture.reopen(false);
+        assert!(
+            !fixture
+                .bench
+                .disk
+                .has("d/t-0/00000000000000000003.log.deleted"),
+            "the next start removes it"
+        );
+    }
+
+    #[test]
+    fn damage_below_the_recovery_point_or_after_a_clean_stop_is_not_looked_for() {
+        for (flush, clean) in [(true, false), (false, true)] {
+            let mut fixture = Fixture::new(&[]);
+            fixture.append(batch(&["a"]), 0).unwrap();
+            fixture.roll();
+            fixture.append(batch(&["b"]), 0).unwrap();
+            if flush {
+                fixture.flush();
+            }
+            fixture.bench.disk.corrupt(LOG, 65, 0xff);
+            fixture.bench.notes();
+            fixture.reopen(clean);
+            assert_eq!(fixture.bench.notes(), [loaded(2, clean)]);
+        }
+    }
+
+    #[test]
+    fn a_clean_stop_proves_the_log_durable_and_recovery_does_not() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.append(batch(&["a"]), 0).unwrap();
+        fixture.reopen(false);
+        assert_eq!(fixture.log.recovery_point(), Offset(0));
+        fixture.reopen(true);
+        assert_eq!(fixture.log.recovery_point(), Offset(1));
+    }
+
+    #[test]
+    fn lost_indexes_are_built_anew() {
+        let mut fixture =
+            Fixture::new(&[("index.interval.bytes", "100"), ("segment.bytes", "700")]);
+        for _ in 0..30 {
+            fixture.append(batch(&["a"]), 0).unwrap();
+        }
+        fixture.flush();
+        let index = |fixture: &Fixture| {
+            fixture
+                .bench
+                .disk
+                .content("d/t-0/00000000000000000000.index")
+                .to_vec()
+        };
+        let (before, bytes) = (index(&fixture), fixture.bytes());
+        assert!(!before.is_empty());
+        fixture.lose_indexes();
+        fixture.reopen(true);
+        assert_eq!(fixture.bytes(), bytes);
+        assert_eq!(index(&fixture), before);
+    }
+
+    #[test]
+    fn recovery_restores_the_first_epoch_since_kafka_10432() {
+        for (fixed, latest) in [(true, Some(LeaderEpoch(0))), (false, None)] {
+            let behaviour = Behaviour::of(Era::V2_8).with(Fix::FirstEpochOnRecovery, fixed);
+            let mut fixture = Fixture::with(&[], behaviour);
+            fixture.append(batch(&["a"]), 0).unwrap();
+            fixture
+                .bench
+                .disk
+                .remove("d/t-0/leader-epoch-checkpoint")
+                .unwrap();
+            fixture.reopen(false);
+            assert_eq!(fixture.log.latest_epoch(), latest);
+        }
+    }
+
+    #[test]
+    fn the_deduplication_window_survives_a_crash_but_only_its_end_a_clean_stop() {
+        let mut fixture = Fixture::new(&[]);
+        for sequence in 0..3 {
+            fixture.append(numbered(7, 0, sequence, 1), 0).unwrap();
+        }
+        fixture.flush();
+        fixture.reopen(false);
+        let window = |fixture: &Fixture| {
+            let entry = fixture.log.producers().get(ProducerId(7)).unwrap();
+            (entry.batches.len(), entry.last_sequence())
+        };
+        assert_eq!(window(&fixture), (3, Some(Sequence(2))));
+        fixture.reopen(true);
+        assert_eq!(window(&fixture), (1, Some(Sequence(2))));
+        assert!(
+            fixture
+                .bench
+                .disk
+                .has("d/t-0/00000000000000000003.snapshot")
+        );
+    }
+
+    #[test]
+    fn a_log_start_beyond_the_records_that_are_left_starts_over_there() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.append(batch(&["a", "b"]), 0).unwrap();
+        fixture.append(batch(&["c"]), 0).unwrap();
+        fixture.commit();
+        let io = &mut fixture.bench.io();
+        let log = &mut fixture.log;
+        log.maybe_increment_log_start_offset(io, Offset(3)).unwrap();
+        fixture.crash(|_| 0);
+        assert_eq!(fixture.bases(), [3]);
+        assert_eq!(fixture.log.log_start_offset(), Offset(3));
+        assert_eq!(fixture.log.log_end_offset(), Offset(3));
+    }
+
+    #[test]
+    fn a_crash_between_roll_and_flush_may_leave_a_hole_as_in_kafka() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.append(batch(&["a"]), 0).unwrap();
+        fixture.roll();
+        fixture.crash(|_| 0);
+        assert_eq!(fixture.log.log_end_offset(), Offset(1));
+        assert!(fixture.all().is_empty());
+    }
+
+    #[test]
+    fn an_index_without_a_log_is_removed() {
+        let mut fixture = Fixture::new(&[]);
+        let orphan = "d/t-0/00000000000000000042.index";
+        fixture.bench.disk.open(orphan).unwrap();
+        fixture.reopen(true);
+        assert!(!fixture.bench.disk.has(orphan));
+    }
 }

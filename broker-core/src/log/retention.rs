@@ -109,3 +109,109 @@ fn millis(span: Span) -> Option<i64> {
         .then(|| i64::try_from(span.as_millis()).ok())
         .flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::fixture::{Fixture, at, batch, batch_at};
+    use protocol::behaviour::Behaviour;
+    use protocol::note::ReplicaNote;
+
+    /// Three closed segments of one record each, with timestamps 10, 20 and 30 seconds, and an empty active one.
+    fn filled(settings: &[(&str, &str)], behaviour: Behaviour) -> Fixture {
+        let mut fixture = Fixture::with(settings, behaviour);
+        for seconds in [10, 20, 30] {
+            fixture.append(batch_at(seconds * 1000, &["a"]), 0).unwrap();
+            fixture.roll();
+        }
+        fixture.commit();
+        fixture.bench.notes();
+        fixture
+    }
+
+    fn delete(fixture: &mut Fixture, seconds: i64) -> usize {
+        let io = &mut fixture.bench.io();
+        let gone = fixture.log.delete_old_segments(at(seconds * 1000), io);
+        gone.unwrap()
+    }
+
+    #[test]
+    fn segments_go_when_their_newest_record_is_too_old() {
+        let mut fixture = filled(&[("retention.ms", "15000")], Behaviour::of(Era::V2_8));
+        assert_eq!(delete(&mut fixture, 25), 0);
+        assert_eq!(delete(&mut fixture, 36), 2);
+        assert_eq!(fixture.bases(), [2, 3]);
+        assert_eq!(fixture.log.log_start_offset(), Offset(2));
+        assert_eq!(fixture.bench.notes(), [ReplicaNote::LogStart(Offset(2))]);
+        assert!(
+            fixture
+                .bench
+                .disk
+                .has("d/t-0/00000000000000000000.log.deleted")
+        );
+    }
+
+    #[test]
+    fn before_timestamps_the_time_of_the_last_write_counted() {
+        let mut fixture = filled(&[("retention.ms", "15000")], Behaviour::of(Era::V0_9));
+        assert_eq!(delete(&mut fixture, 25), 0, "all were written at second 10");
+        assert_eq!(delete(&mut fixture, 26), 3);
+    }
+
+    #[test]
+    fn segments_go_while_the_rest_is_large_enough() {
+        let size = batch(&["a"]).size_in_bytes();
+        let limit = (2 * size).to_string();
+        let settings = [("retention.ms", "-1"), ("retention.bytes", limit.as_str())];
+        let mut fixture = filled(&settings, Behaviour::of(Era::V2_8));
+        assert_eq!(delete(&mut fixture, 1_000_000), 1);
+        assert_eq!(delete(&mut fixture, 1_000_000), 0);
+        assert_eq!(fixture.bases(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn segments_below_the_log_start_go_whatever_the_policy() {
+        let mut fixture = filled(&[], Behaviour::of(Era::V2_8));
+        let compact = crate::log::fixture::topic(&[("cleanup.policy", "compact")]);
+        fixture.log.set_config(compact);
+        let io = &mut fixture.bench.io();
+        let log = &mut fixture.log;
+        log.maybe_increment_log_start_offset(io, Offset(2)).unwrap();
+        assert_eq!(delete(&mut fixture, 1_000_000_000), 2);
+    }
+
+    #[test]
+    fn nothing_above_the_high_watermark_goes_since_kafka_5634() {
+        for (fixed, gone) in [(true, 1), (false, 3)] {
+            let behaviour =
+                Behaviour::of(Era::V2_8).with(Fix::RetentionBoundByHighWatermark, fixed);
+            let mut fixture = filled(&[("retention.ms", "1")], behaviour);
+            let io = &mut fixture.bench.io();
+            fixture.log.update_high_watermark(io, Offset(1));
+            assert_eq!(delete(&mut fixture, 1_000_000), gone);
+            let log = &fixture.log;
+            assert!(log.high_watermark() >= log.log_start_offset());
+        }
+    }
+
+    #[test]
+    fn one_segment_always_stays() {
+        let mut fixture = Fixture::new(&[("retention.ms", "1000")]);
+        fixture.append(batch(&["a"]), 0).unwrap();
+        fixture.commit();
+        assert_eq!(delete(&mut fixture, 1_000_000), 1);
+        assert_eq!(fixture.bases(), [1]);
+        assert_eq!(fixture.log.log_start_offset(), Offset(1));
+        assert_eq!(fixture.log.log_end_offset(), Offset(1));
+        assert_eq!(delete(&mut fixture, 2_000_000), 0);
+    }
+
+    #[test]
+    fn the_log_start_does_not_pass_the_high_watermark() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.append(batch(&["a", "b"]), 0).unwrap();
+        let io = &mut fixture.bench.io();
+        let refused = fixture.log.maybe_increment_log_start_offset(io, Offset(1));
+        assert_eq!(refused, Err(ErrorCode::OffsetOutOfRange));
+    }
+}

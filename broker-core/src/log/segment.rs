@@ -83,8 +83,28 @@ fn size_of(len: usize) -> u64 {
 }
 
 impl Segment {
-    /// Opens or creates the files of an empty segment.
+    /// Makes a new segment. A file of the same name that somehow is there already is emptied, as Kafka deletes it.
     pub(super) fn create(
+        disk: &mut dyn Disk,
+        directory: &str,
+        base_offset: Offset,
+        now_ms: i64,
+    ) -> Result<Self, DiskError> {
+        let mut segment = Self::open(disk, directory, base_offset, now_ms)?;
+        if segment.size > 0 {
+            disk.truncate(segment.log, 0)?;
+            segment.size = 0;
+        }
+        for index in [segment.offset_index.file(), segment.time_index.file()] {
+            if disk.len(index) > 0 {
+                disk.truncate(index, 0)?;
+            }
+        }
+        Ok(segment)
+    }
+
+    /// Opens the files of a segment, indexes unread, creating those that are missing.
+    pub(super) fn open(
         disk: &mut dyn Disk,
         directory: &str,
         base_offset: Offset,
@@ -256,11 +276,6 @@ impl Segment {
         Ok(())
     }
 
-    /// Starts with what the time index says about timestamps.
-    pub(super) fn trust_time_index(&mut self) {
-        self.largest = self.time_index.last();
-    }
-
     /// No more appends: the largest timestamp goes to the time index, the tail is forgotten.
     pub(super) fn close(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         self.tail = VecDeque::new();
@@ -395,7 +410,8 @@ impl Segment {
         Ok(cut)
     }
 
-    /// Looks the largest timestamp up again, from the last entry of the time index on.
+    /// Looks the largest timestamp up again, from the last entry of the time index on: a crash may have cost the index
+    /// its last entries.
     pub(super) fn find_largest(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         self.largest = self.time_index.last();
         let from = self.largest.map_or(self.base_offset, |(_, offset)| offset);
