@@ -1,6 +1,7 @@
 //! The log against a naive model: random appends, cuts, rolls, flushes, crashes and clean restarts.
 
 use super::fixture::{Fixture, at, batch_at, numbered};
+use super::producer_state::ProducerEntry;
 use proptest::prelude::*;
 use protocol::ids::{LeaderEpoch, Offset, ProducerId};
 use protocol::record::{RecordBatch, batches};
@@ -138,7 +139,7 @@ impl Model {
             .find_map(RecordBatch::last_sequence)
             .map_or(0, |last| last.0 + 1);
         let known = self.fixture.log.producers().get(ProducerId(7));
-        if let Some(last) = known.and_then(|entry| entry.last_sequence()) {
+        if let Some(last) = known.and_then(ProducerEntry::last_sequence) {
             // KIP-360: state may outlive the records it came from.
             self.sequence = self.sequence.max(last.0 + 1);
         }
@@ -205,7 +206,7 @@ impl Model {
                 (epoch.0, batch.base_offset())
             });
             let higher = epochs.clone().find(|(known, _)| *known > epoch);
-            let floor = epochs.clone().filter(|(known, _)| *known <= epoch).last();
+            let floor = epochs.clone().rfind(|(known, _)| *known <= epoch);
             let found = log.end_offset_for_epoch(LeaderEpoch(epoch));
             if let Some((known, end)) = found {
                 let below = |offset: Offset| offset >= end;
@@ -275,7 +276,7 @@ proptest! {
             model.fixture.flush();
             let producer = |fixture: &Fixture| {
                 let known = fixture.log.producers().get(ProducerId(7));
-                known.and_then(|entry| entry.last_sequence())
+                known.and_then(ProducerEntry::last_sequence)
             };
             let (epochs, last) = (
                 model.fixture.log.leader_epochs().clone(),

@@ -165,6 +165,7 @@ impl Log {
 mod tests {
     use super::*;
     use crate::log::fixture::{Fixture, at, batch, numbered};
+    use crate::log::producer_state::ProducerEntry;
     use protocol::behaviour::{Behaviour, Era};
     use protocol::ids::{LeaderEpoch, ProducerId, Sequence};
 
@@ -292,7 +293,7 @@ mod tests {
         fixture.truncate(2);
         let last = |fixture: &Fixture| {
             let entry = fixture.log.producers().get(ProducerId(7));
-            entry.and_then(|entry| entry.last_sequence())
+            entry.and_then(ProducerEntry::last_sequence)
         };
         assert_eq!(last(&fixture), Some(Sequence(1)));
         assert!(
