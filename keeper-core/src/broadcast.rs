@@ -268,7 +268,7 @@ impl Leading {
             self.note_session(&proposal, step);
             let due = self.syncs.partition_point(|(after, _, _)| *after <= zxid);
             for (_, origin, waiting) in self.syncs.drain(..due).collect::<Vec<_>>() {
-                self.answer_sync(origin, waiting, service, step);
+                Self::answer_sync(origin, waiting, service, step);
             }
         }
     }
@@ -308,14 +308,13 @@ impl Leading {
         step: &mut Step<'_, '_>,
     ) {
         if self.proposals.is_empty() {
-            self.answer_sync(origin, waiting, service, step);
+            Self::answer_sync(origin, waiting, service, step);
         } else {
             self.syncs.push((self.last_proposed, origin, waiting));
         }
     }
 
     fn answer_sync(
-        &self,
         origin: SyncOrigin,
         (session, xid): (SessionId, Xid),
         service: &mut Service,

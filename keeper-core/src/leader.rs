@@ -180,7 +180,7 @@ impl Leading {
                 self.synchronised(connection, service, step);
             }
             (Stage::Synchronised, packet) => {
-                self.serve_follower((connection, id), packet, service, step)
+                self.serve_follower((connection, id), packet, service, step);
             }
             (_, _) => self.dismiss(connection, step),
         }
