@@ -1,0 +1,48 @@
+//! What the controller's single thread works off, one after the other (`ControllerEvent`).
+
+use super::channel::Answered;
+use protocol::api::cluster::{AlterIsrRequest, ControlledShutdownRequest};
+use protocol::api::topics::ElectLeadersRequest;
+use protocol::ids::TopicName;
+use protocol::machine::RequestToken;
+
+/// An event.
+#[derive(Clone, Debug)]
+pub enum ControllerEvent {
+    /// The broker is registered: who is the controller?
+    Startup,
+    /// `/controller` was created or changed.
+    ControllerChange,
+    /// `/controller` was deleted.
+    Reelect,
+    /// The session is over; a new one opens when this is done.
+    Expire,
+    /// Register in the new session, then see who is the controller.
+    RegisterBrokerAndReelect,
+    /// Brokers came or went.
+    BrokerChange,
+    /// Topics came or went.
+    TopicChange,
+    /// A topic's assignment changed.
+    PartitionModifications(TopicName),
+    /// Somebody wants topics deleted.
+    TopicDeletion,
+    /// Leaders changed in-sync replicas themselves.
+    IsrChangeNotification,
+    /// A log directory failed somewhere.
+    LogDirEventNotification,
+    /// `/admin/preferred_replica_election` was created.
+    PreferredReplicaElection,
+    /// Time to look for leaders that are not the preferred ones.
+    AutoPreferredReplicaElection,
+    /// A topic now allows unclean election.
+    UncleanElectionEnabled(TopicName),
+    /// A broker answered.
+    Response(Box<Answered>),
+    /// A leader asks for other in-sync replicas.
+    AlterIsr(RequestToken, Box<AlterIsrRequest>),
+    /// A broker wants to stop in good order.
+    ControlledShutdown(RequestToken, ControlledShutdownRequest),
+    /// Somebody wants leaders elected.
+    ElectLeaders(RequestToken, Box<ElectLeadersRequest>),
+}

@@ -1,0 +1,187 @@
+//! Changes of in-sync replicas: notices of leaders that wrote the keeper themselves, and AlterIsr (KIP-497).
+//!
+//! Both ways live side by side, also in one cluster during an upgrade. AlterIsr is checked as 2.8 does; three later checks
+//! are switches: a wish from a later leader epoch (KAFKA-14154), a replica that is no longer fit (KIP-841), and one that is
+//! not assigned (KAFKA-9672).
+
+use super::brokers::names;
+use super::step::{Answering, Step, Then};
+use super::{Controller, Reply, note};
+use crate::hands::Hands;
+use crate::keeper_session::{get_children, get_data};
+use crate::znode::{json, paths};
+use protocol::api::cluster::{AlterIsrPartition, AlterIsrRequest, AlterIsrResponse, LeaderAndIsr};
+use protocol::behaviour::Fix;
+use protocol::error_code::{ErrorCode, KeeperError};
+use protocol::ids::{PartitionEpoch, TopicPartition};
+use protocol::keeper::KeeperResult;
+use protocol::machine::RequestToken;
+use protocol::note::ControllerNote;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+type Answers = Vec<(TopicPartition, Result<LeaderAndIsr, ErrorCode>)>;
+
+impl Controller {
+    pub(super) fn list_isr_notices(&mut self, hands: &mut Hands<'_, '_>) {
+        let op = get_children(paths::ISR_CHANGES, true);
+        self.ask(hands, vec![op], Then::IsrNoticesListed);
+    }
+
+    pub(super) fn isr_notices_listed(&mut self, hands: &mut Hands<'_, '_>, replies: &[Reply]) {
+        let names = names(replies);
+        let read = |name: &Arc<str>| get_data(paths::child(paths::ISR_CHANGES, name), false);
+        let ops = names.iter().map(read).collect();
+        self.ask(hands, ops, Then::IsrNoticesRead(names));
+    }
+
+    /// `processIsrChangeNotification`: reads the states again, tells everybody, drops the notices.
+    pub(super) fn isr_notices_read(&mut self, names: &[Arc<str>], replies: &[Reply]) {
+        let mut changed = BTreeSet::new();
+        for reply in replies {
+            if let Ok(KeeperResult::Data(data, _)) = reply {
+                changed.extend(json::decode_partitions(data));
+            }
+        }
+        let changed: Vec<_> = changed.into_iter().collect();
+        let path = |name: &Arc<str>| paths::child(paths::ISR_CHANGES, name);
+        let mut steps = Vec::new();
+        if !changed.is_empty() {
+            steps.push(Step::RefreshLeadership(changed.clone()));
+            steps.push(Step::SendMetadata {
+                brokers: self.context.registered(),
+                partitions: changed,
+            });
+        }
+        steps.push(Step::Delete(names.iter().map(path).collect()));
+        self.then(steps);
+    }
+
+    /// `processAlterIsr`.
+    pub(super) fn begin_alter_isr(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        token: RequestToken,
+        request: &AlterIsrRequest,
+    ) {
+        if let Some(error) = self.refuses(request) {
+            hands.respond(token, whole(error));
+            return;
+        }
+        self.answering = Some(Answering::AlterIsr(token));
+        let (mut wishes, mut refused) = (Vec::new(), Vec::new());
+        for wish in &request.partitions {
+            match self.examine(wish) {
+                Ok(()) => wishes.push(wish.clone()),
+                Err(error) => refused.push((wish.partition.clone(), error)),
+            }
+        }
+        let mut ops = Vec::with_capacity(wishes.len());
+        for wish in &wishes {
+            ops.push(self.state_write(&wish.partition, &self.wanted(wish)));
+        }
+        self.ask(hands, ops, Then::AlterIsrWritten { wishes, refused });
+    }
+
+    fn refuses(&self, request: &AlterIsrRequest) -> Option<ErrorCode> {
+        if !self.is_active() {
+            return Some(ErrorCode::NotController);
+        }
+        match self.context.brokers.get(&request.broker_id) {
+            Some(known) if known.epoch == request.broker_epoch => None,
+            Some(_) | None => Some(ErrorCode::StaleBrokerEpoch),
+        }
+    }
+
+    fn examine(&self, wish: &AlterIsrPartition) -> Result<(), ErrorCode> {
+        let behaviour = &self.settings.behaviour;
+        let Some(known) = self.context.leadership.get(&wish.partition) else {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        };
+        let present = known.state.leader_epoch;
+        if wish.leader_epoch < present {
+            return Err(ErrorCode::FencedLeaderEpoch);
+        }
+        if wish.leader_epoch > present && behaviour.has(Fix::RejectIsrFromFuture) {
+            return Err(ErrorCode::NotController);
+        }
+        let ineligible = behaviour.has(Fix::RejectIneligibleIsr)
+            && wish.new_isr.iter().any(|id| !self.context.is_live(*id));
+        let unassigned = behaviour.has(Fix::IsrSubsetOfReplicas) && {
+            let assigned = self.context.assignment(&wish.partition);
+            wish.new_isr.iter().any(|id| !assigned.contains(id))
+        };
+        if ineligible || unassigned {
+            // Before version 2 of the request there was no code of its own for it.
+            return Err(ErrorCode::OperationNotAttempted);
+        }
+        Ok(())
+    }
+
+    /// The request names no leader: the one who asks in the present epoch is it.
+    fn wanted(&self, wish: &AlterIsrPartition) -> LeaderAndIsr {
+        let known = self.context.leadership.get(&wish.partition);
+        LeaderAndIsr {
+            leader: known.and_then(|known| known.state.leader),
+            leader_epoch: wish.leader_epoch,
+            isr: wish.new_isr.clone(),
+            partition_epoch: wish.current_partition_epoch,
+        }
+    }
+
+    pub(super) fn alter_isr_written(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        (wishes, refused): (Vec<AlterIsrPartition>, Vec<(TopicPartition, ErrorCode)>),
+        replies: &[Reply],
+    ) {
+        let mut answers: Answers = refused
+            .into_iter()
+            .map(|(partition, error)| (partition, Err(error)))
+            .collect();
+        let mut touched = Vec::new();
+        for (wish, reply) in wishes.iter().zip(replies) {
+            let result = match reply {
+                Ok(KeeperResult::DataSet(stat)) => {
+                    let mut state = self.wanted(wish);
+                    state.partition_epoch = PartitionEpoch(stat.version);
+                    let written = ControllerNote::IsrWritten {
+                        partition: wish.partition.clone(),
+                        isr: state.isr.clone(),
+                        leader_epoch: state.leader_epoch,
+                        partition_epoch: state.partition_epoch,
+                    };
+                    note(hands.io, written);
+                    Ok(state)
+                }
+                Err(KeeperError::BadVersion) => Err(ErrorCode::InvalidUpdateVersion),
+                Ok(_) | Err(_) => Err(ErrorCode::UnknownServerError),
+            };
+            touched.push(wish.partition.clone());
+            answers.push((wish.partition.clone(), result));
+        }
+        self.then([
+            Step::RefreshLeadership(touched.clone()),
+            Step::SendMetadata {
+                brokers: self.context.registered(),
+                partitions: touched,
+            },
+            Step::AnswerAlterIsr(answers),
+        ]);
+    }
+
+    pub(super) fn answer_alter_isr(&mut self, hands: &mut Hands<'_, '_>, partitions: Answers) {
+        if let Some(Answering::AlterIsr(token)) = self.answering.take() {
+            let error = ErrorCode::None;
+            hands.respond(token, AlterIsrResponse { error, partitions });
+        }
+    }
+}
+
+/// An answer that is an error of the whole request.
+pub(super) fn whole(error: ErrorCode) -> AlterIsrResponse {
+    AlterIsrResponse {
+        error,
+        partitions: Vec::new(),
+    }
+}

@@ -1,0 +1,212 @@
+//! The replica state machine: starting and stopping replicas, and taking dead ones out of the ISR (`ZkReplicaStateMachine`).
+
+use super::context::Replica;
+use super::election::without;
+use super::failover::decode_state;
+use super::replica_phase::ReplicaPhase;
+use super::step::{Step, Then};
+use super::{Controller, Reply, note};
+use crate::hands::Hands;
+use crate::keeper_session::get_data;
+use crate::znode::json::PartitionState;
+use crate::znode::paths;
+use protocol::api::cluster::LeaderAndIsr;
+use protocol::error_code::KeeperError;
+use protocol::ids::{BrokerId, PartitionEpoch, TopicPartition};
+use protocol::keeper::KeeperResult;
+use protocol::note::{ControllerNote, ElectionKind};
+use std::collections::BTreeMap;
+
+impl Controller {
+    /// `handleStateChanges`: replicas that may not pass are left as they are.
+    pub(super) fn replicas(&mut self, replicas: Vec<Replica>, target: ReplicaPhase) {
+        let may = |replica: &Replica| self.context.replica_phase(replica).may_become(target);
+        let mut valid: Vec<_> = replicas.into_iter().filter(may).collect();
+        valid.sort_by_key(|replica| replica.broker);
+        self.agenda.push(Step::SendBatch);
+        match target {
+            ReplicaPhase::New => valid.into_iter().for_each(|replica| self.create(replica)),
+            ReplicaPhase::Online => valid.into_iter().for_each(|replica| self.bring_online(replica)),
+            ReplicaPhase::Offline => self.take_offline(&valid),
+            ReplicaPhase::DeletionStarted => {
+                for replica in valid {
+                    let partition = &replica.partition;
+                    self.batch
+                        .stop_replica(&self.context, replica.broker, partition, true);
+                    self.context.replicas.insert(replica, target);
+                }
+            }
+            ReplicaPhase::DeletionSuccessful | ReplicaPhase::DeletionIneligible => {
+                for replica in valid {
+                    self.context.replicas.insert(replica, target);
+                }
+            }
+            ReplicaPhase::NonExistent => {
+                for replica in valid {
+                    if let Some(all) = self.context.assignments.get_mut(&replica.partition) {
+                        all.retain(|id| *id != replica.broker);
+                    }
+                    self.context.replicas.remove(&replica);
+                }
+            }
+        }
+    }
+
+    fn create(&mut self, replica: Replica) {
+        if let Some(known) = self.context.leadership.get(&replica.partition) {
+            if known.state.leader == Some(replica.broker) {
+                return;
+            }
+            let to = [replica.broker];
+            let told = (known, true);
+            self.batch
+                .leader_and_isr(&self.context, &to, &replica.partition, told);
+        }
+        self.context.replicas.insert(replica, ReplicaPhase::New);
+    }
+
+    fn bring_online(&mut self, replica: Replica) {
+        if self.context.replica_phase(&replica) == ReplicaPhase::New {
+            let all = self.context.assignments.get_mut(&replica.partition);
+            if let Some(all) = all.filter(|all| !all.contains(&replica.broker)) {
+                all.push(replica.broker);
+            }
+        } else if let Some(known) = self.context.leadership.get(&replica.partition) {
+            let to = [replica.broker];
+            let told = (known, false);
+            self.batch
+                .leader_and_isr(&self.context, &to, &replica.partition, told);
+        }
+        self.context.replicas.insert(replica, ReplicaPhase::Online);
+    }
+
+    fn take_offline(&mut self, replicas: &[Replica]) {
+        let mut led: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
+        for replica in replicas {
+            let partition = &replica.partition;
+            self.batch
+                .stop_replica(&self.context, replica.broker, partition, false);
+            if self.context.leadership.contains_key(partition) {
+                let partitions = led.entry(replica.broker).or_default();
+                partitions.push(partition.clone());
+            } else {
+                let everybody = self.context.registered();
+                self.batch
+                    .update_metadata(&self.context, everybody, [partition]);
+                self.context
+                    .replicas
+                    .insert(replica.clone(), ReplicaPhase::Offline);
+            }
+        }
+        self.then(
+            led.into_iter()
+                .map(|(broker, partitions)| Step::TakeOut { broker, partitions })
+                .collect::<Vec<_>>(),
+        );
+    }
+
+    /// `doRemoveReplicasFromIsr`: reads the states first.
+    pub(super) fn take_out(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        broker: BrokerId,
+        partitions: Vec<TopicPartition>,
+    ) {
+        let read = |partition| get_data(paths::partition_state(partition), false);
+        let ops = partitions.iter().map(read).collect();
+        self.ask(hands, ops, Then::IsrRead { broker, partitions });
+    }
+
+    pub(super) fn isr_read(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        (broker, partitions): (BrokerId, Vec<TopicPartition>),
+        replies: &[Reply],
+    ) {
+        let mut changes: Vec<(TopicPartition, LeaderAndIsr)> = Vec::new();
+        for (partition, reply) in partitions.into_iter().zip(replies) {
+            let Some(known) = decode_state(reply) else {
+                continue;
+            };
+            if known.controller_epoch > self.context.epoch {
+                continue;
+            }
+            match without(&known.state, broker) {
+                Some(state) => changes.push((partition, state)),
+                // Out of the ISR already: only the brokers must hear of it.
+                None => self.taken_out(broker, &partition, known.state),
+            }
+        }
+        let mut ops = Vec::with_capacity(changes.len());
+        for (partition, state) in &changes {
+            ops.push(self.state_write(partition, state));
+        }
+        self.ask(hands, ops, Then::IsrWritten { broker, changes });
+    }
+
+    pub(super) fn isr_written(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        (broker, changes): (BrokerId, Vec<(TopicPartition, LeaderAndIsr)>),
+        replies: &[Reply],
+    ) {
+        let mut again = Vec::new();
+        for ((partition, mut state), reply) in changes.into_iter().zip(replies) {
+            match reply {
+                Ok(KeeperResult::DataSet(stat)) => {
+                    state.partition_epoch = PartitionEpoch(stat.version);
+                    note(hands.io, self.taken_out_note(&partition, &state));
+                    self.taken_out(broker, &partition, state);
+                }
+                Err(KeeperError::BadVersion) => again.push(partition),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        if !again.is_empty() {
+            self.agenda.push(Step::TakeOut {
+                broker,
+                partitions: again,
+            });
+        }
+    }
+
+    fn taken_out_note(&self, partition: &TopicPartition, state: &LeaderAndIsr) -> ControllerNote {
+        let partition = partition.clone();
+        let isr = state.isr.clone();
+        if state.leader.is_none() {
+            ControllerNote::LeaderElected {
+                partition,
+                leader: None,
+                leader_epoch: state.leader_epoch,
+                isr,
+                kind: ElectionKind::Clean,
+                controller_epoch: self.context.epoch,
+            }
+        } else {
+            ControllerNote::IsrWritten {
+                partition,
+                isr,
+                leader_epoch: state.leader_epoch,
+                partition_epoch: state.partition_epoch,
+            }
+        }
+    }
+
+    fn taken_out(&mut self, broker: BrokerId, partition: &TopicPartition, state: LeaderAndIsr) {
+        let known = PartitionState {
+            state,
+            controller_epoch: self.context.epoch,
+        };
+        if !self.context.is_to_be_deleted(&partition.topic) {
+            let all = self.context.assignment(partition).iter().copied();
+            let others: Vec<_> = all.filter(|id| *id != broker).collect();
+            self.batch
+                .leader_and_isr(&self.context, &others, partition, (&known, false));
+        }
+        self.context.leadership.insert(partition.clone(), known);
+        let partition = partition.clone();
+        self.context
+            .replicas
+            .insert(Replica { partition, broker }, ReplicaPhase::Offline);
+    }
+}

@@ -1,0 +1,166 @@
+//! Topics and partitions that come (`processTopicChange`, `processPartitionModifications`, `onNewPartitionCreation`).
+
+use super::brokers::names;
+use super::election::Strategy;
+use super::partition_phase::PartitionPhase;
+use super::replica_phase::ReplicaPhase;
+use super::step::{Reading, Step, Then};
+use super::{Controller, Reply, note};
+use crate::hands::Hands;
+use crate::keeper_session::{get_children, get_data, set_data};
+use crate::znode::paths;
+use crate::znode::topic::{Topic, TopicVersion};
+use protocol::ids::{TopicName, TopicPartition};
+use protocol::keeper::KeeperResult;
+use protocol::note::ControllerNote;
+use std::collections::BTreeSet;
+
+impl Controller {
+    pub(super) fn list_topics(&mut self, hands: &mut Hands<'_, '_>, why: Reading) {
+        let op = get_children(paths::TOPICS, true);
+        self.ask(hands, vec![op], Then::TopicsListed(why));
+    }
+
+    pub(super) fn topics_listed(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        why: Reading,
+        replies: &[Reply],
+    ) {
+        let all: BTreeSet<_> = names(replies)
+            .iter()
+            .map(|name| TopicName(name.clone()))
+            .collect();
+        let known = &self.context.topics;
+        let new: Vec<TopicName> = all.difference(known).cloned().collect();
+        let gone: Vec<TopicName> = known.difference(&all).cloned().collect();
+        for topic in &gone {
+            self.context.remove_topic(topic);
+        }
+        self.context.topics = all;
+        // The read leaves the watch for more partitions (`registerPartitionModificationsHandlers`).
+        let read = |topic| get_data(paths::topic(topic), true);
+        let ops = new.iter().map(read).collect();
+        self.ask(hands, ops, Then::TopicsRead(why, new));
+    }
+
+    pub(super) fn topics_read(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        (why, topics): (Reading, Vec<TopicName>),
+        replies: &[Reply],
+    ) {
+        let mut added = Vec::new();
+        for (topic, reply) in topics.into_iter().zip(replies) {
+            let Some(content) = decode_topic(reply) else {
+                continue;
+            };
+            if why == Reading::Change {
+                let count = i32::try_from(content.partitions.len()).unwrap_or(i32::MAX);
+                note(hands.io, ControllerNote::TopicCreated(topic.clone(), count));
+            }
+            added.extend(self.assign(&topic, content));
+        }
+        if why == Reading::Change {
+            self.agenda.push(Step::NewPartitions(added));
+        }
+    }
+
+    /// Takes over the assignment of partitions it did not know; which they are.
+    fn assign(&mut self, topic: &TopicName, content: Topic) -> Vec<TopicPartition> {
+        let mut added = Vec::new();
+        for (index, replicas) in content.partitions {
+            let partition = TopicPartition {
+                topic: topic.clone(),
+                partition: index,
+            };
+            if !self.context.assignments.contains_key(&partition) {
+                self.context.assignments.insert(partition.clone(), replicas);
+                added.push(partition);
+            }
+        }
+        added
+    }
+
+    pub(super) fn read_partitions(&mut self, hands: &mut Hands<'_, '_>, topic: TopicName) {
+        let op = get_data(paths::topic(&topic), true);
+        self.ask(hands, vec![op], Then::PartitionsRead(topic));
+    }
+
+    pub(super) fn partitions_read(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        topic: &TopicName,
+        replies: &[Reply],
+    ) {
+        let Some(content) = replies.first().and_then(decode_topic) else {
+            return;
+        };
+        if self.context.is_to_be_deleted(topic) {
+            self.restore_partitions(hands, topic, &content);
+        } else {
+            let added = self.assign(topic, content);
+            if !added.is_empty() {
+                self.agenda.push(Step::NewPartitions(added));
+            }
+        }
+    }
+
+    /// A topic that is being deleted grows no more (`restorePartitionReplicaAssignment`).
+    fn restore_partitions(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        topic: &TopicName,
+        content: &Topic,
+    ) {
+        let known = self.context.partitions_of(topic);
+        if known.len() >= content.partitions.len() {
+            return;
+        }
+        let partitions = known.into_iter().map(|partition| {
+            let replicas = self.context.assignment(&partition).to_vec();
+            (partition.partition, replicas)
+        });
+        let restored = Topic {
+            partitions: partitions.collect(),
+            ..content.clone()
+        };
+        let data = restored.encode(TopicVersion::V2);
+        let op = self.checked(set_data(paths::topic(topic), data, -1));
+        self.ask(hands, vec![op], Then::Done);
+    }
+
+    /// `onNewPartitionCreation`.
+    pub(super) fn new_partitions(&mut self, partitions: Vec<TopicPartition>) {
+        let replicas = self.context.replicas_of(&partitions);
+        self.then([
+            Step::Partitions {
+                partitions: partitions.clone(),
+                target: PartitionPhase::New,
+                strategy: None,
+            },
+            Step::Replicas {
+                replicas: replicas.clone(),
+                target: ReplicaPhase::New,
+            },
+            Step::Partitions {
+                partitions,
+                target: PartitionPhase::Online,
+                strategy: Some(Strategy::Offline {
+                    allow_unclean: false,
+                }),
+            },
+            Step::Replicas {
+                replicas,
+                target: ReplicaPhase::Online,
+            },
+        ]);
+    }
+}
+
+fn decode_topic(reply: &Reply) -> Option<Topic> {
+    match reply {
+        Ok(KeeperResult::Data(data, _)) => Topic::decode(data),
+        Ok(_) | Err(_) => None,
+    }
+}
