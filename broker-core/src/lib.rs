@@ -4,6 +4,7 @@
 //! replicas, the controller, the group coordinator. Parts know each other only through what their methods take and return.
 
 pub mod controller;
+pub mod coordination;
 pub mod group;
 pub mod hands;
 pub mod isr_writer;
@@ -11,12 +12,15 @@ pub mod keeper_session;
 pub mod log;
 pub mod metadata_cache;
 pub mod peer_channel;
+pub mod placement;
 pub mod producer_ids;
 pub mod purgatory;
 pub mod registration;
 pub mod replication;
 pub mod request_channel;
 pub mod timer;
+pub mod topic_admin;
+pub mod topic_configs;
 pub mod znode;
 
 #[cfg(test)]

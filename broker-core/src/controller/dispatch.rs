@@ -10,7 +10,10 @@ impl Controller {
             Step::LookForController { elect } => self.look_for_controller(hands, elect),
             Step::ReadEpoch => self.read_epoch(hands),
             Step::Claim { present, version } => self.claim(hands, present, version),
-            Step::AskForRegistration => self.registering = true,
+            Step::AskForRegistration => {
+                self.registering = true;
+                self.wants_registration = true;
+            }
             Step::DropNotices => self.drop_notices(hands),
             Step::LoadBrokers => self.list_brokers(hands, super::step::Reading::Failover),
             Step::LoadTopics => self.list_topics(hands, super::step::Reading::Failover),
@@ -19,7 +22,7 @@ impl Controller {
             Step::AnnounceBrokers => self.announce_brokers(),
             Step::StartReplicaMachine => self.start_replica_machine(),
             Step::StartPartitionMachine => self.start_partition_machine(),
-            Step::ReadPreferredElection(why) => self.read_preferred_election(hands, why),
+            Step::ReadPreferredElection => self.read_preferred_election(hands),
             Step::ScheduleRebalance(after) => self.schedule_rebalance(hands, after),
             Step::RefreshLeadership(partitions) => self.refresh_leadership(hands, partitions),
             Step::Delete(paths) => self.delete(hands, paths),
@@ -110,7 +113,7 @@ impl Controller {
             Then::PartitionsRead(topic) => self.partitions_read(hands, &topic, got),
             Then::LeadershipRead(partitions) => self.leadership_read(partitions, got),
             Then::DeletionsListed(why) => self.deletions_listed(why, got),
-            Then::PreferredRead(_) => self.preferred_read(got),
+            Then::PreferredRead => self.preferred_read(got),
             Then::IsrNoticesListed => self.isr_notices_listed(hands, got),
             Then::IsrNoticesRead(names) => self.isr_notices_read(&names, got),
             Then::LogDirNoticesListed => self.log_dir_notices_listed(hands, got),

@@ -56,7 +56,9 @@ pub fn elect(
             })
         }
         Strategy::Preferred => {
-            let first = assignment.first().filter(|id| online(**id) && in_sync(**id));
+            let first = assignment
+                .first()
+                .filter(|id| online(**id) && in_sync(**id));
             let state = next(present, *first?, present.isr.clone());
             Some(Elected {
                 state,
@@ -72,7 +74,11 @@ pub fn elect(
             let staying = present.isr.iter().copied().filter(|id| !leaving(id));
             Some(Elected {
                 state: next(present, leader, staying.collect()),
-                recipients: assignment.iter().copied().filter(|id| serving(id)).collect(),
+                recipients: assignment
+                    .iter()
+                    .copied()
+                    .filter(|id| serving(id))
+                    .collect(),
                 kind: ElectionKind::ControlledShutdown,
             })
         }
@@ -124,7 +130,12 @@ pub fn without(present: &LeaderAndIsr, gone: BrokerId) -> Option<LeaderAndIsr> {
     let isr = if present.isr.len() == 1 {
         present.isr.clone()
     } else {
-        present.isr.iter().copied().filter(|id| *id != gone).collect()
+        present
+            .isr
+            .iter()
+            .copied()
+            .filter(|id| *id != gone)
+            .collect()
     };
     Some(LeaderAndIsr {
         leader: present.leader.filter(|leader| *leader != gone),
@@ -171,8 +182,18 @@ mod tests {
         }
     }
 
-    const CLEAN: (Strategy, bool) = (Strategy::Offline { allow_unclean: false }, false);
-    const UNCLEAN: (Strategy, bool) = (Strategy::Offline { allow_unclean: true }, true);
+    const CLEAN: (Strategy, bool) = (
+        Strategy::Offline {
+            allow_unclean: false,
+        },
+        false,
+    );
+    const UNCLEAN: (Strategy, bool) = (
+        Strategy::Offline {
+            allow_unclean: true,
+        },
+        true,
+    );
 
     #[test]
     fn the_first_live_in_sync_replica_of_the_assignment_takes_over() {
@@ -205,7 +226,10 @@ mod tests {
 
     #[test]
     fn nobody_leads_when_no_replica_lives() {
-        assert_eq!(elect(&cluster(&[9]), &orders(), &led_by(1, &[1]), UNCLEAN), None);
+        assert_eq!(
+            elect(&cluster(&[9]), &orders(), &led_by(1, &[1]), UNCLEAN),
+            None
+        );
     }
 
     #[test]
@@ -228,8 +252,14 @@ mod tests {
         let elected = elect(&context, &orders(), &led_by(2, &[2, 1]), preferred).unwrap();
         assert_eq!(elected.state.leader, Some(BrokerId(1)));
         assert_eq!(elected.state.isr, ids(&[2, 1]));
-        assert_eq!(elect(&context, &orders(), &led_by(2, &[2, 3]), preferred), None);
-        assert_eq!(elect(&cluster(&[2]), &orders(), &led_by(2, &[2, 1]), preferred), None);
+        assert_eq!(
+            elect(&context, &orders(), &led_by(2, &[2, 3]), preferred),
+            None
+        );
+        assert_eq!(
+            elect(&cluster(&[2]), &orders(), &led_by(2, &[2, 1]), preferred),
+            None
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::Controller;
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
-use super::step::{Reading, Step, Then};
+use super::step::{Step, Then};
 use super::{REBALANCE_TIMER, Reply};
 use crate::hands::Hands;
 use crate::keeper_session::{delete, exists, get_children, get_data};
@@ -27,7 +27,7 @@ impl Controller {
         let announce = [Step::AnnounceBrokers];
         self.then([
             Step::ResumeDeletions,
-            Step::ReadPreferredElection(Reading::Failover),
+            Step::ReadPreferredElection,
             Step::ScheduleRebalance(FIRST_REBALANCE),
         ]);
         if self.settings.behaviour.has(Fix::UpdateMetadataFirst) {

@@ -2,15 +2,14 @@
 //!
 //! # How a broker drives it
 //!
-//! 1. [`Controller::new`] at construction; once the broker is registered ([`Controller::on_registered`] tells it the
-//!    epoch) call [`Controller::startup`].
+//! 1. [`Controller::new`] at construction; [`Controller::startup`] once the broker is registered.
 //! 2. Work is queued by watches ([`Controller::on_watch`]), by requests ([`Controller::alter_isr`],
 //!    [`Controller::controlled_shutdown`], [`Controller::elect_leaders`]), by brokers' answers ([`Controller::on_channel`])
 //!    and by timers ([`Controller::on_timer`]). Each piece asks for one `Due` on [`Lane::Controller`]; hand it to
 //!    [`Controller::on_due`].
 //! 3. Answers of [`KeeperOwner::Controller`] go to [`Controller::on_reply`].
 //! 4. When the session expired call [`Controller::on_session_expired`]. The controller resigns, opens the new session, and
-//!    then asks for a registration ([`Controller::wants_registration`]); run it and report it with
+//!    then asks for a registration ([`Controller::take_registration_wish`]); run it and report it with
 //!    [`Controller::on_registered`] or [`Controller::on_registration_refused`].
 //!
 //! Requests are answered through [`Hands::respond`], now or later. [`crate::coordination`] does all this for the broker.
@@ -54,7 +53,7 @@ use protocol::api::cluster::{AlterIsrRequest, ControlledShutdownRequest};
 use protocol::api::topics::ElectLeadersRequest;
 use protocol::behaviour::{Behaviour, Fix};
 use protocol::error_code::{ErrorCode, KeeperError};
-use protocol::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicName, TopicPartition};
+use protocol::ids::{BrokerId, ControllerEpoch, TopicName, TopicPartition};
 use protocol::keeper::{KeeperOp, KeeperResult, WatchEvent, WatchKind};
 use protocol::machine::{ConnectionId, Input, Io, Lane, RequestToken};
 use protocol::note::{ControllerNote, Note};
@@ -110,6 +109,8 @@ pub struct Controller {
     elections: BTreeMap<TopicPartition, ErrorCode>,
     /// The event in progress waits for the broker's registration.
     registering: bool,
+    /// Nobody was asked for it yet.
+    wants_registration: bool,
 }
 
 /// The answer to one keeper request of a batch, with the check of the controller epoch taken off.
@@ -134,6 +135,7 @@ impl Controller {
             answering: None,
             elections: BTreeMap::new(),
             registering: false,
+            wants_registration: false,
         }
     }
 
@@ -243,13 +245,13 @@ impl Controller {
         self.put(hands.io, ControllerEvent::Expire);
     }
 
-    /// Whether the event in progress waits for the broker to register again.
-    pub fn wants_registration(&self) -> bool {
-        self.registering
+    /// Whether the event in progress waits for the broker to register again; says so once.
+    pub fn take_registration_wish(&mut self) -> bool {
+        std::mem::take(&mut self.wants_registration)
     }
 
-    /// The broker is registered.
-    pub fn on_registered(&mut self, hands: &mut Hands<'_, '_>, _epoch: BrokerEpoch) {
+    /// The broker is registered again.
+    pub fn on_registered(&mut self, hands: &mut Hands<'_, '_>) {
         if std::mem::take(&mut self.registering) {
             self.agenda.push(Step::LookForController { elect: true });
             self.advance(hands);
@@ -286,7 +288,12 @@ impl Controller {
     }
 
     /// Takes an input about such a connection.
-    pub fn on_channel(&mut self, hands: &mut Hands<'_, '_>, connection: ConnectionId, input: Input) {
+    pub fn on_channel(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        connection: ConnectionId,
+        input: Input,
+    ) {
         let answered = self
             .channels
             .on_connection(hands.now, hands.io, connection, input);
@@ -401,7 +408,12 @@ impl Controller {
                     self.fail(hands, ErrorCode::UnknownServerError);
                     return;
                 }
-                Err(failure) if claims => Err(failure.multi.into_iter().flatten().next().unwrap_or(failure.error)),
+                Err(failure) if claims => Err(failure
+                    .multi
+                    .into_iter()
+                    .flatten()
+                    .next()
+                    .unwrap_or(failure.error)),
                 Err(failure) => match failure.multi[..] {
                     [Some(KeeperError::BadVersion), ..] => {
                         self.moved(hands);
@@ -498,8 +510,7 @@ impl Controller {
             ControllerEvent::IsrChangeNotification => self.list_isr_notices(hands),
             ControllerEvent::LogDirEventNotification => self.list_log_dir_notices(hands),
             ControllerEvent::PreferredReplicaElection => {
-                self.agenda
-                    .push(Step::ReadPreferredElection(step::Reading::Change));
+                self.agenda.push(Step::ReadPreferredElection);
             }
             ControllerEvent::AutoPreferredReplicaElection => self.rebalance(),
             ControllerEvent::UncleanElectionEnabled(topic) => {

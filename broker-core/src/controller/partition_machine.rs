@@ -28,9 +28,8 @@ impl Controller {
         target: PartitionPhase,
         strategy: Option<Strategy>,
     ) {
-        let may = |partition: &TopicPartition| {
-            self.context.partition_phase(partition).may_become(target)
-        };
+        let may =
+            |partition: &TopicPartition| self.context.partition_phase(partition).may_become(target);
         let valid: Vec<_> = partitions.into_iter().filter(may).collect();
         if target != PartitionPhase::Online {
             for partition in valid {
@@ -201,7 +200,11 @@ impl Controller {
             let lost = |(partition, state): &&(TopicPartition, LeaderAndIsr)| {
                 !any_in_sync(&self.context, partition, state)
             };
-            let topics: BTreeSet<_> = present.iter().filter(lost).map(|(of, _)| &of.topic).collect();
+            let topics: BTreeSet<_> = present
+                .iter()
+                .filter(lost)
+                .map(|(of, _)| &of.topic)
+                .collect();
             topics.into_iter().cloned().collect()
         } else {
             Vec::new()

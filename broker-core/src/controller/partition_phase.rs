@@ -44,7 +44,11 @@ mod tests {
         ];
         for from in [NonExistent, New, Online, Offline] {
             for to in [NonExistent, New, Online, Offline] {
-                assert_eq!(from.may_become(to), valid.contains(&(from, to)), "{from:?} {to:?}");
+                assert_eq!(
+                    from.may_become(to),
+                    valid.contains(&(from, to)),
+                    "{from:?} {to:?}"
+                );
             }
         }
     }

@@ -26,7 +26,9 @@ impl Controller {
         self.agenda.push(Step::SendBatch);
         match target {
             ReplicaPhase::New => valid.into_iter().for_each(|replica| self.create(replica)),
-            ReplicaPhase::Online => valid.into_iter().for_each(|replica| self.bring_online(replica)),
+            ReplicaPhase::Online => valid
+                .into_iter()
+                .for_each(|replica| self.bring_online(replica)),
             ReplicaPhase::Offline => self.take_offline(&valid),
             ReplicaPhase::DeletionStarted => {
                 for replica in valid {

@@ -71,7 +71,11 @@ mod tests {
         ];
         for from in all {
             for to in all {
-                assert_eq!(from.may_become(to), valid.contains(&(from, to)), "{from:?} {to:?}");
+                assert_eq!(
+                    from.may_become(to),
+                    valid.contains(&(from, to)),
+                    "{from:?} {to:?}"
+                );
             }
         }
     }

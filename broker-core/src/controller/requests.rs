@@ -10,7 +10,7 @@ use super::event::ControllerEvent;
 use super::isr::whole;
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
-use super::step::{Answering, Reading, Step, Then, Trigger};
+use super::step::{Answering, Step, Then, Trigger};
 use super::{Controller, Reply};
 use crate::hands::Hands;
 use crate::keeper_session::get_data;
@@ -180,7 +180,6 @@ impl Controller {
         match trigger {
             Trigger::AdminClient => steps.push(Step::AnswerElection(errors)),
             Trigger::Keeper => steps.push(Step::Delete(vec![paths::PREFERRED_ELECTION.into()])),
-            Trigger::Auto => {}
         }
         self.then(steps);
     }
@@ -230,9 +229,9 @@ impl Controller {
     }
 
     /// `/admin/preferred_replica_election`: what a tool wrote there, or an earlier controller left.
-    pub(super) fn read_preferred_election(&mut self, hands: &mut Hands<'_, '_>, why: Reading) {
+    pub(super) fn read_preferred_election(&mut self, hands: &mut Hands<'_, '_>) {
         let op = get_data(paths::PREFERRED_ELECTION, true);
-        self.ask(hands, vec![op], Then::PreferredRead(why));
+        self.ask(hands, vec![op], Then::PreferredRead);
     }
 
     pub(super) fn preferred_read(&mut self, replies: &[Reply]) {

@@ -34,17 +34,20 @@ pub(super) enum Trigger {
     AdminClient,
     /// By `/admin/preferred_replica_election`.
     Keeper,
-    /// By `auto.leader.rebalance.enable`.
-    Auto,
 }
 
 /// Something to do.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     // Who is the controller.
-    LookForController { elect: bool },
+    LookForController {
+        elect: bool,
+    },
     ReadEpoch,
-    Claim { present: ControllerEpoch, version: i32 },
+    Claim {
+        present: ControllerEpoch,
+        version: i32,
+    },
     AskForRegistration,
     // Taking over.
     DropNotices,
@@ -55,17 +58,33 @@ pub(super) enum Step {
     AnnounceBrokers,
     StartReplicaMachine,
     StartPartitionMachine,
-    ReadPreferredElection(Reading),
+    ReadPreferredElection,
     ScheduleRebalance(protocol::time::Span),
     // State machines.
-    Partitions { partitions: Vec<TopicPartition>, target: PartitionPhase, strategy: Option<Strategy> },
+    Partitions {
+        partitions: Vec<TopicPartition>,
+        target: PartitionPhase,
+        strategy: Option<Strategy>,
+    },
     CreateStates(Vec<TopicPartition>),
-    Elect { partitions: Vec<TopicPartition>, strategy: Strategy },
+    Elect {
+        partitions: Vec<TopicPartition>,
+        strategy: Strategy,
+    },
     TriggerOnline(Option<TopicName>),
-    Replicas { replicas: Vec<Replica>, target: ReplicaPhase },
-    TakeOut { broker: BrokerId, partitions: Vec<TopicPartition> },
+    Replicas {
+        replicas: Vec<Replica>,
+        target: ReplicaPhase,
+    },
+    TakeOut {
+        broker: BrokerId,
+        partitions: Vec<TopicPartition>,
+    },
     SendBatch,
-    SendMetadata { brokers: Vec<BrokerId>, partitions: Vec<TopicPartition> },
+    SendMetadata {
+        brokers: Vec<BrokerId>,
+        partitions: Vec<TopicPartition>,
+    },
     // Brokers.
     AddBrokers(BTreeMap<BrokerId, RegisteredBroker>),
     RemoveBrokers(Vec<BrokerId>),
@@ -87,9 +106,16 @@ pub(super) enum Step {
     Delete(Vec<Path>),
     AnswerAlterIsr(Vec<(TopicPartition, Result<LeaderAndIsr, ErrorCode>)>),
     // Requests.
-    StopFollowed { broker: BrokerId, partitions: Vec<TopicPartition> },
+    StopFollowed {
+        broker: BrokerId,
+        partitions: Vec<TopicPartition>,
+    },
     AnswerShutdown(BrokerId),
-    ElectByRequest { partitions: Vec<TopicPartition>, strategy: Strategy, trigger: Trigger },
+    ElectByRequest {
+        partitions: Vec<TopicPartition>,
+        strategy: Strategy,
+        trigger: Trigger,
+    },
     AnswerElection(BTreeMap<TopicPartition, ErrorCode>),
 }
 
@@ -97,15 +123,23 @@ pub(super) enum Step {
 #[derive(Clone, Debug)]
 pub(super) enum Then {
     // Who is the controller.
-    ControllerRead { elect: bool },
+    ControllerRead {
+        elect: bool,
+    },
     EpochRead,
     EpochCreated,
-    Claimed { present: ControllerEpoch },
-    ClaimChecked { present: ControllerEpoch },
+    Claimed {
+        present: ControllerEpoch,
+    },
+    ClaimChecked {
+        present: ControllerEpoch,
+    },
     PlainCreated,
     PlainOwnerRead,
     PlainEpochRead,
-    PlainEpochWritten { epoch: ControllerEpoch },
+    PlainEpochWritten {
+        epoch: ControllerEpoch,
+    },
     // Reads.
     NoticesListed,
     BrokersListed(Reading),
@@ -115,20 +149,39 @@ pub(super) enum Then {
     PartitionsRead(TopicName),
     LeadershipRead(Vec<TopicPartition>),
     DeletionsListed(Reading),
-    PreferredRead(Reading),
+    PreferredRead,
     IsrNoticesListed,
     IsrNoticesRead(Vec<Arc<str>>),
     LogDirNoticesListed,
     LogDirNoticesRead(Vec<Arc<str>>),
     // State machines.
     StatesCreated(Vec<(TopicPartition, PartitionState)>),
-    ElectionRead { partitions: Vec<TopicPartition>, strategy: Strategy },
-    SettingsRead { present: Vec<(TopicPartition, LeaderAndIsr)>, topics: Vec<TopicName>, strategy: Strategy },
-    ElectionWritten { elected: Vec<(TopicPartition, Elected)>, strategy: Strategy },
-    IsrRead { broker: BrokerId, partitions: Vec<TopicPartition> },
-    IsrWritten { broker: BrokerId, changes: Vec<(TopicPartition, LeaderAndIsr)> },
+    ElectionRead {
+        partitions: Vec<TopicPartition>,
+        strategy: Strategy,
+    },
+    SettingsRead {
+        present: Vec<(TopicPartition, LeaderAndIsr)>,
+        topics: Vec<TopicName>,
+        strategy: Strategy,
+    },
+    ElectionWritten {
+        elected: Vec<(TopicPartition, Elected)>,
+        strategy: Strategy,
+    },
+    IsrRead {
+        broker: BrokerId,
+        partitions: Vec<TopicPartition>,
+    },
+    IsrWritten {
+        broker: BrokerId,
+        changes: Vec<(TopicPartition, LeaderAndIsr)>,
+    },
     // Requests.
-    AlterIsrWritten { wishes: Vec<AlterIsrPartition>, refused: Vec<(TopicPartition, ErrorCode)> },
+    AlterIsrWritten {
+        wishes: Vec<AlterIsrPartition>,
+        refused: Vec<(TopicPartition, ErrorCode)>,
+    },
     TreeListed(TopicName),
     /// Nothing but going on.
     Done,
