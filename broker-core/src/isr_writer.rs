@@ -10,7 +10,6 @@
 use crate::hands::Hands;
 use crate::keeper_session::{Answer, KeeperOwner, Ticket, error_of, get_data, set_data};
 use crate::peer_channel::{PeerChannel, PeerEvent};
-use crate::replication::{IsrGrant, IsrUpdate};
 use crate::request_channel::internal_client_id;
 use crate::timer::TimerOwner;
 use crate::znode::json::{PartitionState, encode_partitions};
@@ -20,15 +19,30 @@ use protocol::api::{RequestBody, ResponseBody};
 use protocol::behaviour::{Behaviour, Fix};
 use protocol::error_code::{ErrorCode, KeeperError};
 use protocol::ids::{
-    BrokerEpoch, BrokerId, ControllerEpoch, Endpoint, PartitionEpoch, TopicPartition,
+    BrokerEpoch, BrokerId, ControllerEpoch, Endpoint, LeaderEpoch, PartitionEpoch, TopicPartition,
 };
 use protocol::keeper::{CreateMode, KeeperOp, KeeperResult};
 use protocol::machine::{Input, Io};
 use protocol::time::{Mono, Now, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A leader's wish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsrUpdate {
+    /// The partition it leads.
+    pub partition: TopicPartition,
+    /// In this epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The in-sync replicas it wants.
+    pub new_isr: Vec<BrokerId>,
+    /// The version it knows.
+    pub current_partition_epoch: PartitionEpoch,
+    /// The controller epoch of its LeaderAndIsr, which it writes back.
+    pub controller_epoch: ControllerEpoch,
+}
+
 /// What became of a wish. `INVALID_UPDATE_VERSION`: the state has moved on and LeaderAndIsr will tell.
-pub type IsrResult = (TopicPartition, Result<IsrGrant, ErrorCode>);
+pub type IsrResult = (TopicPartition, Result<LeaderAndIsr, ErrorCode>);
 
 /// Timer numbers within [`TimerOwner::Isr`].
 const REQUEST_TIMER: u64 = 1;
@@ -63,7 +77,7 @@ pub struct IsrWriter {
     request_timeout: Span,
     results: Vec<IsrResult>,
     // By conditional writes.
-    writes: BTreeMap<Ticket, (Writing, IsrUpdate, ControllerEpoch)>,
+    writes: BTreeMap<Ticket, (Writing, IsrUpdate)>,
     changed: BTreeSet<TopicPartition>,
     last_change: Mono,
     last_notice: Mono,
@@ -116,14 +130,8 @@ impl IsrWriter {
         }
     }
 
-    /// Takes a wish. `controller_epoch` is that of the partition's LeaderAndIsr, which a write carries back. `false`: a wish
-    /// for this partition waits already (`OPERATION_NOT_ATTEMPTED`).
-    pub fn submit(
-        &mut self,
-        hands: &mut Hands<'_, '_>,
-        update: IsrUpdate,
-        controller_epoch: ControllerEpoch,
-    ) -> bool {
+    /// Takes a wish. `false`: one for this partition waits already (`OPERATION_NOT_ATTEMPTED`).
+    pub fn submit(&mut self, hands: &mut Hands<'_, '_>, update: IsrUpdate) -> bool {
         if self.behaviour.inter_broker_protocol.uses_alter_isr() {
             if self.unsent.contains_key(&update.partition) {
                 return false;
@@ -131,7 +139,7 @@ impl IsrWriter {
             self.unsent.insert(update.partition.clone(), update);
             self.ask_controller(hands.now, hands.io);
         } else {
-            self.write(hands, update, controller_epoch);
+            self.write(hands, update);
         }
         true
     }
@@ -146,21 +154,21 @@ impl IsrWriter {
         std::mem::take(&mut self.results)
     }
 
-    fn write(&mut self, hands: &mut Hands<'_, '_>, update: IsrUpdate, epoch: ControllerEpoch) {
+    fn write(&mut self, hands: &mut Hands<'_, '_>, update: IsrUpdate) {
         let version = if self.behaviour.has(Fix::ConditionalIsrWrite) {
             update.current_partition_epoch.0
         } else {
             -1
         };
-        let data = self.wanted(&update, epoch).encode();
+        let data = self.wanted(&update).encode();
         let op = set_data(paths::partition_state(&update.partition), data, version);
         let ticket = hands
             .keeper
             .submit(hands.now, hands.io, KeeperOwner::Isr, op);
-        self.writes.insert(ticket, (Writing::Set, update, epoch));
+        self.writes.insert(ticket, (Writing::Set, update));
     }
 
-    fn wanted(&self, update: &IsrUpdate, controller_epoch: ControllerEpoch) -> PartitionState {
+    fn wanted(&self, update: &IsrUpdate) -> PartitionState {
         PartitionState {
             state: LeaderAndIsr {
                 leader: Some(self.broker),
@@ -168,13 +176,13 @@ impl IsrWriter {
                 isr: update.new_isr.clone(),
                 partition_epoch: update.current_partition_epoch,
             },
-            controller_epoch,
+            controller_epoch: update.controller_epoch,
         }
     }
 
     /// Takes the answer to an operation of [`KeeperOwner::Isr`].
     pub fn on_reply(&mut self, hands: &mut Hands<'_, '_>, ticket: Ticket, answer: &Answer) {
-        let Some((writing, update, epoch)) = self.writes.remove(&ticket) else {
+        let Some((writing, update)) = self.writes.remove(&ticket) else {
             return;
         };
         match (writing, answer) {
@@ -189,11 +197,10 @@ impl IsrWriter {
                 let ticket = hands
                     .keeper
                     .submit(hands.now, hands.io, KeeperOwner::Isr, read);
-                self.writes
-                    .insert(ticket, (Writing::Compare, update, epoch));
+                self.writes.insert(ticket, (Writing::Compare, update));
             }
             (Writing::Compare, Ok(KeeperResult::Data(data, stat))) => {
-                let mut wanted = self.wanted(&update, epoch);
+                let mut wanted = self.wanted(&update);
                 wanted.state.partition_epoch = PartitionEpoch(stat.version);
                 if PartitionState::decode(data, stat.version) == Some(wanted) {
                     self.written(hands, &update, stat.version);
@@ -213,13 +220,14 @@ impl IsrWriter {
         }
     }
 
-    fn report(&mut self, partition: TopicPartition, result: Result<IsrGrant, ErrorCode>) {
+    fn report(&mut self, partition: TopicPartition, result: Result<LeaderAndIsr, ErrorCode>) {
         self.results.push((partition, result));
     }
 
     fn written(&mut self, hands: &mut Hands<'_, '_>, update: &IsrUpdate, version: i32) {
-        let grant = IsrGrant::Written(PartitionEpoch(version));
-        self.report(update.partition.clone(), Ok(grant));
+        let mut state = self.wanted(update).state;
+        state.partition_epoch = PartitionEpoch(version);
+        self.report(update.partition.clone(), Ok(state));
         if self.behaviour.inter_broker_protocol.notifies_isr_changes() {
             self.changed.insert(update.partition.clone());
             self.last_change = hands.now.mono;
@@ -377,7 +385,7 @@ impl IsrWriter {
                 if self.unsent.get(&sent.partition) == Some(&sent) {
                     self.unsent.remove(&sent.partition);
                 }
-                self.report(sent.partition, result.map(IsrGrant::Altered));
+                self.report(sent.partition, result);
             }
         }
         self.ask_controller(hands.now, hands.io);
