@@ -1,22 +1,19 @@
-//! Appending to a log (`Log.append`, `LogValidator`, `Log.roll`).
+//! Appending to a log (`Log.append`).
 //!
-//! A leader gives a batch its offsets and epoch; a follower takes batches as its leader wrote them. Left out: conversion
-//! between formats and recompression, since batches of format 2 are stored as they come; records of compressed batches
-//! are not looked into.
+//! A leader gives a batch its offsets and epoch; a follower takes batches as its leader wrote them.
 
-use super::producer_state::Checked;
-use super::segment::{Incoming, Segment, Slot};
+use super::producer_check::Checked;
+use super::segment::{Incoming, Slot};
+use super::validation::validate;
 use super::{Log, storage_error};
 use bytes::Bytes;
 use protocol::config::{TimestampType, TopicConfig};
-use protocol::disk::DiskError;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{LeaderEpoch, Offset};
 use protocol::machine::Io;
 use protocol::note::{ReplicaNote, Role};
-use protocol::record::{self, BatchHeader, Codec, NO_TIMESTAMP, RecordBatch, batches};
-use protocol::time::{Now, Span};
-use std::sync::Arc;
+use protocol::record::{BatchHeader, NO_TIMESTAMP, RecordBatch, batches};
+use protocol::time::Now;
 
 /// Who wants the append (`AppendOrigin`): only what clients send is checked for sequences and control records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -241,70 +238,6 @@ impl Log {
             self.flush_wanted = Some(self.log_end_offset);
         }
     }
-
-    fn maybe_roll(
-        &mut self,
-        now: Now,
-        io: &mut Io<'_>,
-        incoming: &Incoming<'_>,
-    ) -> Result<(), DiskError> {
-        let jitter = self.roll_jitter();
-        let now_ms = now.wall.millis();
-        if self
-            .active()
-            .should_roll(&self.config, now_ms, incoming, jitter)
-        {
-            self.roll_segment(now, io)?;
-        }
-        Ok(())
-    }
-
-    /// Spreads the rolls of many logs. Kafka draws at random; here partition and base offset decide, so that equal runs
-    /// roll alike.
-    fn roll_jitter(&self) -> u64 {
-        let jitter = self.config.segment_jitter_ms.min(self.config.segment_ms);
-        if jitter == Span::ZERO {
-            return 0;
-        }
-        let seed = self
-            .partition
-            .topic
-            .as_str()
-            .bytes()
-            .map(u64::from)
-            .chain([
-                u64::from(self.partition.partition.0.unsigned_abs()),
-                self.active().base_offset.0.unsigned_abs(),
-            ])
-            .fold(0_u64, |seed, part| {
-                (seed ^ part).wrapping_mul(0x0000_0100_0000_01b3)
-            });
-        seed % jitter.as_millis().max(1)
-    }
-
-    /// Starts a new active segment at the log's end. Without effect when the active one is empty.
-    ///
-    /// # Errors
-    /// [`ErrorCode::KafkaStorageError`].
-    pub fn roll(&mut self, now: Now, io: &mut Io<'_>) -> Result<(), ErrorCode> {
-        self.roll_segment(now, io).map_err(storage_error)
-    }
-
-    pub(super) fn roll_segment(&mut self, now: Now, io: &mut Io<'_>) -> Result<(), DiskError> {
-        let base = self.log_end_offset;
-        if self.active().base_offset == base {
-            return Ok(());
-        }
-        let directory = Arc::clone(&self.directory);
-        self.active_mut().close(io.disk)?;
-        self.producers.map_end = self.producers.map_end.max(base);
-        self.producers.take_snapshot(io.disk, &directory)?;
-        let segment = Segment::create(io.disk, &directory, base, now.wall.millis())?;
-        self.segments.push(Arc::new(segment));
-        // Kafka flushes the old segment in the background at once.
-        self.flush_wanted = self.flush_wanted.max(Some(base));
-        Ok(())
-    }
 }
 
 /// The batches of a fetch response, checked.
@@ -359,79 +292,13 @@ fn segment_limit(config: &TopicConfig) -> usize {
     usize::try_from(config.segment_bytes).unwrap_or(0)
 }
 
-/// What a leader refuses, in the order in which Kafka looks.
-fn validate(
-    batch: &RecordBatch,
-    config: &TopicConfig,
-    origin: AppendOrigin,
-    now_ms: i64,
-) -> Result<(), ErrorCode> {
-    if origin == AppendOrigin::Client && batch.base_offset() != Offset::ZERO {
-        return Err(ErrorCode::InvalidRecord);
-    }
-    if batch.size_in_bytes() > usize::try_from(config.max_message_bytes).unwrap_or(0) {
-        return Err(ErrorCode::MessageTooLarge);
-    }
-    batch.check_crc().map_err(|_| ErrorCode::CorruptMessage)?;
-    let count = batch.record_count();
-    if count <= 0 || batch.last_offset_delta().checked_add(1) != Some(count) {
-        return Err(ErrorCode::InvalidRecord);
-    }
-    if origin == AppendOrigin::Client {
-        let unnumbered = batch.producer_id().is_some() && batch.base_sequence().is_none();
-        if batch.is_control() || unnumbered {
-            return Err(ErrorCode::InvalidRecord);
-        }
-        if batch.timestamp_type() == record::TimestampType::LogAppendTime {
-            return Err(ErrorCode::InvalidTimestamp);
-        }
-    }
-    if batch.codec() == Codec::None {
-        validate_records(batch, config, now_ms)?;
-    }
-    Ok(())
-}
-
-/// Looks into the records only as far as the topic's settings ask.
-fn validate_records(
-    batch: &RecordBatch,
-    config: &TopicConfig,
-    now_ms: i64,
-) -> Result<(), ErrorCode> {
-    let limit = config.message_timestamp_difference_max_ms;
-    let judges_time =
-        limit != Span::MAX && config.message_timestamp_type == TimestampType::CreateTime;
-    let needs_key = config.cleanup_policy.compact && !batch.is_control();
-    if !judges_time && !needs_key {
-        let mut expected = batch.base_offset();
-        for value in batch.values() {
-            let (offset, _) = value.map_err(|_| ErrorCode::InvalidRecord)?;
-            if offset != expected {
-                return Err(ErrorCode::InvalidRecord);
-            }
-            expected = expected.next();
-        }
-        return Ok(());
-    }
-    for record in batch.records() {
-        let record = record.map_err(|_| ErrorCode::InvalidRecord)?;
-        if needs_key && record.key.is_none() {
-            return Err(ErrorCode::InvalidRecord);
-        }
-        let apart = record.timestamp.abs_diff(now_ms);
-        if judges_time && record.timestamp != NO_TIMESTAMP && apart > limit.as_millis() {
-            return Err(ErrorCode::InvalidTimestamp);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::log::fixture::{Fixture, batch, header_of, numbered};
-    use protocol::ids::{ProducerEpoch, ProducerId, Sequence};
-    use protocol::record::{BatchBuilder, ControlMarker, ControlType};
+    use protocol::disk::DiskError;
+    use protocol::ids::{ProducerId, Sequence};
+    use protocol::record::TimestampType as Stamp;
 
     #[test]
     fn a_leader_gives_offsets_and_epoch_and_leaves_the_checksum_alone() {
@@ -470,62 +337,7 @@ mod tests {
         let stored = fixture.all();
         assert!(stored[0].is_valid());
         assert_eq!(stored[0].max_timestamp(), fixture.now.wall.millis());
-        assert_eq!(
-            stored[0].timestamp_type(),
-            record::TimestampType::LogAppendTime
-        );
-    }
-
-    #[test]
-    fn what_a_client_may_not_send_is_refused_and_leaves_no_trace() {
-        let mut fixture = Fixture::new(&[
-            ("max.message.bytes", "200"),
-            ("segment.bytes", "150"),
-            ("message.timestamp.difference.max.ms", "5000"),
-            ("cleanup.policy", "compact"),
-        ]);
-        let keyed = |size: usize, timestamp| {
-            let mut builder = BatchBuilder::new();
-            builder.append(timestamp, Some(b"k"), Some(&vec![0; size]), &[]);
-            builder.build()
-        };
-        let time = fixture.now.wall.millis();
-        let mut damaged = keyed(1, time).into_bytes().to_vec();
-        damaged[65] ^= 1;
-        let mut miscounted = keyed(1, time).into_bytes().to_vec();
-        miscounted[60] = 2;
-        let crc = crc32c::crc32c(&miscounted[21..]);
-        miscounted[17..21].copy_from_slice(&crc.to_be_bytes());
-        let parse = |bytes: Vec<u8>| RecordBatch::parse(Bytes::from(bytes)).unwrap();
-        let marker = ControlMarker {
-            kind: ControlType::Abort,
-            coordinator_epoch: 0,
-        };
-        for (batch, error) in [
-            (
-                keyed(1, time).rebase(Offset(1), LeaderEpoch(0)),
-                ErrorCode::InvalidRecord,
-            ),
-            (keyed(500, time), ErrorCode::MessageTooLarge),
-            (keyed(100, time), ErrorCode::RecordListTooLarge),
-            (parse(damaged), ErrorCode::CorruptMessage),
-            (parse(miscounted), ErrorCode::InvalidRecord),
-            (keyed(1, time - 5001), ErrorCode::InvalidTimestamp),
-            (
-                keyed(1, time).with_log_append_time(time),
-                ErrorCode::InvalidTimestamp,
-            ),
-            (batch(&["without a key"]), ErrorCode::InvalidRecord),
-            (
-                marker.batch(ProducerId(1), ProducerEpoch(0), time),
-                ErrorCode::InvalidRecord,
-            ),
-        ] {
-            assert_eq!(fixture.append(batch, 0), Err(error), "{error:?}");
-        }
-        assert_eq!(fixture.log.log_end_offset(), Offset::ZERO);
-        assert!(fixture.bench.notes().is_empty());
-        fixture.append(keyed(1, time - 5000), 0).unwrap();
+        assert_eq!(stored[0].timestamp_type(), Stamp::LogAppendTime);
     }
 
     #[test]
@@ -614,50 +426,6 @@ mod tests {
         follower.follow(leader.bytes()).unwrap();
         assert_eq!(follower.log.log_start_offset(), Offset(0));
         assert_eq!(follower.log.log_end_offset(), Offset(3));
-    }
-
-    #[test]
-    fn a_segment_is_rolled_when_full_or_old_or_its_index_is_full() {
-        let size = i64::try_from(batch(&["a"]).size_in_bytes()).unwrap();
-        let mut full = Fixture::new(&[("segment.bytes", &(2 * size).to_string())]);
-        for _ in 0..5 {
-            full.append(batch(&["a"]), 0).unwrap();
-        }
-        assert_eq!(full.bases(), [0, 2, 4]);
-        assert_eq!(full.log.flush_wanted(), Some(Offset(4)));
-        let closed = |kind| format!("d/t-0/00000000000000000000{kind}");
-        let sizes =
-            [".index", ".timeindex"].map(|kind| full.bench.disk.content(&closed(kind)).len());
-        assert_eq!(sizes, [0, 12], "closing notes the largest timestamp");
-
-        let mut old = Fixture::new(&[("segment.ms", "1000")]);
-        for timestamp in [10_000, 11_000, 11_001, 11_500] {
-            old.append(crate::log::fixture::batch_at(timestamp, &["a"]), 0)
-                .unwrap();
-        }
-        assert_eq!(old.bases(), [0, 2], "the age counts between records");
-
-        let mut indexed =
-            Fixture::new(&[("segment.index.bytes", "36"), ("index.interval.bytes", "0")]);
-        for count in 0..6 {
-            indexed
-                .append(crate::log::fixture::batch_at(10_000 + count, &["a"]), 0)
-                .unwrap();
-        }
-        assert_eq!(indexed.bases(), [0, 3]);
-        assert!(
-            indexed
-                .bench
-                .disk
-                .has("d/t-0/00000000000000000003.snapshot")
-        );
-    }
-
-    #[test]
-    fn jitter_rolls_no_later_than_the_age() {
-        let fixture = Fixture::new(&[("segment.ms", "1000"), ("segment.jitter.ms", "400")]);
-        assert!(fixture.log.roll_jitter() < 400);
-        assert_eq!(Fixture::new(&[]).log.roll_jitter(), 0);
     }
 
     #[test]

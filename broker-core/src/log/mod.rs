@@ -25,14 +25,18 @@ mod memory_disk;
 #[cfg(test)]
 mod model_test;
 pub mod offset_index;
+pub mod producer_check;
+mod producer_replay;
 mod producer_snapshot;
 pub mod producer_state;
 pub mod read;
 pub mod recovery;
 pub mod retention;
+pub mod roll;
 pub mod segment;
 pub mod time_index;
 pub mod truncate;
+mod validation;
 
 pub use append::{AppendBy, AppendOrigin, FollowerAppendInfo, LogAppendInfo};
 pub use flush::{FlushTicket, LogFlush};
