@@ -333,8 +333,15 @@ impl<M: Machine> Bench<M> {
 
     /// The broker answers.
     pub fn answer(&mut self, asked: &Asked, body: impl Into<ResponseBody>) {
-        self.owed
-            .remove(&(asked.connection, asked.request.correlation_id));
+        let this = (asked.connection, asked.request.correlation_id);
+        let is_behind = |owed: &&(ConnectionId, CorrelationId)| owed.0 == this.0 && **owed < this;
+        let first = self.owed.iter().find(is_behind);
+        assert!(
+            first.is_none(),
+            "a broker answers in order: {:?}",
+            self.apis()
+        );
+        self.owed.remove(&this);
         self.input(Input::Received {
             connection: asked.connection,
             message: Message::Response(Box::new(Response {
