@@ -176,7 +176,12 @@ impl Coordination {
                 lane: Lane::Controller,
             } => {
                 let keeper = &mut self.keeper;
-                let mut hands = Hands { now, io, keeper, requests };
+                let mut hands = Hands {
+                    now,
+                    io,
+                    keeper,
+                    requests,
+                };
                 self.controller.on_due(&mut hands);
                 self.follow_up(now, io, requests);
             }
@@ -191,7 +196,12 @@ impl Coordination {
             | Input::Closed { connection, .. }
             | Input::Received { connection, .. } => {
                 let keeper = &mut self.keeper;
-                let mut hands = Hands { now, io, keeper, requests };
+                let mut hands = Hands {
+                    now,
+                    io,
+                    keeper,
+                    requests,
+                };
                 return Self::on_connection(
                     (&mut self.controller, &mut self.isr),
                     &mut hands,
@@ -233,7 +243,12 @@ impl Coordination {
         (requests, cache): (&mut RequestChannel, &MetadataCache),
     ) -> bool {
         let keeper = &mut self.keeper;
-        let hands = &mut Hands { now, io, keeper, requests };
+        let hands = &mut Hands {
+            now,
+            io,
+            keeper,
+            requests,
+        };
         match owner {
             TimerOwner::Controller => self.controller.on_timer(hands, local),
             TimerOwner::ControllerChannel => self.controller.on_channel_timer(hands, local),
@@ -263,7 +278,12 @@ impl Coordination {
             return;
         };
         let keeper = &mut self.keeper;
-        let hands = &mut Hands { now, io, keeper, requests };
+        let hands = &mut Hands {
+            now,
+            io,
+            keeper,
+            requests,
+        };
         match news {
             KeeperNews::Reply {
                 owner,
@@ -295,7 +315,12 @@ impl Coordination {
     /// What one part's step means for another.
     fn follow_up(&mut self, now: Now, io: &mut Io<'_>, requests: &mut RequestChannel) {
         let keeper = &mut self.keeper;
-        let hands = &mut Hands { now, io, keeper, requests };
+        let hands = &mut Hands {
+            now,
+            io,
+            keeper,
+            requests,
+        };
         if self.controller.take_registration_wish() {
             self.registration.register(hands);
         }
@@ -334,7 +359,12 @@ impl Coordination {
         (requests, cache): (&mut RequestChannel, &MetadataCache),
     ) {
         let keeper = &mut self.keeper;
-        let hands = &mut Hands { now, io, keeper, requests };
+        let hands = &mut Hands {
+            now,
+            io,
+            keeper,
+            requests,
+        };
         let controller = cache.controller().and_then(|id| cache.endpoint(id));
         self.isr.set_controller(hands, controller.cloned());
         self.admin.on_metadata(hands, cache);

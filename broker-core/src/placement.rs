@@ -92,8 +92,7 @@ pub fn assign_replicas(
     );
     let n = brokers.len();
     if wanted > n {
-        let message =
-            format!("Replication factor: {replicas} larger than available brokers: {n}.");
+        let message = format!("Replication factor: {replicas} larger than available brokers: {n}.");
         return Err((ErrorCode::InvalidReplicationFactor, message));
     }
     let (start, mut shift, first) = match start {
@@ -203,9 +202,8 @@ mod tests {
     #[test]
     fn one_seed_places_always_alike_and_every_broker_gets_its_share() {
         let brokers = ids(&[1, 2, 3]);
-        let place = |seed| {
-            assign_replicas(&brokers, (6, 2), Start::Random, &mut Draws::new(seed)).unwrap()
-        };
+        let place =
+            |seed| assign_replicas(&brokers, (6, 2), Start::Random, &mut Draws::new(seed)).unwrap();
         assert_eq!(place(5), place(5));
         assert!((0..20).any(|seed| place(seed) != place(5)));
         for seed in 0..20 {
@@ -233,7 +231,10 @@ mod tests {
         assert_eq!(refused((0, 1), &[1]).0, ErrorCode::InvalidPartitions);
         assert_eq!(refused((1, 0), &[1]).0, ErrorCode::InvalidReplicationFactor);
         let list = |lists: &[&[i32]]| -> Assignment {
-            (0..).map(PartitionIndex).zip(lists.iter().map(|list| ids(list))).collect()
+            (0..)
+                .map(PartitionIndex)
+                .zip(lists.iter().map(|list| ids(list)))
+                .collect()
         };
         assert_eq!(check_assignment(&list(&[&[1, 2], &[2, 3]])), Ok(()));
         assert!(check_assignment(&list(&[&[1, 1]])).is_err());

@@ -164,7 +164,11 @@ impl TopicAdmin {
     }
 
     /// Refuses CreateTopics on a broker that is not the controller.
-    pub fn refuse_create(hands: &mut Hands<'_, '_>, token: RequestToken, request: &CreateTopicsRequest) {
+    pub fn refuse_create(
+        hands: &mut Hands<'_, '_>,
+        token: RequestToken,
+        request: &CreateTopicsRequest,
+    ) {
         let one = |new: &NewTopic| (new.name.clone(), ErrorCode::NotController, None);
         let topics = request.topics.iter().map(one).collect();
         hands.respond(token, CreateTopicsResponse { topics });
@@ -178,7 +182,8 @@ impl TopicAdmin {
         }
         check_config(&new.config)?;
         let assignment = if new.assignment.is_empty() {
-            let or_default = |number: i32, default: i32| if number == -1 { default } else { number };
+            let or_default =
+                |number: i32, default: i32| if number == -1 { default } else { number };
             let counts = (
                 or_default(new.partitions, self.settings.partitions),
                 or_default(
@@ -209,7 +214,12 @@ impl TopicAdmin {
 
     fn creation(&mut self, assignment: Assignment, config: BTreeMap<String, String>) -> Wish {
         let mut content = Topic::placed(assignment);
-        if self.settings.behaviour.inter_broker_protocol.supports_topic_ids() {
+        if self
+            .settings
+            .behaviour
+            .inter_broker_protocol
+            .supports_topic_ids()
+        {
             content.id = Some(self.draws.topic_id());
         }
         Wish::Create { content, config }
@@ -245,7 +255,11 @@ impl TopicAdmin {
         errors
     }
 
-    fn plan_first_use(&mut self, cache: &MetadataCache, topic: &TopicName) -> Result<Wish, Refusal> {
+    fn plan_first_use(
+        &mut self,
+        cache: &MetadataCache,
+        topic: &TopicName,
+    ) -> Result<Wish, Refusal> {
         check_topic_name(topic.as_str())?;
         let brokers = live(cache);
         if topic.as_str() != OFFSETS_TOPIC {
@@ -309,7 +323,11 @@ impl TopicAdmin {
     }
 
     /// Refuses DeleteTopics on a broker that is not the controller.
-    pub fn refuse_delete(hands: &mut Hands<'_, '_>, token: RequestToken, request: &DeleteTopicsRequest) {
+    pub fn refuse_delete(
+        hands: &mut Hands<'_, '_>,
+        token: RequestToken,
+        request: &DeleteTopicsRequest,
+    ) {
         let one = |topic: &TopicName| (topic.clone(), ErrorCode::NotController);
         let topics = request.topics.iter().map(one).collect();
         hands.respond(token, DeleteTopicsResponse { topics });
@@ -490,7 +508,9 @@ impl TopicAdmin {
         }
         let over = operation.validate_only
             || operation.timeout == Span::ZERO
-            || operation.open().all(|entry| operation.is_done(entry, cache));
+            || operation
+                .open()
+                .all(|entry| operation.is_done(entry, cache));
         if over {
             operation.finish(hands, cache);
         } else {
@@ -507,7 +527,9 @@ impl TopicAdmin {
             .iter()
             .filter(|(_, operation)| {
                 matches!(operation.phase, Phase::Waiting)
-                    && operation.open().all(|entry| operation.is_done(entry, cache))
+                    && operation
+                        .open()
+                        .all(|entry| operation.is_done(entry, cache))
             })
             .map(|(id, _)| *id)
             .collect();

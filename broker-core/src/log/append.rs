@@ -14,6 +14,7 @@ use protocol::machine::Io;
 use protocol::note::{ReplicaNote, Role};
 use protocol::record::{BatchHeader, NO_TIMESTAMP, RecordBatch, batches};
 use protocol::time::Now;
+use std::sync::Arc;
 
 /// Who wants the append (`AppendOrigin`): only what clients send is checked for sequences and control records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,7 +150,7 @@ impl Log {
             return Ok(info);
         }
         self.write(now, io, incoming)?;
-        self.appended(io, batch, Role::Leader);
+        self.appended(io, batch, Role::Leader)?;
         self.want_flush();
         Ok(info)
     }
@@ -204,7 +205,7 @@ impl Log {
         self.write(now, io, incoming)?;
         let batches = run.batches.len();
         for batch in run.batches {
-            self.appended(io, batch, Role::Follower);
+            self.appended(io, batch, Role::Follower)?;
         }
         self.want_flush();
         Ok(FollowerAppendInfo {
@@ -227,10 +228,23 @@ impl Log {
     }
 
     /// The batch is in the file: offsets and producers follow, and the world hears of it.
-    fn appended(&mut self, io: &mut Io<'_>, batch: RecordBatch, role: Role) {
+    fn appended(
+        &mut self,
+        io: &mut Io<'_>,
+        batch: RecordBatch,
+        role: Role,
+    ) -> Result<(), ErrorCode> {
         self.log_end_offset = batch.next_offset();
-        self.producers.apply(&batch, self.behaviour);
+        let completed = self.producers.apply(&batch, self.behaviour);
         self.note(io, ReplicaNote::Appended { batch, role });
+        if let Some(completed) = completed.filter(|completed| completed.aborted) {
+            let span = self.producers.aborted_span(&completed);
+            let directory = Arc::clone(&self.directory);
+            self.active_mut()
+                .append_aborted(io.disk, &directory, span)
+                .map_err(storage_error)?;
+        }
+        Ok(())
     }
 
     fn want_flush(&mut self) {

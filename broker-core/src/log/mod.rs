@@ -35,6 +35,7 @@ pub mod retention;
 pub mod roll;
 pub mod segment;
 pub mod time_index;
+pub mod transaction_index;
 pub mod truncate;
 mod validation;
 

@@ -1,6 +1,8 @@
 //! Bringing producer state to an offset: at start and after a cut (`Log.loadProducerState`, `rebuildProducerState`).
 
 use super::Log;
+use super::producer_state::ProducerStates;
+use super::segment::size_of;
 use protocol::behaviour::Fix;
 use protocol::disk::{Disk, DiskError};
 use protocol::ids::Offset;
@@ -50,7 +52,9 @@ impl Log {
             && self.producers.snapshots.is_empty()
             && !self.behaviour.has(Fix::SnapshotBeforeTruncation);
         if !none_known && !lost {
-            self.replay_producers(disk, end)?;
+            let mut states = std::mem::take(&mut self.producers);
+            self.replay_producers(disk, &mut states, end)?;
+            self.producers = states;
         }
         self.producers.map_end = end;
         self.producers.on_high_watermark(self.high_watermark);
@@ -60,19 +64,54 @@ impl Log {
         Ok(())
     }
 
-    fn replay_producers(&mut self, disk: &mut dyn Disk, end: Offset) -> Result<(), DiskError> {
-        let from = self.producers.map_end;
+    /// Brings `states` from where they are to `end`. Only headers are read of batches without a producer.
+    fn replay_producers(
+        &self,
+        disk: &mut dyn Disk,
+        states: &mut ProducerStates,
+        end: Offset,
+    ) -> Result<(), DiskError> {
+        let from = states.map_end;
         let first = self.floor_index(from).unwrap_or(0);
-        for index in first..self.segments.len() {
-            let segment = Arc::clone(&self.segments[index]);
-            let mut slot = segment.find(disk, from.max(segment.base_offset))?;
-            while let Some(at) = slot.filter(|slot| slot.base_offset < end) {
-                if let Some(batch) = segment.batch_at(disk, at.position)? {
-                    self.producers.apply(&batch, self.behaviour);
+        for segment in self.segments.get(first..).unwrap_or_default() {
+            let start = segment.find(disk, from.max(segment.base_offset))?;
+            let mut position = start.map_or(segment.size, |slot| slot.position);
+            while let Some(header) = segment.header_at(disk, position)? {
+                if header.base_offset >= end {
+                    break;
                 }
-                slot = segment.find(disk, at.last_offset.next())?;
+                if header.producer_id.is_some() {
+                    if let Some(batch) = segment.batch_at(disk, position)? {
+                        states.apply(&batch, self.behaviour);
+                    }
+                }
+                position += size_of(header.size_in_bytes());
             }
         }
+        states.map_end = states.map_end.max(end);
+        Ok(())
+    }
+
+    /// Builds the transaction index of a recovered segment anew: from the producers as of its start, through its batches.
+    pub(super) fn rebuild_transactions(
+        &mut self,
+        disk: &mut dyn Disk,
+        index: usize,
+    ) -> Result<(), DiskError> {
+        let mut segment = Arc::clone(&self.segments[index]);
+        let range = (self.log_start_offset, segment.base_offset);
+        let mut states = self.producers.at_snapshot(disk, &self.directory, range);
+        self.replay_producers(disk, &mut states, segment.base_offset)?;
+        let mut position = 0;
+        while let Some(batch) = segment.batch_at(disk, position)? {
+            position += size_of(batch.size_in_bytes());
+            let completed = states.apply(&batch, self.behaviour);
+            if let Some(completed) = completed.filter(|completed| completed.aborted) {
+                let span = states.aborted_span(&completed);
+                Arc::make_mut(&mut segment).append_aborted(disk, &self.directory, span)?;
+            }
+        }
+        self.segments[index] = segment;
         Ok(())
     }
 

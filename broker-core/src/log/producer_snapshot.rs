@@ -143,20 +143,48 @@ impl ProducerStates {
         });
         self.clear(log_start);
         while let Some(offset) = self.snapshots.last().copied() {
-            let path = segment_path(directory, offset, SegmentFile::Snapshot);
-            let content = disk.find(&path).and_then(|file| {
-                let size = disk.len(file);
-                disk.read(file, 0, size).ok()
-            });
-            if let Some(producers) = content.and_then(|bytes| decode(&bytes)) {
-                for (id, entry) in producers {
-                    self.insert(id, entry);
-                }
-                self.map_end = offset;
+            if self.take_from(disk, directory, offset) {
                 return;
             }
             self.remove_snapshots(disk, directory, |known| known == offset);
         }
+    }
+
+    /// The producers of the newest readable snapshot between `log_start` and `end`, or none as of `log_start`.
+    pub(super) fn at_snapshot(
+        &self,
+        disk: &mut dyn Disk,
+        directory: &str,
+        (log_start, end): (Offset, Offset),
+    ) -> Self {
+        let mut states = Self::default();
+        states.clear(log_start);
+        if log_start < end {
+            let known = self.snapshots.range(log_start.next()..=end).rev();
+            for offset in known {
+                if states.take_from(disk, directory, *offset) {
+                    break;
+                }
+            }
+        }
+        states
+    }
+
+    /// Takes the producers of one snapshot, if it can be read.
+    fn take_from(&mut self, disk: &mut dyn Disk, directory: &str, offset: Offset) -> bool {
+        let path = segment_path(directory, offset, SegmentFile::Snapshot);
+        let content = disk.find(&path).and_then(|file| {
+            let size = disk.len(file);
+            disk.read(file, 0, size).ok()
+        });
+        let Some(producers) = content.and_then(|bytes| decode(&bytes)) else {
+            return false;
+        };
+        for (id, entry) in producers {
+            self.insert(id, entry);
+        }
+        self.map_end = offset;
+        true
     }
 }
 

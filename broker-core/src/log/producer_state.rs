@@ -4,6 +4,7 @@
 //! Per producer: epoch, the last five batches (KAFKA-5494), and where its open transaction began. Left out:
 //! `VerificationStateEntry` (KIP-890), which lies above the log.
 
+use super::transaction_index::AbortedSpan;
 use protocol::behaviour::{Behaviour, Fix};
 use protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence};
 use protocol::record::{ControlType, RecordBatch};
@@ -174,13 +175,16 @@ impl ProducerStates {
         None
     }
 
-    /// The last stable offset once `completed` is: the start of the next open transaction, or the offset after it.
-    pub fn last_stable_after(&self, completed: &CompletedTransaction) -> Offset {
-        self.open
-            .keys()
-            .find(|first| **first != completed.first_offset)
-            .copied()
-            .unwrap_or_else(|| completed.last_offset.next())
+    /// What the transaction index keeps of an aborted transaction. Once it is replicated, everything below the start of
+    /// the next open one is stable, or everything up to its marker.
+    pub fn aborted_span(&self, completed: &CompletedTransaction) -> AbortedSpan {
+        let next_open = self.open.keys().next().copied();
+        AbortedSpan {
+            producer_id: completed.producer_id,
+            first_offset: completed.first_offset,
+            last_offset: completed.last_offset,
+            last_stable_offset: next_open.unwrap_or_else(|| completed.last_offset.next()),
+        }
     }
 
     /// The high watermark moved: transactions whose marker is below it are stable.

@@ -5,6 +5,7 @@
 
 use super::{Log, TimestampOffset, storage_error};
 use bytes::Bytes;
+use protocol::api::data::AbortedTransaction;
 use protocol::disk::Disk;
 use protocol::error_code::ErrorCode;
 use protocol::ids::Offset;
@@ -134,6 +135,29 @@ impl Log {
             bytes += position(to)?.saturating_sub(position(from)?);
         }
         Ok(bytes)
+    }
+
+    /// The aborted transactions that a reader of committed data must skip between `from` (included) and `upper_bound`
+    /// (excluded), by their first offset.
+    pub fn aborted_transactions(
+        &self,
+        from: Offset,
+        upper_bound: Offset,
+    ) -> Vec<AbortedTransaction> {
+        let mut found = Vec::new();
+        for segment in &self.segments[self.floor_index(from).unwrap_or(0)..] {
+            if segment.transactions.collect(from, upper_bound, &mut found) {
+                break;
+            }
+        }
+        found.sort_by_key(|span| span.first_offset);
+        found
+            .iter()
+            .map(|span| AbortedTransaction {
+                producer_id: span.producer_id,
+                first_offset: span.first_offset,
+            })
+            .collect()
     }
 
     /// The first record with `timestamp` or a later one, in milliseconds; `None` when all are older.

@@ -14,6 +14,7 @@ use super::offset_index::OffsetIndex;
 use super::producer_state::ProducerStates;
 use super::segment::Segment;
 use super::time_index::TimeIndex;
+use super::transaction_index::TransactionIndex;
 use protocol::behaviour::{Behaviour, Fix};
 use protocol::config::TopicConfig;
 use protocol::disk::{Disk, DiskError};
@@ -130,9 +131,10 @@ impl Log {
                     let now_ms = now.wall.millis();
                     let mut segment = Segment::open(disk, &self.directory, base, now_ms)?;
                     match trusted.filter(|_| segment.size > 0) {
-                        Some((offsets, times)) => {
+                        Some((offsets, times, transactions)) => {
                             segment.offset_index = offsets;
                             segment.time_index = times;
+                            segment.transactions = transactions;
                             segment.find_largest(disk)?;
                         }
                         None if segment.size > 0 => untrusted.push(base),
@@ -195,6 +197,7 @@ impl Log {
         segment.forget(disk)?;
         let mut valid = 0;
         let mut end = segment.base_offset;
+        let mut markers = false;
         while let Some(batch) = segment.batch_at(disk, valid)? {
             if !batch.is_valid() || batch.last_offset() < end {
                 break;
@@ -202,6 +205,7 @@ impl Log {
             segment.recover_batch(disk, &batch, valid, interval)?;
             valid += u64::try_from(batch.size_in_bytes()).expect("a batch is smaller than 2 GiB");
             end = batch.next_offset();
+            markers |= batch.is_control();
             if let Some(epoch) = batch.partition_leader_epoch() {
                 let newer = self
                     .epochs
@@ -220,6 +224,9 @@ impl Log {
         let segment = Arc::make_mut(&mut self.segments[index]);
         if !active {
             segment.close(disk)?;
+        }
+        if markers {
+            self.rebuild_transactions(disk, index)?;
         }
         Ok(seen.map(|seen| seen.unwrap_or(end).max(end)))
     }
@@ -286,7 +293,7 @@ fn open_indexes(
     disk: &mut dyn Disk,
     directory: &str,
     base: Offset,
-) -> Result<Option<(OffsetIndex, TimeIndex)>, DiskError> {
+) -> Result<Option<(OffsetIndex, TimeIndex, TransactionIndex)>, DiskError> {
     let mut find = |file| disk.find(&segment_path(directory, base, file));
     let (Some(log), Some(offsets), Some(times)) = (
         find(SegmentFile::Log),
@@ -298,7 +305,12 @@ fn open_indexes(
     let size = disk.len(log);
     let offsets = OffsetIndex::load(disk, offsets, base, size)?;
     let times = TimeIndex::load(disk, times, base)?;
-    Ok(offsets.zip(times))
+    let path = segment_path(directory, base, SegmentFile::TransactionIndex);
+    let transactions = TransactionIndex::load(disk, &path, base)?;
+    Ok(offsets
+        .zip(times)
+        .zip(transactions)
+        .map(|((offsets, times), transactions)| (offsets, times, transactions)))
 }
 
 /// The offset after the last thing from `position` on that looks like a batch, checksum aside.

@@ -6,6 +6,7 @@
 use super::layout::{SegmentFile, segment_path};
 use super::offset_index::{OffsetIndex, relative};
 use super::time_index::TimeIndex;
+use super::transaction_index::{AbortedSpan, TransactionIndex};
 use bytes::Bytes;
 use protocol::config::TopicConfig;
 use protocol::disk::{Disk, DiskError, FileId};
@@ -66,6 +67,7 @@ pub struct Segment {
     pub(super) size: u64,
     pub(super) offset_index: OffsetIndex,
     pub(super) time_index: TimeIndex,
+    pub(super) transactions: TransactionIndex,
     /// Bytes since the last index entry.
     unindexed: u64,
     /// The largest timestamp and the offset that has it.
@@ -78,7 +80,8 @@ pub struct Segment {
     tail: VecDeque<Slot>,
 }
 
-fn size_of(len: usize) -> u64 {
+/// A length as the disk counts it.
+pub(super) fn size_of(len: usize) -> u64 {
     u64::try_from(len).expect("a length fits 64 bits")
 }
 
@@ -95,6 +98,7 @@ impl Segment {
             disk.truncate(segment.log, 0)?;
             segment.size = 0;
         }
+        segment.transactions.reset(disk)?;
         for index in [segment.offset_index.file(), segment.time_index.file()] {
             if disk.len(index) > 0 {
                 disk.truncate(index, 0)?;
@@ -120,6 +124,10 @@ impl Segment {
             size: disk.len(log),
             offset_index,
             time_index,
+            transactions: TransactionIndex::untrusted(
+                disk,
+                &segment_path(directory, base_offset, SegmentFile::TransactionIndex),
+            ),
             unindexed: 0,
             largest: None,
             rolling_from: None,
@@ -145,8 +153,23 @@ impl Segment {
     }
 
     /// The files a flush makes durable.
-    pub(super) fn files(&self) -> [FileId; 3] {
-        [self.log, self.offset_index.file(), self.time_index.file()]
+    pub(super) fn files(&self) -> impl Iterator<Item = FileId> {
+        let indexes = [self.offset_index.file(), self.time_index.file()];
+        [self.log]
+            .into_iter()
+            .chain(indexes)
+            .chain(self.transactions.file())
+    }
+
+    /// Notes an aborted transaction whose marker is in the segment.
+    pub(super) fn append_aborted(
+        &mut self,
+        disk: &mut dyn Disk,
+        directory: &str,
+        span: AbortedSpan,
+    ) -> Result<(), DiskError> {
+        let path = segment_path(directory, self.base_offset, SegmentFile::TransactionIndex);
+        self.transactions.append(disk, &path, span)
     }
 
     /// Whether it is time for a new segment before `incoming` is appended.
@@ -269,6 +292,7 @@ impl Segment {
     pub(super) fn forget(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         self.offset_index.reset(disk)?;
         self.time_index.reset(disk)?;
+        self.transactions.reset(disk)?;
         self.tail.clear();
         self.largest = None;
         self.rolling_from = None;
@@ -391,6 +415,7 @@ impl Segment {
         };
         self.offset_index.truncate_to(disk, offset)?;
         self.time_index.truncate_to(disk, offset)?;
+        self.transactions.truncate_to(disk, offset)?;
         disk.truncate(self.log, slot.position)?;
         let cut = self.size - slot.position;
         self.size = slot.position;
