@@ -175,9 +175,12 @@ mod tests {
     fn timers(effects: &[Stamped]) -> Vec<Mono> {
         effects
             .iter()
-            .filter_map(|stamped| match stamped.effect {
-                Effect::SetTimer { at, .. } => Some(at),
-                _ => None,
+            .filter_map(|stamped| {
+                if let Effect::SetTimer { at, .. } = stamped.effect {
+                    Some(at)
+                } else {
+                    None
+                }
             })
             .collect()
     }

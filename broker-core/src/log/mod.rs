@@ -21,7 +21,7 @@ pub mod log_manager;
 #[cfg(test)]
 mod log_manager_test;
 #[cfg(test)]
-mod memory_disk;
+pub(crate) mod memory_disk;
 #[cfg(test)]
 mod model_test;
 pub mod offset_index;

@@ -1,15 +1,14 @@
 //! What a follower does with a fetch response (`AbstractFetcherThread.processFetchRequest`,
 //! `ReplicaFetcherThread.processPartitionData`).
 
-use super::fetcher::{Asked, FetchPhase, Fetcher, FetcherKey};
+use super::fetcher::{Asked, FetchPhase, Fetcher, FetcherKey, InFlight, LateCut};
 use super::log_upkeep::Waiter;
 use super::partition::Slot;
-use super::truncation::{Cut, LeaderSays};
+use super::truncation::LeaderSays;
 use super::{ReplicaManager, Step};
 use protocol::api::data::{EpochEndOffset, PartitionFetchResponse};
 use protocol::behaviour::Fix;
 use protocol::error_code::ErrorCode;
-use protocol::ids::TopicPartition;
 use protocol::note::TruncationRule;
 
 /// What a response leaves to be done when all its partitions are through.
@@ -18,7 +17,7 @@ struct Rest {
     /// Flushes to wait for before the next fetch.
     flushes: Vec<u64>,
     /// Truncations that come later, where KAFKA-13207 is off.
-    cuts: Vec<(TopicPartition, Cut)>,
+    cuts: Vec<LateCut>,
 }
 
 impl ReplicaManager {
@@ -50,12 +49,14 @@ impl ReplicaManager {
                 self.back_off(step, fetcher, asked.slot);
             }
         }
-        if !rest.cuts.is_empty() {
-            self.fetchers.truncate_later(step.io, key.source, rest.cuts);
-        }
         if !rest.flushes.is_empty() {
             fetcher.wait_for_flush();
             self.flushes.wait(rest.flushes, Waiter::Fetcher(key));
+        }
+        // A cut that comes later comes before the next fetch in any case.
+        if !rest.cuts.is_empty() {
+            fetcher.in_flight = InFlight::Cut;
+            self.fetchers.truncate_later(step.io, key, rest.cuts);
         }
     }
 
@@ -93,7 +94,38 @@ impl ReplicaManager {
             self.cut(step, fetcher, slot, cut);
         } else {
             // The thread lets go of its lock between the decision and the cut; by then the partition may be led here.
-            rest.cuts.push((state.name.clone(), cut));
+            rest.cuts.push(LateCut {
+                slot,
+                name: state.name.clone(),
+                cut,
+            });
+        }
+    }
+
+    /// Makes the cuts that were decided a moment ago, without asking whose the partitions are now.
+    pub(super) fn make_late_cuts(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        key: FetcherKey,
+        cuts: Vec<LateCut>,
+    ) {
+        let mut fetcher = self.fetchers.take(key);
+        for LateCut { slot, name, cut } in cuts {
+            let fetching = fetcher
+                .as_mut()
+                .filter(|fetcher| fetcher.states.contains_key(&slot));
+            if let Some(fetcher) = fetching {
+                self.cut(step, fetcher, slot, cut);
+            } else {
+                let to = (cut.to, cut.rule);
+                let result = self.logs.truncate(step.now, step.io, &name, to);
+                self.check_disk(step, &name, result.err());
+            }
+        }
+        if let Some(mut fetcher) = fetcher {
+            fetcher.in_flight = InFlight::Nothing;
+            self.fetchers.put(key, fetcher);
+            self.fetchers.run_soon(step.io, key);
         }
     }
 

@@ -82,6 +82,16 @@ pub(super) enum InFlight {
     LogStart(Asked),
     /// The flush of what it appended.
     Flush,
+    /// The cut it decided.
+    Cut,
+}
+
+/// A cut that is decided and not made yet.
+#[derive(Clone, Debug)]
+pub(super) struct LateCut {
+    pub(super) slot: Slot,
+    pub(super) name: TopicPartition,
+    pub(super) cut: Cut,
 }
 
 /// Work on a lane.
@@ -92,7 +102,7 @@ pub(super) enum Work {
     /// A request ended.
     Ended(PeerEvent),
     /// A truncation that was decided a moment ago (before KAFKA-13207 the two were not one step).
-    Truncate(Vec<(TopicPartition, Cut)>),
+    Truncate(FetcherKey, Vec<LateCut>),
     /// A replica that was cut becomes a follower now (before KAFKA-1154).
     Follow(Box<LeaderAndIsrPartition>, Endpoint),
 }
@@ -282,13 +292,8 @@ impl Fetchers {
     }
 
     /// Puts a truncation on the lane, whoever owns the partition by then.
-    pub(super) fn truncate_later(
-        &mut self,
-        io: &mut Io<'_>,
-        source: BrokerId,
-        cuts: Vec<(TopicPartition, Cut)>,
-    ) {
-        self.push(io, source, None, Work::Truncate(cuts));
+    pub(super) fn truncate_later(&mut self, io: &mut Io<'_>, key: FetcherKey, cuts: Vec<LateCut>) {
+        self.push(io, key.source, None, Work::Truncate(key, cuts));
     }
 
     /// Puts the end of a transition to follower on the lane.

@@ -78,14 +78,7 @@ impl ReplicaManager {
             return;
         };
         match (key, work) {
-            (_, Work::Truncate(cuts)) => {
-                for (name, cut) in cuts {
-                    let result = self
-                        .logs
-                        .truncate(step.now, step.io, &name, (cut.to, cut.rule));
-                    self.check_disk(step, &name, result.err());
-                }
-            }
+            (_, Work::Truncate(key, cuts)) => self.make_late_cuts(step, key, cuts),
             (_, Work::Follow(told, endpoint)) => {
                 if let Some(slot) = self.slot(&told.partition) {
                     self.flag_follower(step, slot, &told);
@@ -258,6 +251,7 @@ impl ReplicaManager {
                 self.back_off(step, fetcher, asked.slot);
             }
             (InFlight::Flush, _) => fetcher.in_flight = InFlight::Flush,
+            (InFlight::Cut, _) => fetcher.in_flight = InFlight::Cut,
             (InFlight::Nothing, _) => {}
         }
     }

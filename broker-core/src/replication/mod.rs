@@ -23,6 +23,8 @@ mod partition;
 mod produce;
 mod remote_replica;
 mod replica_logs;
+#[cfg(test)]
+mod scenarios;
 mod stop_replica;
 mod truncation;
 

@@ -1,0 +1,179 @@
+//! What the controller says, what is too old to be obeyed, and what is written down.
+
+use super::*;
+use protocol::api::cluster::{StopReplicaPartition, StopReplicaRequest};
+use protocol::behaviour::Fix;
+use protocol::ids::BrokerEpoch;
+
+#[test]
+fn a_leader_epoch_that_is_no_news_is_refused() {
+    let mut cluster = Cluster::of(Era::V2_8);
+    cluster.elect(1, 3, &[1, 2, 3]);
+    for epoch in [2, 3] {
+        let told = cluster.state(2, epoch, &[2]);
+        assert_eq!(cluster.tell(1, &told), ErrorCode::StaleControllerEpoch);
+    }
+    assert_eq!(
+        cluster.nodes[&1].manager.leads(&orders()),
+        Some(LeaderEpoch(3))
+    );
+    let mut told = cluster.state(2, 4, &[2]);
+    told.replicas = brokers(&[2, 3]);
+    assert_eq!(cluster.tell(1, &told), ErrorCode::UnknownTopicOrPartition);
+}
+
+fn lead(cluster: &mut Cluster, stamp: ControllerStamp, epoch: i32) -> ErrorCode {
+    let request = LeaderAndIsrRequest {
+        controller: stamp,
+        partitions: vec![cluster.state(1, epoch, &[1])],
+        live_leaders: Vec::new(),
+    };
+    let asked = cluster.ask(1, 4, request);
+    match &cluster.answers[&asked] {
+        ResponseBody::LeaderAndIsr(answer) => answer.error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_replaced_controller_is_not_obeyed() {
+    for (checked, last) in [
+        (true, ErrorCode::StaleControllerEpoch),
+        (false, ErrorCode::None),
+    ] {
+        let behaviour = Behaviour::of(Era::V2_8).with(Fix::ControllerEpochCheck, checked);
+        let mut cluster = Cluster::new(behaviour, &[1, 2]);
+        assert_eq!(lead(&mut cluster, Cluster::stamp(7), 0), ErrorCode::None);
+        assert_eq!(lead(&mut cluster, Cluster::stamp(6), 1), last);
+    }
+}
+
+#[test]
+fn what_was_meant_for_an_earlier_life_is_refused_and_a_later_one_believed() {
+    let mut cluster = Cluster::of(Era::V2_8);
+    let manager = &mut cluster.nodes.get_mut(&1).unwrap().manager;
+    manager.set_broker_epoch(BrokerEpoch(20));
+    let stamp = |epoch: i64| ControllerStamp {
+        broker_epoch: Some(BrokerEpoch(epoch)),
+        ..Cluster::stamp(1)
+    };
+    assert_eq!(
+        lead(&mut cluster, stamp(19), 0),
+        ErrorCode::StaleBrokerEpoch
+    );
+    assert_eq!(lead(&mut cluster, stamp(20), 0), ErrorCode::None);
+    assert_eq!(lead(&mut cluster, stamp(21), 1), ErrorCode::None);
+}
+
+fn stop(cluster: &mut Cluster, id: i32, leader_epoch: i32, delete: bool) -> ErrorCode {
+    let request = StopReplicaRequest {
+        controller: Cluster::stamp(1),
+        partitions: vec![StopReplicaPartition {
+            partition: orders(),
+            leader_epoch,
+            delete,
+        }],
+    };
+    let asked = cluster.ask(id, 3, request);
+    match &cluster.answers[&asked] {
+        ResponseBody::StopReplica(answer) => answer.partitions[0].1,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_stopped_follower_copies_no_more_and_a_deleted_log_is_gone() {
+    let mut cluster = Cluster::new(Behaviour::of(Era::V2_8), &[1, 2]);
+    cluster.elect(1, 1, &[1, 2]);
+    assert_eq!(
+        stop(&mut cluster, 2, 1, false),
+        ErrorCode::FencedLeaderEpoch
+    );
+    assert_eq!(stop(&mut cluster, 2, 2, false), ErrorCode::None);
+    cluster.produce(1, Acks::Leader, "a");
+    cluster.pass(Span::secs(1));
+    assert_eq!(cluster.bounds(2).2, 0);
+    let request = Cluster::consume(1, Span::secs(60));
+    let asked = cluster.ask(1, 12, request);
+    assert_eq!(stop(&mut cluster, 1, -2, true), ErrorCode::None);
+    assert_eq!(
+        cluster.fetched(asked).unwrap().error,
+        ErrorCode::NotLeaderOrFollower
+    );
+    assert_eq!(cluster.nodes[&1].manager.log_bounds(&orders()), None);
+    let asked = cluster.produce(1, Acks::Leader, "b");
+    assert_eq!(
+        cluster.produced(asked).unwrap().error,
+        ErrorCode::NotLeaderOrFollower
+    );
+}
+
+#[test]
+fn a_clean_stop_writes_everything_down() {
+    let mut cluster = Cluster::new(Behaviour::of(Era::V2_8), &[1]);
+    cluster.elect(1, 0, &[1]);
+    cluster.produce(1, Acks::All, "a");
+    cluster.call(1, |manager, step| manager.shutdown(step.io));
+    assert!(!cluster.nodes[&1].manager.is_shut_down());
+    cluster.run();
+    assert!(cluster.nodes[&1].manager.is_shut_down());
+    cluster.power_fail(1);
+    cluster.notes.clear();
+    cluster.restart(1);
+    let loaded = ReplicaNote::Loaded {
+        log_start_offset: Offset(0),
+        log_end_offset: Offset(1),
+        high_watermark: Offset(1),
+        clean: true,
+    };
+    assert!(
+        cluster.saw(1, |note| *note == loaded),
+        "{:?}",
+        cluster.notes
+    );
+}
+
+#[test]
+fn high_watermarks_are_written_down_every_five_seconds() {
+    for (kept, mark) in [(true, 1), (false, 0)] {
+        let behaviour = Behaviour::of(Era::V2_8).with(Fix::KeepCheckpointOfStopped, kept);
+        let mut cluster = Cluster::new(behaviour, &[1, 2]);
+        cluster.elect(1, 0, &[1, 2]);
+        cluster.produce(1, Acks::All, "a");
+        cluster.pass(Span::secs(6));
+        stop(&mut cluster, 2, 1, false);
+        cluster.pass(Span::secs(6));
+        cluster.kill(2);
+        cluster.restart(2);
+        assert_eq!(cluster.bounds(2).1, mark, "KAFKA-681");
+    }
+}
+
+#[test]
+fn a_failed_disk_takes_its_partitions_offline() {
+    let mut cluster = Cluster::new(Behaviour::of(Era::V2_8), &[1, 2]);
+    cluster.elect(1, 0, &[1, 2]);
+    cluster.nodes.get_mut(&1).unwrap().disk.failing = Some(protocol::disk::DiskError::Io);
+    assert_eq!(
+        cluster.produce_now(1, Acks::Leader, "a"),
+        ErrorCode::KafkaStorageError
+    );
+    let told = cluster.state(1, 1, &[1, 2]);
+    assert_eq!(cluster.tell(1, &told), ErrorCode::KafkaStorageError);
+    assert_eq!(cluster.exits, [1], "its only directory");
+}
+
+#[test]
+fn a_follower_whose_leader_is_unknown_waits_to_be_told_again() {
+    let mut cluster = Cluster::new(Behaviour::of(Era::V2_8), &[1, 2]);
+    cluster.kill(1);
+    let told = cluster.state(1, 0, &[1]);
+    assert_eq!(cluster.tell(2, &told), ErrorCode::None);
+    assert!(!cluster.saw(2, |note| matches!(note, ReplicaNote::BecameFollower { .. })));
+    assert_eq!(cluster.bounds(2), (0, 0, 0));
+    cluster.restart(1);
+    let told = cluster.state(1, 1, &[1]);
+    cluster.tell(1, &told);
+    cluster.tell(2, &told);
+    assert!(cluster.saw(2, |note| matches!(note, ReplicaNote::BecameFollower { .. })));
+}

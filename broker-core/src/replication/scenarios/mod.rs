@@ -1,0 +1,637 @@
+//! Brokers' replicas driven by hand: the test is the controller, the keeper and the clients, and carries the messages.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test asks for one kind of answer, note or effect and fails on any other"
+)]
+
+mod acknowledging;
+mod control;
+mod fetching;
+mod in_sync;
+mod truncating;
+
+use super::{Handled, ReplicaManager, Step};
+use crate::isr_writer::IsrUpdate;
+use crate::log::memory_disk::MemoryDisk;
+use crate::request_channel::RequestChannel;
+use crate::timer::TimerOwner;
+use bytes::Bytes;
+use protocol::api::cluster::{
+    ControllerStamp, LeaderAndIsr, LeaderAndIsrPartition, LeaderAndIsrRequest, LiveBroker,
+    UpdateMetadataPartition, UpdateMetadataRequest,
+};
+use protocol::api::data::{
+    Acks, FetchPartition, FetchRequest, IsolationLevel, PartitionFetchResponse,
+    PartitionProduceResponse, ProduceRequest,
+};
+use protocol::api::{RequestBody, ResponseBody};
+use protocol::behaviour::{Behaviour, Era};
+use protocol::config::{BrokerConfig, TopicOverrides};
+use protocol::error_code::ErrorCode;
+use protocol::ids::{
+    BrokerId, ControllerEpoch, CorrelationId, Endpoint, LeaderEpoch, Offset, PartitionEpoch,
+    TopicPartition,
+};
+use protocol::machine::{
+    CloseReason, ConnectionId, Effect, FlushId, Input, Io, Lane, Stamped, TimerId,
+};
+use protocol::message::{Message, Request};
+use protocol::note::{Note, ReplicaNote};
+use protocol::record::{BatchBuilder, RecordBatch, batches};
+use protocol::time::{Mono, Now, Span, Wall};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// The one partition of most tests.
+fn orders() -> TopicPartition {
+    TopicPartition::new("orders", 0)
+}
+
+fn brokers(list: &[i32]) -> Vec<BrokerId> {
+    list.iter().copied().map(BrokerId).collect()
+}
+
+/// One record with this value.
+fn batch(value: &str) -> RecordBatch {
+    let mut builder = BatchBuilder::new();
+    builder.append(1, None, Some(value.as_bytes()), &[]);
+    builder.build()
+}
+
+/// The values of all records in a fetched or read run of batches.
+fn values(bytes: &Bytes) -> Vec<String> {
+    batches(bytes.clone())
+        .flat_map(|batch| batch.unwrap().records().collect::<Vec<_>>())
+        .map(|record| String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap())
+        .collect()
+}
+
+#[derive(Clone)]
+struct Node {
+    manager: ReplicaManager,
+    requests: RequestChannel,
+    disk: MemoryDisk,
+    timers: BTreeMap<TimerId, Mono>,
+    up: bool,
+}
+
+/// The brokers, and everything between them.
+#[derive(Clone)]
+struct Cluster {
+    now: Now,
+    behaviour: Behaviour,
+    config: BrokerConfig,
+    nodes: BTreeMap<i32, Node>,
+    queue: VecDeque<(i32, Input)>,
+    /// Each end of a connection between brokers: whose it is, and the other end.
+    links: BTreeMap<ConnectionId, (i32, ConnectionId)>,
+    next_connection: u64,
+    next_correlation: i32,
+    answers: BTreeMap<CorrelationId, ResponseBody>,
+    closed: Vec<ConnectionId>,
+    notes: Vec<(i32, ReplicaNote)>,
+    exits: Vec<i32>,
+    /// How many inputs were handled.
+    inputs: usize,
+    /// Inputs to these brokers wait: responses only, or everything.
+    holding: Vec<i32>,
+    held: Vec<(i32, Input)>,
+    /// Flushes wait until they are let go.
+    hold_flushes: bool,
+    flushes: Vec<(i32, FlushId)>,
+}
+
+impl Cluster {
+    fn new(behaviour: Behaviour, ids: &[i32]) -> Self {
+        Self::with(behaviour, ids, |_| {})
+    }
+
+    fn of(era: Era) -> Self {
+        Self::new(Behaviour::of(era), &[1, 2, 3])
+    }
+
+    fn with(behaviour: Behaviour, ids: &[i32], change: impl FnOnce(&mut BrokerConfig)) -> Self {
+        let mut config = BrokerConfig::defaults(behaviour.era);
+        config.log_dirs = vec!["data".to_owned()];
+        change(&mut config);
+        let mut cluster = Self {
+            now: Now {
+                mono: Mono(0),
+                wall: Wall::from_millis(1_600_000_000_000),
+            },
+            behaviour,
+            config,
+            nodes: BTreeMap::new(),
+            queue: VecDeque::new(),
+            links: BTreeMap::new(),
+            next_connection: 1,
+            next_correlation: 0,
+            answers: BTreeMap::new(),
+            closed: Vec::new(),
+            notes: Vec::new(),
+            exits: Vec::new(),
+            inputs: 0,
+            holding: Vec::new(),
+            held: Vec::new(),
+            hold_flushes: false,
+            flushes: Vec::new(),
+        };
+        for id in ids {
+            cluster.start(*id, MemoryDisk::default());
+        }
+        cluster
+    }
+
+    fn start(&mut self, id: i32, disk: MemoryDisk) {
+        let manager =
+            ReplicaManager::new(Arc::new(self.config.clone()), self.behaviour, BrokerId(id));
+        let node = Node {
+            manager,
+            requests: RequestChannel::default(),
+            disk,
+            timers: BTreeMap::new(),
+            up: true,
+        };
+        self.nodes.insert(id, node);
+        self.call(id, |manager, step| manager.on_started(step.now, step.io));
+    }
+
+    /// The process dies; what the page cache held survives, as the machine does.
+    fn kill(&mut self, id: i32) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.up = false;
+        node.timers.clear();
+        let gone: Vec<ConnectionId> = self
+            .links
+            .iter()
+            .filter(|(_, (owner, _))| *owner == id)
+            .map(|(own, _)| *own)
+            .collect();
+        for own in gone {
+            self.cut(own);
+        }
+        self.run();
+    }
+
+    fn cut(&mut self, own: ConnectionId) {
+        if let Some((_, other)) = self.links.remove(&own)
+            && let Some((owner, _)) = self.links.remove(&other)
+        {
+            let input = Input::Closed {
+                connection: other,
+                reason: CloseReason::Reset,
+            };
+            self.queue.push_back((owner, input));
+        }
+    }
+
+    fn restart(&mut self, id: i32) {
+        let disk = self.nodes[&id].disk.clone();
+        self.start(id, disk);
+    }
+
+    /// Power fails: nothing that was not flushed survives.
+    fn power_fail(&mut self, id: i32) {
+        self.kill(id);
+        self.nodes.get_mut(&id).unwrap().disk.crash(|_| 0);
+    }
+
+    /// Calls into a broker and carries out what it wants.
+    fn call<R>(
+        &mut self,
+        id: i32,
+        act: impl FnOnce(&mut ReplicaManager, &mut Step<'_, '_>) -> R,
+    ) -> R {
+        let now = self.now;
+        let node = self.nodes.get_mut(&id).unwrap();
+        let mut effects = Vec::new();
+        let mut io = Io::new(&mut node.disk, &mut effects, &mut self.next_connection);
+        let mut step = Step {
+            now,
+            io: &mut io,
+            requests: &mut node.requests,
+        };
+        let result = act(&mut node.manager, &mut step);
+        self.carry_out(id, effects);
+        result
+    }
+
+    fn carry_out(&mut self, id: i32, effects: Vec<Stamped>) {
+        for stamped in effects {
+            match stamped.effect {
+                Effect::Connect { connection, to } => self.connect(id, connection, &to),
+                Effect::Send {
+                    connection,
+                    message,
+                } => self.send(connection, message),
+                Effect::Close { connection } => {
+                    if self.links.contains_key(&connection) {
+                        self.cut(connection);
+                    } else {
+                        self.closed.push(connection);
+                    }
+                }
+                Effect::SetTimer { timer, at } => {
+                    self.nodes.get_mut(&id).unwrap().timers.insert(timer, at);
+                }
+                Effect::CancelTimer { timer } => {
+                    self.nodes.get_mut(&id).unwrap().timers.remove(&timer);
+                }
+                Effect::Flush { flush, files } => {
+                    self.nodes.get_mut(&id).unwrap().disk.fsync(&files);
+                    self.flushes.push((id, flush));
+                }
+                Effect::Queue { lane } => self.queue.push_back((id, Input::Due { lane })),
+                Effect::Note(Note::Replica(_, note)) => self.notes.push((id, note)),
+                Effect::Note(_) | Effect::Outcome { .. } => {}
+                Effect::Exit { .. } => self.exits.push(id),
+            }
+        }
+    }
+
+    fn connect(&mut self, id: i32, connection: ConnectionId, to: &Endpoint) {
+        let peer: i32 = to.host.parse().unwrap();
+        if !self.nodes[&peer].up {
+            self.queue.push_back((id, Input::Refused { connection }));
+            return;
+        }
+        let other = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        self.links.insert(connection, (id, other));
+        self.links.insert(other, (peer, connection));
+        let accepted = Input::Accepted {
+            connection: other,
+            port: to.port,
+            from: Arc::from(id.to_string()),
+        };
+        self.queue.push_back((peer, accepted));
+        self.queue.push_back((id, Input::Opened { connection }));
+    }
+
+    fn send(&mut self, connection: ConnectionId, message: Message) {
+        if let Some((_, other)) = self.links.get(&connection).copied() {
+            let Some((owner, _)) = self.links.get(&other).copied() else {
+                return;
+            };
+            let input = Input::Received {
+                connection: other,
+                message,
+            };
+            if self.holding.contains(&owner)
+                && matches!(
+                    &input,
+                    Input::Received {
+                        message: Message::Response(_),
+                        ..
+                    }
+                )
+            {
+                self.held.push((owner, input));
+            } else {
+                self.queue.push_back((owner, input));
+            }
+        } else if let Message::Response(response) = message {
+            self.answers.insert(response.correlation_id, response.body);
+        }
+    }
+
+    /// Responses to a broker wait from now on: it neither learns nor fetches any more.
+    fn hold(&mut self, id: i32) {
+        self.holding.push(id);
+    }
+
+    fn release(&mut self, id: i32) {
+        self.holding.retain(|held| *held != id);
+        let (go, stay) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|(owner, _)| *owner == id);
+        self.held = stay;
+        self.queue.extend(go);
+        self.run();
+    }
+
+    /// Handles everything that is due, without letting time pass.
+    fn run(&mut self) {
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            assert!(steps < 100_000, "the brokers do not come to rest");
+            if let Some((id, input)) = self.queue.pop_front() {
+                if self.nodes[&id].up {
+                    self.input(id, input);
+                }
+            } else if !self.hold_flushes && !self.flushes.is_empty() {
+                let (id, flush) = self.flushes.remove(0);
+                self.flushed(id, flush);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn flushed(&mut self, id: i32, flush: FlushId) {
+        let (owner, number) = TimerOwner::of(TimerId(flush.0));
+        assert_eq!(owner, TimerOwner::Log);
+        self.call(id, |manager, step| manager.on_flushed(step, number, Ok(())));
+    }
+
+    fn input(&mut self, id: i32, input: Input) {
+        self.inputs += 1;
+        let requests = &mut self.nodes.get_mut(&id).unwrap().requests;
+        match input {
+            Input::Accepted {
+                connection, from, ..
+            } => requests.on_accepted(connection, from),
+            Input::Received {
+                connection,
+                ref message,
+            } if requests.owns(connection) => {
+                let message = message.clone();
+                self.call(id, |_, step| {
+                    step.requests.on_message(step.io, connection, message);
+                });
+            }
+            Input::Closed { connection, .. } if requests.owns(connection) => {
+                requests.on_closed(connection);
+            }
+            Input::Opened { connection }
+            | Input::Refused { connection }
+            | Input::Closed { connection, .. }
+            | Input::Received { connection, .. } => {
+                self.call(id, |manager, step| {
+                    if manager.owns(connection) {
+                        manager.on_connection(step, connection, input);
+                    }
+                });
+            }
+            Input::Timer { timer } => {
+                let (owner, number) = TimerOwner::of(timer);
+                self.call(id, |manager, step| manager.on_timer(step, owner, number));
+            }
+            Input::Due {
+                lane: Lane::RequestHandler,
+            } => self.call(id, |manager, step| {
+                if let Some(taken) = step.requests.take() {
+                    let handled = manager.handle(step, taken);
+                    assert!(!matches!(handled, Handled::NotMine(_)));
+                }
+            }),
+            Input::Due {
+                lane: Lane::Fetcher(source),
+            } => self.call(id, |manager, step| manager.on_fetcher_due(step, source)),
+            other => panic!("nobody handles {other:?}"),
+        }
+    }
+
+    /// Lets time pass, ringing timers in order.
+    fn pass(&mut self, span: Span) {
+        let end = self.now.mono + span;
+        self.run();
+        loop {
+            let due = self
+                .nodes
+                .iter()
+                .flat_map(|(id, node)| node.timers.iter().map(|(timer, at)| (*at, *id, *timer)))
+                .min()
+                .filter(|(at, ..)| *at <= end);
+            let Some((at, id, timer)) = due else { break };
+            self.nodes.get_mut(&id).unwrap().timers.remove(&timer);
+            self.now.mono = self.now.mono.max(at);
+            self.queue.push_back((id, Input::Timer { timer }));
+            self.run();
+        }
+        self.now.mono = end;
+    }
+
+    /// A client's request to a broker on a connection of its own; the number names the answer.
+    fn ask(&mut self, id: i32, version: i16, body: impl Into<RequestBody>) -> CorrelationId {
+        let connection = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        let correlation_id = CorrelationId(self.next_correlation);
+        self.next_correlation += 1;
+        let request = Request {
+            api_version: version,
+            correlation_id,
+            client_id: "test".into(),
+            body: body.into(),
+        };
+        let accepted = Input::Accepted {
+            connection,
+            port: 9092,
+            from: Arc::from("client"),
+        };
+        let received = Input::Received {
+            connection,
+            message: Message::Request(Box::new(request)),
+        };
+        self.queue.push_back((id, accepted));
+        self.queue.push_back((id, received));
+        self.run();
+        correlation_id
+    }
+
+    // The controller.
+
+    fn stamp(epoch: i32) -> ControllerStamp {
+        ControllerStamp {
+            controller_id: BrokerId(1),
+            controller_epoch: ControllerEpoch(epoch),
+            broker_epoch: None,
+        }
+    }
+
+    fn state(&self, leader: i32, epoch: i32, isr: &[i32]) -> LeaderAndIsrPartition {
+        LeaderAndIsrPartition {
+            partition: orders(),
+            controller_epoch: ControllerEpoch(1),
+            state: LeaderAndIsr {
+                leader: Some(BrokerId(leader)),
+                leader_epoch: LeaderEpoch(epoch),
+                isr: brokers(isr),
+                partition_epoch: PartitionEpoch(epoch * 10),
+            },
+            replicas: self.nodes.keys().copied().map(BrokerId).collect(),
+            adding_replicas: Vec::new(),
+            removing_replicas: Vec::new(),
+            is_new: epoch == 0,
+        }
+    }
+
+    /// Tells one broker who leads; the answer's error for the partition.
+    fn tell(&mut self, id: i32, told: &LeaderAndIsrPartition) -> ErrorCode {
+        let live: Vec<LiveBroker> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.up)
+            .map(|(id, _)| LiveBroker {
+                id: BrokerId(*id),
+                endpoint: Endpoint::new(id.to_string(), 9092),
+            })
+            .collect();
+        let update = UpdateMetadataRequest {
+            controller: Self::stamp(1),
+            partitions: vec![UpdateMetadataPartition {
+                partition: told.partition.clone(),
+                controller_epoch: told.controller_epoch,
+                state: told.state.clone(),
+                deleted: false,
+                replicas: told.replicas.clone(),
+                offline_replicas: Vec::new(),
+            }],
+            live_brokers: live.clone(),
+        };
+        self.ask(id, 6, update);
+        let request = LeaderAndIsrRequest {
+            controller: Self::stamp(1),
+            partitions: vec![told.clone()],
+            live_leaders: live,
+        };
+        let asked = self.ask(id, 4, request);
+        match &self.answers[&asked] {
+            ResponseBody::LeaderAndIsr(answer) => {
+                assert_eq!(answer.error, ErrorCode::None);
+                answer.partitions[0].1
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Tells every live broker, the leader first.
+    fn elect(&mut self, leader: i32, epoch: i32, isr: &[i32]) {
+        let told = self.state(leader, epoch, isr);
+        self.tell(leader, &told);
+        let others: Vec<i32> = self
+            .nodes
+            .iter()
+            .filter(|(id, node)| node.up && **id != leader)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in others {
+            self.tell(id, &told);
+        }
+    }
+
+    /// The one wish of a broker that waits to be carried.
+    fn wish(&mut self, id: i32) -> IsrUpdate {
+        let mut wishes = self.nodes.get_mut(&id).unwrap().manager.take_isr_updates();
+        assert_eq!(wishes.len(), 1, "{wishes:?}");
+        wishes.remove(0)
+    }
+
+    fn has_wish(&mut self, id: i32) -> bool {
+        !self
+            .nodes
+            .get_mut(&id)
+            .unwrap()
+            .manager
+            .take_isr_updates()
+            .is_empty()
+    }
+
+    /// The keeper or the controller says yes.
+    fn grant(&mut self, id: i32, wish: &IsrUpdate) {
+        let state = LeaderAndIsr {
+            leader: Some(BrokerId(id)),
+            leader_epoch: wish.leader_epoch,
+            isr: wish.new_isr.clone(),
+            partition_epoch: wish.current_partition_epoch.next(),
+        };
+        self.settle(id, Ok(state));
+    }
+
+    fn settle(&mut self, id: i32, result: Result<LeaderAndIsr, ErrorCode>) {
+        self.call(id, |manager, step| {
+            manager.on_isr_result(step, (orders(), result));
+        });
+        self.run();
+    }
+
+    // Clients.
+
+    fn produce(&mut self, id: i32, acks: Acks, value: &str) -> CorrelationId {
+        let request = ProduceRequest {
+            transactional_id: None,
+            acks,
+            timeout: Span::secs(5),
+            partitions: vec![(orders(), batch(value))],
+        };
+        self.ask(id, 8, request)
+    }
+
+    fn produced(&self, asked: CorrelationId) -> Option<&PartitionProduceResponse> {
+        match self.answers.get(&asked)? {
+            ResponseBody::Produce(answer) => Some(&answer.partitions[0]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Produces and expects an answer at once: its error.
+    fn produce_now(&mut self, id: i32, acks: Acks, value: &str) -> ErrorCode {
+        let asked = self.produce(id, acks, value);
+        self.produced(asked).expect("answered at once").error
+    }
+
+    fn consume(offset: i64, wait: Span) -> FetchRequest {
+        FetchRequest {
+            replica_id: None,
+            max_wait: wait,
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            isolation_level: IsolationLevel::ReadUncommitted,
+            partitions: vec![FetchPartition {
+                partition: orders(),
+                current_leader_epoch: None,
+                fetch_offset: Offset(offset),
+                last_fetched_epoch: None,
+                log_start_offset: None,
+                max_bytes: 1 << 20,
+            }],
+        }
+    }
+
+    fn fetched(&self, asked: CorrelationId) -> Option<&PartitionFetchResponse> {
+        match self.answers.get(&asked)? {
+            ResponseBody::Fetch(answer) => Some(&answer.partitions[0]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Fetches without waiting.
+    fn fetch_now(&mut self, id: i32, request: FetchRequest) -> PartitionFetchResponse {
+        let asked = self.ask(id, 12, request);
+        self.fetched(asked).expect("answered at once").clone()
+    }
+
+    // What is where.
+
+    /// First offset, high watermark and end.
+    fn bounds(&self, id: i32) -> (i64, i64, i64) {
+        let bounds = self.nodes[&id].manager.log_bounds(&orders());
+        let (start, mark, end) = bounds.unwrap();
+        (start.0, mark.0, end.0)
+    }
+
+    fn log(&mut self, id: i32) -> Vec<String> {
+        let bytes = self.call(id, |manager, step| {
+            manager.read_local(step, &orders(), Offset(0), 1 << 20)
+        });
+        values(&bytes.unwrap())
+    }
+
+    fn saw(&self, id: i32, wanted: impl Fn(&ReplicaNote) -> bool) -> bool {
+        self.notes
+            .iter()
+            .any(|(node, note)| *node == id && wanted(note))
+    }
+
+    fn set_min_isr(&mut self, minimum: &str) {
+        let ids: Vec<i32> = self.nodes.keys().copied().collect();
+        for id in ids {
+            let mut overrides = TopicOverrides::default();
+            overrides.set("min.insync.replicas", minimum).unwrap();
+            let manager = &mut self.nodes.get_mut(&id).unwrap().manager;
+            manager.set_topic_config("orders".into(), overrides);
+        }
+    }
+}
