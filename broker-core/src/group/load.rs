@@ -98,10 +98,12 @@ impl Ownership {
     }
 
     pub(super) fn on_elected(&mut self, io: &mut Io<'_>, partition: i32, epoch: LeaderEpoch) {
-        if !self.is_news(partition, Some(epoch)) || self.is_loading(partition) {
+        // A load that an unload will follow does not count for this election.
+        let loading = self.is_loading(partition) && !self.tasks.contains(&Task::Unload(partition));
+        if !self.is_news(partition, Some(epoch)) || loading {
             return;
         }
-        self.loading.insert(partition, Load::default());
+        self.loading.entry(partition).or_default();
         self.tasks.push_back(Task::Load(partition));
         io.queue(Lane::GroupLoader);
     }
@@ -136,7 +138,8 @@ impl Registry {
         partition: i32,
         epoch: Option<LeaderEpoch>,
     ) {
-        if !self.ownership.is_news(partition, epoch) {
+        let ours = self.ownership.owns(partition) || self.ownership.is_loading(partition);
+        if !self.ownership.is_news(partition, epoch) || !ours {
             return;
         }
         self.ownership.tasks.push_back(Task::Unload(partition));
@@ -159,7 +162,10 @@ impl Registry {
             return;
         }
         match self.ownership.tasks.pop_front() {
-            Some(Task::Load(partition)) => self.ownership.read(step, partition, None),
+            Some(Task::Load(partition)) => {
+                self.ownership.loading.insert(partition, Load::default());
+                self.ownership.read(step, partition, None);
+            }
             Some(Task::Unload(partition)) => self.unload(step, partition),
             None => {}
         }

@@ -14,6 +14,7 @@ use protocol::api::group::{
 use protocol::behaviour::Fix;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{GenerationId, GroupId, LeaderEpoch, MemberId, Offset, TopicPartition};
+use protocol::machine::RequestToken;
 use protocol::note::GroupNote;
 use protocol::time::Span;
 use std::collections::BTreeMap;
@@ -43,7 +44,7 @@ pub(super) struct Committed {
 pub(super) struct StoredCommit {
     group: GroupId,
     incarnation: u64,
-    call: Call,
+    token: RequestToken,
     member: MemberId,
     generation: GenerationId,
     offsets: Vec<(TopicPartition, StoredOffset)>,
@@ -231,7 +232,7 @@ impl Group {
         let commit = StoredCommit {
             group: self.id.clone(),
             incarnation: self.incarnation,
-            call: call.clone(),
+            token: call.token,
             member: request.member_id,
             generation: request.generation_id,
             offsets,
@@ -354,7 +355,7 @@ impl StoredCommit {
         let partitions = answers
             .map(|(partition, own)| (partition, own.unwrap_or(error)))
             .collect();
-        step.respond(self.call.token, OffsetCommitResponse { partitions });
+        step.respond(self.token, OffsetCommitResponse { partitions });
     }
 }
 

@@ -340,3 +340,17 @@ fn a_retention_in_the_request_goes_before_the_brokers() {
     bench.pass(Span::secs(601));
     assert_eq!(bench.offset("t"), None);
 }
+
+#[test]
+fn an_offset_with_a_commit_under_way_does_not_expire() {
+    let mut bench = Bench::new();
+    simple_commit(&mut bench, 5);
+    bench.replicated = false;
+    bench.pass(DAY * 6);
+    simple_commit(&mut bench, 6);
+    bench.pass(DAY * 2);
+    assert_eq!(bench.offset("t"), Some(5));
+    bench.fail_next(ErrorCode::NotEnoughReplicas);
+    bench.pass(Span::secs(600));
+    assert_eq!(bench.offset("t"), None);
+}

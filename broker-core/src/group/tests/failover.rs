@@ -248,6 +248,35 @@ fn outdated_elections_and_resignations_change_nothing() {
 }
 
 #[test]
+fn an_election_right_after_a_resignation_loads_again() {
+    let mut bench = Bench::new();
+    bench.commit(&NOBODY.0.into(), NOBODY.1, 5);
+    let mut next = Bench::idle(Behaviour::of(Era::V2_8), |_| {});
+    next.log.clone_from(&bench.log);
+    next.end = bench.end;
+    let partition = next.partition();
+    // The loader thread comes to none of it before the last.
+    for epoch in [1, 3] {
+        next.act(|coordinator, desk| {
+            coordinator.on_elected(desk.io, partition, LeaderEpoch(epoch));
+        });
+        if epoch == 1 {
+            next.resign(2);
+        }
+    }
+    assert_eq!(next.lanes, 3);
+    next.run_lanes();
+    assert_eq!(next.offset("t"), Some(5));
+}
+
+#[test]
+fn a_broker_that_never_coordinated_a_partition_has_nothing_to_unload() {
+    let mut bench = Bench::idle(Behaviour::of(Era::V2_8), |_| {});
+    bench.resign(1);
+    assert_eq!(bench.lanes, 0);
+}
+
+#[test]
 fn tombstones_bury_offsets_and_group_for_the_successor_too() {
     let mut bench = Bench::new();
     let ids = bench.stable(&["c1"]);
