@@ -321,8 +321,11 @@ fn offsets_of_a_consumer_without_a_group_expire_by_their_own_age() {
     simple_commit(&mut bench, 6);
     bench.pass(DAY * 6);
     assert_eq!(bench.offset("t"), Some(6));
+    let before = bench.end;
     bench.pass(DAY + Span::secs(600));
     assert_eq!(bench.offset("t"), None);
+    // One tombstone: such a group has no record of its own to bury.
+    assert_eq!(bench.end, before.next());
 }
 
 #[test]

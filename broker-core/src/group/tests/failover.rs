@@ -126,6 +126,24 @@ fn a_group_value_has_kafkas_bytes() {
 }
 
 #[test]
+fn a_loaded_group_that_is_too_large_rebalances_and_turns_the_last_away() {
+    let mut bench = Bench::new();
+    let ids = bench.stable(&["c1", "c2"]);
+    let mut next = Bench::idle(Behaviour::of(Era::V2_8), |config| config.group_max_size = 1);
+    next.log.clone_from(&bench.log);
+    next.end = bench.end;
+    next.elect(1);
+    assert_eq!(next.state(), "PreparingRebalance");
+    let first = next.join(&ids[0]);
+    assert!(next.waits(first));
+    let second = next.join(&ids[1]);
+    let answer: JoinGroupResponse = next.answered(second);
+    assert_eq!(answer.error, ErrorCode::GroupMaxSizeReached);
+    let answer: JoinGroupResponse = next.answered(first);
+    assert_eq!((answer.error, answer.members.len()), (ErrorCode::None, 1));
+}
+
+#[test]
 fn requests_wait_for_the_load_except_heartbeats_and_syncs() {
     let mut bench = Bench::idle(Behaviour::of(Era::V2_8), |_| {});
     let partition = bench.partition();
@@ -337,34 +355,55 @@ fn a_commit_without_expiry_is_taken_for_expired_before_kafka_8069() {
     }
 }
 
+/// The record of a commit of `offset` as the log holds it.
+fn commit_record(batch: BatchBuilder, at: i64, offset: i64) -> Bytes {
+    let stored = offsets::StoredOffset {
+        offset: Offset(offset),
+        leader_epoch: None,
+        metadata: "".into(),
+        commit_timestamp: 0,
+        expire_timestamp: None,
+    };
+    let key = storage::offset_key(&GROUP.into(), &TopicPartition::new("t", 0));
+    let value = storage::offset_value(&stored, InterBrokerProtocol::V2_8Iv1);
+    let mut batch = batch;
+    batch.append(0, Some(&key), Some(&value), &[]);
+    let batch = batch.build().rebase(Offset(at), LeaderEpoch(0));
+    batch.into_bytes()
+}
+
+fn load_transaction(kind: ControlType, plain: Option<i64>) -> Option<i64> {
+    let mut bench = Bench::idle(Behaviour::of(Era::V2_8), |_| {});
+    let (id, epoch) = (ProducerId(4), ProducerEpoch(0));
+    let batch = BatchBuilder::new().producer(id, epoch, Sequence(0));
+    bench.log.extend(commit_record(batch.transactional(), 0, 5));
+    bench.end = Offset(1);
+    if let Some(offset) = plain {
+        bench
+            .log
+            .extend(commit_record(BatchBuilder::new(), 1, offset));
+        bench.end = Offset(2);
+    }
+    let marker = ControlMarker {
+        kind,
+        coordinator_epoch: 0,
+    };
+    let marker = marker.batch(id, epoch, 0).rebase(bench.end, LeaderEpoch(0));
+    bench.log.extend_from_slice(marker.bytes());
+    bench.end = bench.end.next();
+    bench.elect(0);
+    bench.offset("t")
+}
+
 #[test]
 fn transactional_offsets_count_from_their_commit_marker_on() {
-    for (kind, expected) in [(ControlType::Commit, Some(5)), (ControlType::Abort, None)] {
-        let mut bench = Bench::idle(Behaviour::of(Era::V2_8), |_| {});
-        let (id, epoch) = (ProducerId(4), ProducerEpoch(0));
-        let stored = offsets::StoredOffset {
-            offset: Offset(5),
-            leader_epoch: None,
-            metadata: "".into(),
-            commit_timestamp: 0,
-            expire_timestamp: None,
-        };
-        let key = storage::offset_key(&GROUP.into(), &TopicPartition::new("t", 0));
-        let value = storage::offset_value(&stored, InterBrokerProtocol::V2_8Iv1);
-        let batch = BatchBuilder::new().producer(id, epoch, Sequence(0));
-        let mut batch = batch.transactional();
-        batch.append(0, Some(&key), Some(&value), &[]);
-        let marker = ControlMarker {
-            kind,
-            coordinator_epoch: 0,
-        };
-        let marker = marker.batch(id, epoch, 0).rebase(Offset(1), LeaderEpoch(0));
-        bench.log.extend_from_slice(batch.build().bytes());
-        bench.log.extend_from_slice(marker.bytes());
-        bench.end = Offset(2);
-        bench.elect(0);
-        assert_eq!(bench.offset("t"), expected);
-    }
+    assert_eq!(load_transaction(ControlType::Commit, None), Some(5));
+    assert_eq!(load_transaction(ControlType::Abort, None), None);
+}
+
+#[test]
+fn a_later_plain_commit_goes_before_one_whose_transaction_ends_after_it() {
+    assert_eq!(load_transaction(ControlType::Commit, Some(8)), Some(8));
 }
 
 #[test]

@@ -183,3 +183,29 @@ fn before_2_8_a_group_that_waits_for_its_leader_refuses_heartbeats() {
         assert!(bench.group().members.is_empty());
     }
 }
+
+#[test]
+fn a_leave_of_several_reports_the_first_error_and_removes_the_others() {
+    let mut bench = Bench::new();
+    let ids = bench.stable(&["c1", "c2"]);
+    let request = GroupRequest::Leave(LeaveGroupRequest {
+        group_id: GROUP.into(),
+        members: vec![("x".into(), None), (ids[0].clone(), None)],
+    });
+    let asked = bench.ask(4, "c", request);
+    let error = bench.answered::<LeaveGroupResponse>(asked).error;
+    assert_eq!(error, ErrorCode::UnknownMemberId);
+    assert!(!bench.group().members.contains_key(&ids[0]));
+}
+
+#[test]
+fn members_that_have_synced_are_not_expired_by_the_wait_for_syncs() {
+    let sound = Behaviour::of(Era::Sound);
+    let mut bench = Bench::with(sound, |_| {});
+    let ids = bench.stable(&["c1"]);
+    for _ in 0..30 {
+        assert_eq!(bench.heartbeat(&ids[0], GenerationId(1)), ErrorCode::None);
+        bench.pass(Span::secs(3));
+    }
+    assert_eq!((bench.state(), bench.rebalances()), ("Stable", 1));
+}

@@ -40,6 +40,37 @@ fn a_static_member_that_comes_back_takes_its_place_without_a_rebalance() {
     assert_eq!(member.assignment, assignment(&old));
     let gone = GroupNote::MemberRemoved(old, RemovalReason::Replaced);
     assert!(bench.notes.contains(&gone));
+    bench.pass(SESSION);
+    assert!(
+        bench.group().members.is_empty(),
+        "its session goes on under the new id"
+    );
+}
+
+#[test]
+fn a_known_member_with_an_unknown_instance_starts_over() {
+    let mut bench = Bench::new();
+    let ids = bench.stable(&["c1"]);
+    let asked = bench.ask(7, "c1", static_join(ids[0].as_str()));
+    let answer: JoinGroupResponse = bench.answered(asked);
+    assert_eq!(answer.error, ErrorCode::UnknownMemberId);
+}
+
+#[test]
+fn a_rebalance_that_nobody_joins_goes_on() {
+    let (mut bench, id) = stable();
+    let (two, _) = bench.newcomer("c2");
+    assert_eq!(bench.leave(&two), ErrorCode::None);
+    for _ in 0..40 {
+        bench.heartbeat(&id, GenerationId(1));
+        bench.pass(Span::secs(3));
+    }
+    assert_eq!(
+        (bench.state(), bench.generation()),
+        ("PreparingRebalance", GenerationId(1))
+    );
+    bench.ask(7, "c1", static_join(id.as_str()));
+    assert_eq!(bench.generation(), GenerationId(2));
 }
 
 #[test]
@@ -121,7 +152,8 @@ fn a_static_member_that_misses_a_rebalance_keeps_its_place_until_its_session_end
         bench.heartbeat(&id, GenerationId(1));
         bench.pass(Span::secs(3));
     }
-    assert!(!bench.waits(asked));
+    let answer: JoinGroupResponse = bench.answered(asked);
+    assert_eq!((answer.leader, answer.members.len()), (answer.member_id, 2));
     assert_eq!(bench.generations(), [1, 2]);
     assert!(bench.group().members.contains_key(&id));
     // A generation that nobody serves: the session ends it.
