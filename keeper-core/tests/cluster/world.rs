@@ -147,6 +147,20 @@ impl World {
         }
     }
 
+    /// How many connections stand between two nodes.
+    pub fn connections(&self, one: usize, other: usize) -> usize {
+        self.ends
+            .values()
+            .filter(|end| {
+                end.node == one
+                    && self
+                        .ends
+                        .get(&end.peer)
+                        .is_some_and(|peer| peer.node == other)
+            })
+            .count()
+    }
+
     fn push(&mut self, at: u64, event: Event) {
         self.sequence += 1;
         self.queue.insert((at, self.sequence), event);
@@ -204,14 +218,25 @@ impl World {
 
     /// Lets a client make requests now.
     pub fn request(&mut self, at: usize, ops: Vec<KeeperOp>) {
+        self.act(at, |client, now, io| {
+            for op in ops {
+                client.request(now, io, op);
+            }
+        });
+    }
+
+    /// Lets a client close its session.
+    pub fn close(&mut self, at: usize) {
+        self.act(at, |client, now, io| client.keeper.close(now, io));
+    }
+
+    fn act(&mut self, at: usize, act: impl FnOnce(&mut TestClient, Now, &mut Io<'_>)) {
         let now = self.clocks(at);
         let mut effects: Vec<Stamped> = Vec::new();
         let node = &mut self.nodes[at];
         let mut io = Io::new(&mut node.disk, &mut effects, &mut self.next_connection);
         if let Machinery::Client(client) = &mut node.machine {
-            for op in ops {
-                client.request(now, &mut io, op);
-            }
+            act(client, now, &mut io);
         }
         for stamped in effects {
             self.carry_out(at, stamped.effect);
