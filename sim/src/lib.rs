@@ -1,6 +1,7 @@
 //! The simulator: one seed, all faults, drives the cores.
 //!
-//! [`world`] is the world itself, a plain value without any runtime; [`random`] its keyed randomness, and [`scenario`] the
+//! [`world`] is the world itself, a plain value without any runtime; [`random`] its keyed randomness, [`host`] runs it inside
+//! a madsim runtime, where async code can share its clock, and [`scenario`] the
 //! language in which a run is described.
 
 #[cfg(not(madsim))]
@@ -9,6 +10,7 @@ compile_error!(
      a RUSTFLAGS variable replaces: build from the repository's root, and add `--cfg madsim` to RUSTFLAGS if you set it"
 );
 
+pub mod host;
 pub mod random;
 pub mod scenario;
 pub mod world;

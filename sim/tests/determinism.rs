@@ -4,13 +4,12 @@ mod toys;
 
 use protocol::time::Span;
 use sim::world::{
-    At, DiskAtRestart, Fault, FaultId, KillKind, LinkChange, NetworkConfig, Unobserved, World,
-    WorldCommand, first_difference,
+    At, DiskAtRestart, Fault, FaultId, KillKind, LinkChange, NetworkConfig, NodeSpec, Unobserved,
+    World, WorldCommand, first_difference,
 };
 use toys::{A, B, C, Role, ms, node};
 
-/// Writers, a replicated appender and pingers, with a kill, a loss of power, a cut, loss, a pause and a restart.
-fn busy_world(seed: u64) -> World<Role> {
+fn nodes() -> Vec<NodeSpec<Role>> {
     let appender = |follower: Option<&str>| Role::Appender {
         follower: follower.map(str::to_owned),
     };
@@ -18,7 +17,7 @@ fn busy_world(seed: u64) -> World<Role> {
         peer: "a".to_owned(),
         interval: Span::millis(3),
     };
-    let specs = vec![
+    vec![
         node("a", appender(Some("b"))),
         node("b", appender(None)),
         node("w", writer()),
@@ -32,8 +31,12 @@ fn busy_world(seed: u64) -> World<Role> {
                 pad: 100,
             },
         ),
-    ];
-    let mut world = World::new(seed, specs, NetworkConfig::default());
+    ]
+}
+
+/// Writers, a replicated appender and pingers, with a kill, a loss of power, a cut, loss, a pause and a restart.
+fn busy_world(seed: u64) -> World<Role> {
+    let mut world = World::new(seed, nodes(), NetworkConfig::default());
     let lossy = Fault::Link {
         from: vec![],
         to: vec![],

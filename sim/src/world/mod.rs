@@ -134,8 +134,13 @@ impl<B: Boot> World<B> {
     pub fn run_until<O: Observer>(&mut self, limit: At, observer: &mut O) -> u64 {
         let before = self.position;
         while self.step_until(limit, observer).is_some() {}
-        self.queue.advance(limit);
+        self.advance_clock(limit);
         self.position - before
+    }
+
+    /// Moves the clock forward; nothing must be due before.
+    pub(crate) fn advance_clock(&mut self, to: At) {
+        self.queue.advance(to);
     }
 
     fn dispatch<O: Observer>(

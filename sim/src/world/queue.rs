@@ -126,10 +126,10 @@ mod tests {
     fn drain(queue: &mut Queue) -> Vec<u32> {
         let mut order = Vec::new();
         while let Some(event) = queue.pop(At::MAX) {
-            match event {
-                Event::Command { slot } => order.push(slot),
-                other => panic!("{other:?}"),
-            }
+            let Event::Command { slot } = event else {
+                panic!("{event:?}");
+            };
+            order.push(slot);
         }
         order
     }

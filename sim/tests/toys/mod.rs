@@ -7,19 +7,18 @@
 )]
 #![allow(
     clippy::wildcard_enum_match_arm,
-    reason = "toys ignore what they do not know"
+    clippy::unwrap_used,
+    reason = "toys ignore what they do not know, and panic when they are misused"
 )]
 
 use bytes::Bytes;
 use protocol::api::{ApiVersionsRequest, RequestBody};
 use protocol::disk::{DiskError, FileId};
-use protocol::ids::{
-    BrokerId, ClientId, CorrelationId, Endpoint, KeeperId, NodeId, Offset, TopicPartition,
-};
+use protocol::ids::{ClientId, CorrelationId, Endpoint, NodeId, Offset, TopicPartition};
 use protocol::machine::{CloseReason, ConnectionId, FlushId, Input, Io, Lane, Machine, TimerId};
 use protocol::message::{Message, Request};
 use protocol::note::{BrokerNote, Note, ReplicaNote};
-use protocol::time::{Mono, Now, Span};
+use protocol::time::{Now, Span};
 use protocol::verb::{OperationId, Outcome, Verb};
 use sim::world::{At, Boot, Commands, NodeSpec, Observer, Place, WorldCommand};
 use std::sync::Arc;
@@ -28,7 +27,7 @@ use std::sync::Arc;
 pub const PORT: u16 = 9092;
 
 /// What a toy is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum Role {
     /// Sends back what it gets.
     Echo,
@@ -43,6 +42,7 @@ pub enum Role {
     /// Sends a numbered record every interval, and counts acknowledgements; reconnects when it loses its connection.
     Writer { peer: String, interval: Span },
     /// Does what the verbs tell it, and remembers what happened.
+    #[default]
     Script,
 }
 
@@ -53,12 +53,6 @@ impl Boot for Role {
             role: self.clone(),
             ..Toy::default()
         }
-    }
-}
-
-impl Default for Role {
-    fn default() -> Self {
-        Self::Script
     }
 }
 
@@ -175,11 +169,10 @@ impl Toy {
                     self.dial(peer, io);
                 }
             }
-            Input::Closed { connection, .. } | Input::Refused { connection } => {
-                if self.connection == Some(connection) {
-                    io.set_timer(TimerId(9), Mono(u64::MAX / 4));
-                    self.dial(follower.unwrap(), io);
-                }
+            Input::Closed { connection, .. } | Input::Refused { connection }
+                if self.connection == Some(connection) =>
+            {
+                self.dial(follower.unwrap(), io);
             }
             Input::Received {
                 connection,
@@ -377,6 +370,3 @@ impl Observer for Barrier {
 pub fn high_watermark(to: i64) -> Note {
     appended(to)
 }
-
-#[expect(dead_code, reason = "names the types a new toy would need")]
-type Unused = (BrokerId, KeeperId);

@@ -30,6 +30,8 @@ mod crash;
 mod flush;
 mod journal;
 mod names;
+#[cfg(test)]
+mod tests;
 
 pub use crash::{Corruption, PowerLoss};
 pub use flush::DiskFault;

@@ -168,7 +168,6 @@ impl<B: Boot> World<B> {
         let direction = &mut connection.directions[side];
         let mut twice = false;
         match verdict {
-            None => {}
             Some((id, Verdict::Faithful(MessageFault::Hold))) => packet.held = Some(id),
             Some((_, Verdict::Faithful(MessageFault::Delay(span)))) => {
                 packet.arrives = packet.arrives + span;
@@ -189,7 +188,7 @@ impl<B: Boot> World<B> {
                 direction.overtaken = Some(packet);
                 return;
             }
-            Some((_, Verdict::Unfaithful(UnfaithfulFault::Reorder))) => {}
+            None | Some((_, Verdict::Unfaithful(UnfaithfulFault::Reorder))) => {}
         }
         let overtaken = direction.overtaken.take();
         let copy = twice.then(|| Packet {
