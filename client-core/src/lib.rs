@@ -10,6 +10,7 @@
 //! from followers (KIP-392) and topic ids.
 
 mod admin;
+mod alarm;
 mod backoff;
 mod connection;
 mod consumer;

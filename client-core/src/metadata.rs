@@ -78,10 +78,6 @@ impl Metadata {
         self.update_requested = true;
     }
 
-    pub(crate) const fn is_update_requested(&self) -> bool {
-        self.update_requested
-    }
-
     /// Notes the use of a topic; a new one is asked for at once.
     pub(crate) fn want(&mut self, topic: &TopicName, now: Mono) {
         if let Some(used) = self.wanted.get_mut(topic) {
@@ -361,11 +357,11 @@ mod tests {
         let mut metadata = cache();
         let partition = TopicPartition::new("t", 0);
         metadata.update(at(0), &answer(ErrorCode::None, 2, 5));
-        assert!(!metadata.is_update_requested());
+        assert!(!metadata.update_requested);
         metadata.saw_epoch(&partition, LeaderEpoch(5));
-        assert!(!metadata.is_update_requested());
+        assert!(!metadata.update_requested);
         metadata.saw_epoch(&partition, LeaderEpoch(6));
-        assert!(metadata.is_update_requested());
+        assert!(metadata.update_requested);
         assert_eq!(metadata.leader(&partition), None);
     }
 

@@ -13,7 +13,7 @@ pub(crate) use crate::connection::{LinkConfig, Outgoing, Peer};
 use crate::metadata::Metadata;
 use crate::versions::{Versions, fit};
 use protocol::api::{ApiVersionsRequest, RequestBody, ResponseBody};
-use protocol::ids::{BrokerId, ClientId, CorrelationId, Endpoint};
+use protocol::ids::{ClientId, CorrelationId, Endpoint};
 use protocol::machine::{ConnectionId, Input, Io};
 use protocol::message::{Message, Request, Response};
 use protocol::time::{Mono, Span};
@@ -25,8 +25,6 @@ use std::sync::Arc;
 pub(crate) enum Event<T> {
     /// An answer.
     Answered {
-        /// Of whom.
-        peer: Peer,
         /// The request's tag.
         tag: T,
         /// The answer.
@@ -208,7 +206,7 @@ impl<T: Clone> Network<T> {
                 self.metadata.update(now, &answer);
                 self.events.push_back(Event::Metadata);
             }
-            (What::Asked(tag), body) => self.events.push_back(Event::Answered { peer, tag, body }),
+            (What::Asked(tag), body) => self.events.push_back(Event::Answered { tag, body }),
             (What::ApiVersions | What::Metadata, _) => {
                 io.close(connection);
                 self.disconnect(now, peer);
@@ -468,10 +466,5 @@ impl<T: Clone> Network<T> {
             .brokers()
             .contains_key(&id)
             .then_some(Peer::Broker(id))
-    }
-
-    /// A broker of the metadata as a peer.
-    pub(crate) const fn broker(id: BrokerId) -> Peer {
-        Peer::Broker(id)
     }
 }

@@ -453,18 +453,17 @@ fn heartbeats_go_on_between_polls_and_a_rebalance_waits_for_one() {
         Outcome::Committed { result: Ok(()), .. }
     ));
     bench.call(Verb::ListenerReturned);
-    admit(&mut bench, 2, &["n", "m"]);
-    assert_eq!(
-        sync_request(&bench.asked[bench.asked.len() - 1]).assignments,
-        []
-    );
-    sync(&mut bench, &[1]);
     let told = bench.told(second);
     assert!(
         matches!(told.last(), Some(Outcome::Polled(Ok(_)))),
         "{told:?}"
     );
     let third = poll(&mut bench, 10);
+    admit(&mut bench, 2, &["n", "m"]);
+    let asked = bench.take(ApiKey::SyncGroup);
+    assert_eq!(sync_request(&asked).assignments, []);
+    bench.asked.push_front(asked);
+    sync(&mut bench, &[1]);
     assert_eq!(bench.told(third)[0], Outcome::Assigned(vec![t(1)]));
 }
 
@@ -606,6 +605,43 @@ fn a_paused_partition_keeps_what_was_fetched() {
     bench.call(Verb::Resume(vec![t(0)]));
     let resumed = poll(&mut bench, 10);
     assert_eq!(polled(&mut bench, resumed), [0, 1]);
+}
+
+#[test]
+fn without_the_fix_a_paused_partition_goes_back_to_its_committed_offset() {
+    for (fix, expected) in [(true, 50), (false, 3)] {
+        let behaviour = Behaviour::of(Era::V2_8).with(Fix::KeepPausedPosition, fix);
+        let mut bench = bench_of(behaviour, 2, &[GROUP, ("enable.auto.commit", "false")]);
+        bench.call(Verb::Assign(vec![t(0)]));
+        bench.call(Verb::Pause(vec![t(0)]));
+        bench.call(Verb::Seek(t(0), Offset(50)));
+        bench.call(Verb::Assign(vec![t(0), t(1)]));
+        poll(&mut bench, 0);
+        find(&mut bench);
+        poll(&mut bench, 0);
+        committed(&mut bench, &[(0, 3, None), (1, 4, None)]);
+        bench.call(Verb::Resume(vec![t(0)]));
+        while let Some(asked) = bench.try_take(ApiKey::Fetch) {
+            let part = &fetch_request(&asked)[0];
+            assert_ne!(part.partition, t(0));
+        }
+        poll(&mut bench, 0);
+        let asked = bench.take(ApiKey::Fetch);
+        assert_eq!(fetch_request(&asked)[0].fetch_offset, Offset(expected));
+    }
+}
+
+#[test]
+fn an_answer_to_a_join_is_read_at_the_next_poll() {
+    let mut bench = bench(1, &[GROUP]);
+    subscribe(&mut bench);
+    poll(&mut bench, 10);
+    find(&mut bench);
+    bench.pass(Span::millis(10));
+    refuse_join(&mut bench, ErrorCode::MemberIdRequired, "m");
+    assert!(bench.try_take(ApiKey::JoinGroup).is_none());
+    poll(&mut bench, 10);
+    bench.take(ApiKey::JoinGroup);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod answers;
 mod call;
 
+use crate::alarm::Alarm;
 use crate::metadata::Metadata;
 use crate::network::{Event, LinkConfig, Network, NetworkSetup, Outgoing, Peer};
 use crate::versions::Versions;
@@ -14,13 +15,11 @@ use call::{Call, Target, Task};
 use protocol::behaviour::Behaviour;
 use protocol::config::AdminConfig;
 use protocol::ids::{ClientId, Endpoint};
-use protocol::machine::{Input, Io, Machine, TimerId};
+use protocol::machine::{Input, Io, Machine};
 use protocol::time::{Mono, Now, Span};
 use protocol::verb::{ClientError, Failure, OperationId, Outcome, Verb};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-const TIMER: TimerId = TimerId(0);
 
 /// Names a call; a request's tag adds the node's part of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -36,7 +35,7 @@ pub struct Admin {
     /// The close under way, and when it stops waiting.
     closing: Option<(OperationId, Mono)>,
     closed: bool,
-    timer: Option<Mono>,
+    alarm: Alarm,
 }
 
 impl Admin {
@@ -74,7 +73,7 @@ impl Admin {
             next_call: 0,
             closing: None,
             closed: false,
-            timer: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -123,7 +122,7 @@ impl Admin {
 
     fn event(&mut self, now: Mono, event: Event<CallId>, io: &mut Io<'_>) {
         match event {
-            Event::Answered { tag, body, .. } => {
+            Event::Answered { tag, body } => {
                 if let Some(call) = self.calls.get_mut(&tag) {
                     call.in_flight -= 1;
                     let next = call.take(body, &mut self.network);
@@ -236,27 +235,20 @@ impl Admin {
     }
 
     fn set_timer(&mut self, now: Mono, io: &mut Io<'_>) {
+        if self.closed {
+            self.alarm.cancel(io);
+            return;
+        }
         let calls = self
             .calls
             .values()
             .flat_map(|call| [Some(call.until), call.ready_at.filter(|at| *at > now)])
             .flatten();
-        let next = if self.closed {
-            None
-        } else {
-            calls
-                .chain(self.network.next_deadline())
-                .chain(self.closing.map(|(_, until)| until))
-                .min()
-        };
-        if next == self.timer {
-            return;
-        }
-        self.timer = next;
-        match next {
-            Some(at) => io.set_timer(TIMER, at),
-            None => io.cancel_timer(TIMER),
-        }
+        let next = calls
+            .chain(self.network.next_deadline())
+            .chain(self.closing.map(|(_, until)| until))
+            .min();
+        self.alarm.set(next, io);
     }
 }
 
@@ -264,7 +256,7 @@ impl Machine for Admin {
     fn handle(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
         match input {
             Input::Verb { operation, verb } => self.verb(now.mono, operation, verb, io),
-            Input::Timer { .. } => self.timer = None,
+            Input::Timer { .. } => self.alarm.rang(),
             Input::Stop => {
                 self.network.shut(io);
                 self.closed = true;

@@ -181,7 +181,7 @@ impl Consumer {
             let identity = match self.commit_identity() {
                 Ok(identity) => identity,
                 Err(error) => {
-                    self.end_commit(id, Some(error), Certainty::Fail, io);
+                    self.end_commit(id, Some(Failure::fail(error)), io);
                     continue;
                 }
             };
@@ -247,7 +247,7 @@ impl Consumer {
                 Certainty::Fail
             };
             let error = ClientError::Timeout("default.api.timeout.ms");
-            self.end_commit(id, Some(error), certainty, io);
+            self.end_commit(id, Some(Failure { certainty, error }), io);
         }
     }
 
@@ -265,30 +265,26 @@ impl Consumer {
             .commits
             .open
             .iter()
-            .filter(|(_, commit)| commit.effort == Effort::Async && commit.ready_at.is_some())
+            .filter(|(_, commit)| {
+                !matches!(commit.effort, Effort::Sync(_)) && commit.ready_at.is_some()
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in waiting {
             let error = ClientError::Broker(ErrorCode::CoordinatorNotAvailable);
-            self.end_commit(id, Some(error), Certainty::Fail, io);
+            self.end_commit(id, Some(Failure::fail(error)), io);
         }
     }
 
-    /// Ends a commit and tells the application; `None` for success.
-    fn end_commit(
-        &mut self,
-        id: CommitId,
-        error: Option<ClientError>,
-        certainty: Certainty,
-        io: &mut Io<'_>,
-    ) {
+    /// Ends a commit and tells the application; without a failure it succeeded.
+    fn end_commit(&mut self, id: CommitId, failure: Option<Failure>, io: &mut Io<'_>) {
         let Some(commit) = self.commits.open.remove(&id) else {
             return;
         };
-        let result = match error {
+        let result = match failure {
             None => Ok(()),
-            Some(error) if commit.uncertain => Err(Failure::info(error)),
-            Some(error) => Err(Failure { certainty, error }),
+            Some(failure) if commit.uncertain => Err(Failure::info(failure.error)),
+            Some(failure) => Err(failure),
         };
         let offsets = commit.offsets;
         io.outcome(commit.operation, Outcome::Committed { offsets, result });
@@ -311,7 +307,7 @@ impl Consumer {
             .map(|(_, error)| *error)
             .find(|error| error.is_error());
         let Some(error) = error else {
-            self.end_commit(id, None, Certainty::Fail, io);
+            self.end_commit(id, None, io);
             return;
         };
         let certainty = if error.is_definite() {
@@ -320,63 +316,61 @@ impl Consumer {
             Certainty::Info
         };
         let is_current = self.membership.generation.id == of;
-        match error {
+        let failure = |error| Failure { certainty, error };
+        if matches!(
+            error,
             ErrorCode::CoordinatorNotAvailable
-            | ErrorCode::NotCoordinator
-            | ErrorCode::RequestTimedOut => {
-                self.coordinator_unknown();
-                self.retry_commit(now, id, ClientError::Broker(error), certainty, io);
+                | ErrorCode::NotCoordinator
+                | ErrorCode::RequestTimedOut
+        ) {
+            self.coordinator_unknown();
+            self.retry_commit(now, id, failure(ClientError::Broker(error)), io);
+        } else if matches!(
+            error,
+            ErrorCode::CoordinatorLoadInProgress | ErrorCode::UnknownTopicOrPartition
+        ) {
+            self.retry_commit(now, id, failure(ClientError::Broker(error)), io);
+        } else if matches!(
+            error,
+            ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration
+        ) {
+            if is_current && self.subscription.is_by_group() {
+                self.membership.reset_generation();
             }
-            ErrorCode::CoordinatorLoadInProgress | ErrorCode::UnknownTopicOrPartition => {
-                self.retry_commit(now, id, ClientError::Broker(error), certainty, io);
+            self.end_commit(id, Some(failure(ClientError::CommitFailed)), io);
+        } else {
+            if error == ErrorCode::RebalanceInProgress && is_current {
+                self.membership.rejoin_needed = true;
             }
-            ErrorCode::RebalanceInProgress => {
-                if is_current {
-                    self.membership.rejoin_needed = true;
-                }
-                self.end_commit(id, Some(ClientError::Broker(error)), certainty, io);
-            }
-            ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
-                if is_current && self.subscription.is_by_group() {
-                    self.membership.reset_generation();
-                }
-                self.end_commit(id, Some(ClientError::CommitFailed), certainty, io);
-            }
-            _ => self.end_commit(id, Some(ClientError::Broker(error)), certainty, io),
+            self.end_commit(id, Some(failure(ClientError::Broker(error))), io);
         }
     }
 
     /// A commit got no answer.
     pub(super) fn commit_lost(&mut self, now: Mono, id: CommitId, sent: bool, io: &mut Io<'_>) {
         self.coordinator_unknown();
-        let certainty = if sent {
-            Certainty::Info
+        let error = ClientError::Disconnected;
+        let failure = if sent {
+            Failure::info(error)
         } else {
-            Certainty::Fail
+            Failure::fail(error)
         };
-        self.retry_commit(now, id, ClientError::Disconnected, certainty, io);
+        self.retry_commit(now, id, failure, io);
     }
 
-    fn retry_commit(
-        &mut self,
-        now: Mono,
-        id: CommitId,
-        error: ClientError,
-        certainty: Certainty,
-        io: &mut Io<'_>,
-    ) {
+    fn retry_commit(&mut self, now: Mono, id: CommitId, failure: Failure, io: &mut Io<'_>) {
         let rest = self.config.retry_backoff_ms;
         let Some(commit) = self.commits.open.get_mut(&id) else {
             return;
         };
-        commit.uncertain |= certainty == Certainty::Info;
+        commit.uncertain |= failure.certainty == Certainty::Info;
         match commit.effort {
             Effort::Sync(_) => commit.ready_at = Some(now + rest),
             Effort::Auto => {
                 self.next_auto_commit = self.next_auto_commit.min(now + rest);
-                self.end_commit(id, Some(error), certainty, io);
+                self.end_commit(id, Some(failure), io);
             }
-            Effort::Async => self.end_commit(id, Some(error), certainty, io),
+            Effort::Async => self.end_commit(id, Some(failure), io),
         }
     }
 
@@ -394,7 +388,8 @@ impl Consumer {
             } else {
                 Certainty::Fail
             };
-            self.end_commit(id, Some(ClientError::Closed), certainty, io);
+            let error = ClientError::Closed;
+            self.end_commit(id, Some(Failure { certainty, error }), io);
         }
     }
 }

@@ -13,14 +13,13 @@ use crate::consumer_protocol::{Assignment, Subscription};
 use crate::network::{Outgoing, Peer};
 use protocol::api::group::{
     CoordinatorKind, FindCoordinatorRequest, FindCoordinatorResponse, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest, SyncGroupResponse,
+    LeaveGroupRequest, SyncGroupRequest,
 };
 use protocol::behaviour::{Era, Fix};
 use protocol::config::Assignor;
 use protocol::error_code::ErrorCode;
-use protocol::ids::{BrokerId, GenerationId, MemberId, TopicName, TopicPartition};
+use protocol::ids::{BrokerId, MemberId, TopicName, TopicPartition};
 use protocol::machine::Io;
-use protocol::note::{ClientNote, Note};
 use protocol::time::{Mono, Span};
 use protocol::verb::{ClientError, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
@@ -275,96 +274,6 @@ impl Consumer {
         self.config.group_instance_id.as_deref().map(Arc::from)
     }
 
-    /// The answer to a join.
-    pub(super) fn joined(
-        &mut self,
-        now: Mono,
-        attempt: u64,
-        answer: JoinGroupResponse,
-        io: &mut Io<'_>,
-    ) {
-        if attempt != self.membership.attempt
-            || self.membership.state != MemberState::PreparingRebalance
-        {
-            // Left or thrown out in the meantime.
-            return;
-        }
-        if answer.error.is_error() {
-            self.join_refused(now, &answer);
-            return;
-        }
-        self.membership.state = MemberState::CompletingRebalance;
-        self.membership.generation = Generation {
-            id: answer.generation_id,
-            member: answer.member_id.clone(),
-        };
-        let chosen = answer.protocol.as_deref();
-        let strategies = &self.config.partition_assignment_strategy;
-        let assignor = strategies
-            .iter()
-            .find(|assignor| Some(assignor.word()) == chosen);
-        self.membership.assignor = assignor.copied();
-        let heartbeat = &mut self.membership.heartbeat;
-        let polled = heartbeat.polled;
-        heartbeat.restart(now, self.config.heartbeat_interval_ms);
-        heartbeat.polled = polled;
-        heartbeat.enabled = true;
-        if answer.leader == answer.member_id {
-            self.membership.join = Join::Dividing(Box::new(answer));
-            self.want_topics(now);
-            self.maybe_divide(now, io);
-        } else {
-            self.membership.divided_by = None;
-            self.send_sync(now, Vec::new(), io);
-        }
-    }
-
-    fn join_refused(&mut self, now: Mono, answer: &JoinGroupResponse) {
-        let member = &mut self.membership;
-        let rest = now + self.config.retry_backoff_ms;
-        match answer.error {
-            ErrorCode::MemberIdRequired => {
-                member.become_unjoined();
-                member.generation = Generation {
-                    id: GenerationId(-1),
-                    member: answer.member_id.clone(),
-                };
-                member.join = Join::Ready { at: now };
-            }
-            ErrorCode::UnknownMemberId => {
-                member.reset_generation();
-                member.join = Join::Ready { at: now };
-            }
-            ErrorCode::RebalanceInProgress => {
-                member.become_unjoined();
-                member.join = Join::Ready { at: now };
-            }
-            ErrorCode::CoordinatorNotAvailable | ErrorCode::NotCoordinator => {
-                member.become_unjoined();
-                member.coordinator = None;
-                member.join = Join::Ready { at: rest };
-            }
-            error if error.is_retriable() => {
-                member.become_unjoined();
-                member.join = Join::Ready { at: rest };
-            }
-            error => {
-                member.reset_generation();
-                member.join = Join::Idle;
-                self.fail_poll(ClientError::Broker(error));
-            }
-        }
-    }
-
-    /// A join or sync got no answer.
-    pub(super) fn join_lost(&mut self, now: Mono, attempt: u64) {
-        if attempt == self.membership.attempt {
-            self.membership.become_unjoined();
-            let at = now + self.config.retry_backoff_ms;
-            self.membership.join = Join::Ready { at };
-        }
-    }
-
     /// As leader: divides as soon as there are metadata of all topics (`performAssignment`).
     pub(super) fn maybe_divide(&mut self, now: Mono, io: &mut Io<'_>) {
         let Join::Dividing(joined) = &self.membership.join else {
@@ -449,7 +358,7 @@ impl Consumer {
         self.network.metadata.want_only(topics.into_iter(), now);
     }
 
-    fn send_sync(
+    pub(super) fn send_sync(
         &mut self,
         now: Mono,
         assignments: Vec<(MemberId, bytes::Bytes)>,
@@ -472,59 +381,6 @@ impl Consumer {
         self.membership.join = Join::Syncing;
         let outgoing = Outgoing::new(body, Ask::Sync(self.membership.attempt));
         self.network.submit(now, peer, outgoing, io);
-    }
-
-    /// The answer to a sync.
-    pub(super) fn synced(
-        &mut self,
-        now: Mono,
-        attempt: u64,
-        answer: SyncGroupResponse,
-        io: &mut Io<'_>,
-    ) {
-        let member = &mut self.membership;
-        if attempt != member.attempt || member.state != MemberState::CompletingRebalance {
-            return;
-        }
-        if answer.error.is_none() {
-            member.state = MemberState::Stable;
-            member.rejoin_needed = false;
-            let assignment = Assignment::decode(answer.assignment).unwrap_or_default();
-            member.join = Join::Complete(assignment.partitions);
-            if let Some(group) = &self.group {
-                io.note(Note::Client(ClientNote::Joined {
-                    group: group.clone(),
-                    generation: member.generation.id,
-                    member: member.generation.member.clone(),
-                }));
-            }
-            return;
-        }
-        let rest = now + self.config.retry_backoff_ms;
-        match answer.error {
-            ErrorCode::RebalanceInProgress => {
-                member.become_unjoined();
-                member.join = Join::Ready { at: now };
-            }
-            ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
-                member.reset_generation();
-                member.join = Join::Ready { at: now };
-            }
-            ErrorCode::CoordinatorNotAvailable | ErrorCode::NotCoordinator => {
-                member.become_unjoined();
-                member.coordinator = None;
-                member.join = Join::Ready { at: rest };
-            }
-            error if error.is_retriable() => {
-                member.become_unjoined();
-                member.join = Join::Ready { at: rest };
-            }
-            error => {
-                member.reset_generation();
-                member.join = Join::Idle;
-                self.fail_poll(ClientError::Broker(error));
-            }
-        }
     }
 
     /// `onJoinComplete`.

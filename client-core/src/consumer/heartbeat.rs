@@ -13,6 +13,7 @@ use protocol::ids::GenerationId;
 use protocol::machine::Io;
 use protocol::note::{ClientNote, Note};
 use protocol::time::Mono;
+use protocol::verb::ClientError;
 
 impl Consumer {
     fn beats_between_polls(&self) -> bool {
@@ -98,34 +99,37 @@ impl Consumer {
         let backoff = self.config.retry_backoff_ms;
         let member = &mut self.membership;
         member.heartbeat.in_flight = false;
-        match answer.error {
-            ErrorCode::None => member.heartbeat.answered = now,
-            ErrorCode::CoordinatorNotAvailable | ErrorCode::NotCoordinator => {
-                member.heartbeat.due = now + backoff;
+        let error = answer.error;
+        if error.is_none() {
+            member.heartbeat.answered = now;
+        } else if error == ErrorCode::RebalanceInProgress {
+            // The coordinator lives and knows us.
+            member.heartbeat.answered = now;
+            if member.state == MemberState::Stable {
+                member.rejoin_needed = true;
+            }
+        } else if matches!(
+            error,
+            ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId
+        ) {
+            // An answer to an earlier generation says nothing of this one.
+            if member.generation.id == of {
+                member.reset_generation();
+                if matches!(member.join, Join::Complete(_) | Join::Syncing) {
+                    member.join = Join::Idle;
+                }
+                if error == ErrorCode::FencedInstanceId {
+                    self.fail_poll(ClientError::Broker(error));
+                }
+            }
+        } else {
+            member.heartbeat.due = now + backoff;
+            if matches!(
+                error,
+                ErrorCode::CoordinatorNotAvailable | ErrorCode::NotCoordinator
+            ) {
                 member.coordinator = None;
             }
-            ErrorCode::RebalanceInProgress => {
-                // The coordinator lives and knows us.
-                member.heartbeat.answered = now;
-                if member.state == MemberState::Stable {
-                    member.rejoin_needed = true;
-                }
-            }
-            ErrorCode::IllegalGeneration
-            | ErrorCode::UnknownMemberId
-            | ErrorCode::FencedInstanceId => {
-                // An answer to an earlier generation says nothing of this one.
-                if member.generation.id == of {
-                    member.reset_generation();
-                    if matches!(member.join, Join::Complete(_) | Join::Syncing) {
-                        member.join = Join::Ready { at: now };
-                    }
-                    if answer.error == ErrorCode::FencedInstanceId {
-                        self.fail_poll(protocol::verb::ClientError::Broker(answer.error));
-                    }
-                }
-            }
-            _ => member.heartbeat.due = now + backoff,
         }
     }
 

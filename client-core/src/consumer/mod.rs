@@ -12,34 +12,38 @@ mod commit;
 mod coordinator;
 mod fetcher;
 mod heartbeat;
+mod lookups;
 mod membership;
 mod offsets;
 mod poll;
+mod rebalance;
 mod sticky;
 mod subscription;
 
+use crate::alarm::Alarm;
 use crate::metadata::Metadata;
 use crate::network::{LinkConfig, Network, NetworkSetup};
 use crate::versions::Versions;
 use commit::{CommitId, Commits};
 use fetcher::{Fetcher, Wanted};
+use lookups::{LookupId, Lookups};
 use membership::{Join, Lookup, Membership};
-use offsets::{LookupId, Lookups};
+use offsets::Initialization;
 use poll::{Closing, Moment, Poll};
 use protocol::api::data::OffsetSpec;
+use protocol::api::group::JoinGroupResponse;
 use protocol::behaviour::Behaviour;
 use protocol::config::ConsumerConfig;
 use protocol::ids::{
     BrokerId, ClientId, Endpoint, GenerationId, GroupId, TopicName, TopicPartition,
 };
-use protocol::machine::{Input, Io, Machine, TimerId};
+use protocol::machine::{Input, Io, Machine};
 use protocol::time::{Mono, Now};
 use protocol::verb::{ClientError, Failure, OperationId, Outcome, Verb};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use subscription::{End, Mode, SubscriptionState};
 
-const TIMER: TimerId = TimerId(0);
 /// `KafkaConsumer`'s own limit, far above what one consumer needs.
 const MAX_IN_FLIGHT: usize = 100;
 
@@ -85,11 +89,14 @@ pub struct Consumer {
     fetcher: Fetcher,
     commits: Commits,
     lookups: Lookups,
+    initialization: Initialization,
     poll: Option<Poll>,
     last_poll: OperationId,
     /// What the present poll, or the next one, throws.
     poll_failure: Option<ClientError>,
     listener: Option<After>,
+    /// An answer to a join that came between polls: nobody reads it before the next.
+    unread_join: Option<(u64, JoinGroupResponse)>,
     closing: Option<Closing>,
     closed: bool,
     next_auto_commit: Mono,
@@ -102,7 +109,7 @@ pub struct Consumer {
     /// For sticky assignors: what this member last had, and of which generation.
     last_assignment: Vec<TopicPartition>,
     last_generation: GenerationId,
-    timer: Option<Mono>,
+    alarm: Alarm,
 }
 
 impl Consumer {
@@ -142,6 +149,8 @@ impl Consumer {
             fetcher: Fetcher::default(),
             commits: Commits::default(),
             lookups: Lookups::default(),
+            initialization: Initialization::default(),
+            unread_join: None,
             poll: None,
             last_poll: OperationId(0),
             poll_failure: None,
@@ -154,7 +163,7 @@ impl Consumer {
             positions_seen: None,
             last_assignment: Vec::new(),
             last_generation: GenerationId(-1),
-            timer: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -334,7 +343,7 @@ impl Consumer {
                 join,
                 retries,
                 commits.then_some(self.next_auto_commit),
-                Some(self.lookups.rest_until()),
+                Some(self.initialization.rest_until),
                 self.next_fetch(now),
             ]
         });
@@ -348,19 +357,12 @@ impl Consumer {
     }
 
     fn set_timer(&mut self, now: Mono, io: &mut Io<'_>) {
-        let next = if self.closed {
-            None
-        } else {
-            self.next_deadline(now)
-        };
-        if next == self.timer {
+        if self.closed {
+            self.alarm.cancel(io);
             return;
         }
-        self.timer = next;
-        match next {
-            Some(at) => io.set_timer(TIMER, at),
-            None => io.cancel_timer(TIMER),
-        }
+        let next = self.next_deadline(now);
+        self.alarm.set(next, io);
     }
 }
 
@@ -392,7 +394,7 @@ impl Machine for Consumer {
     fn handle(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
         match input {
             Input::Verb { operation, verb } => self.verb(now.mono, operation, verb, io),
-            Input::Timer { .. } => self.timer = None,
+            Input::Timer { .. } => self.alarm.rang(),
             Input::Stop => self.stop(now.mono, io),
             Input::Started => {
                 self.next_auto_commit = now.mono + self.config.auto_commit_interval_ms;

@@ -1,10 +1,8 @@
 //! Where partitions start: the group's committed offsets, resets by `auto.offset.reset`, and the validation of positions
-//! after a change of leader (`Fetcher.resetOffsetsIfNeeded`, `OffsetsForLeaderEpochClient`, KIP-320); and the look-ups an
-//! application asks for itself.
+//! after a change of leader (`Fetcher.resetOffsetsIfNeeded`, `OffsetsForLeaderEpochClient`, KIP-320).
 
-use super::subscription::{End, FetchState, Position};
-use super::{Ask, Consumer, poll::Moment};
-use crate::metadata::LeaderAndEpoch;
+use super::subscription::{End, FetchState, PartitionState, Position};
+use super::{Ask, Consumer};
 use crate::network::{Outgoing, Peer};
 use protocol::api::data::{
     EpochQuestion, ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,
@@ -13,72 +11,18 @@ use protocol::api::data::{
 use protocol::api::group::{OffsetFetchRequest, OffsetFetchResponse};
 use protocol::behaviour::Fix;
 use protocol::error_code::ErrorCode;
-use protocol::ids::{BrokerId, Offset, TopicName, TopicPartition};
+use protocol::ids::{BrokerId, Offset, TopicPartition};
 use protocol::machine::Io;
 use protocol::time::Mono;
 use protocol::verb::{ClientError, Failure, OperationId, Outcome, ResetReason};
 use std::collections::BTreeMap;
 
-/// Names a look-up of the application.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct LookupId(u64);
-
-/// What the application looks up.
-#[derive(Clone, Debug)]
-enum Question {
-    Committed,
-    Offsets(OffsetSpec),
-}
-
-/// A look-up of the application.
-#[derive(Clone, Debug)]
-struct Lookup {
-    operation: OperationId,
-    question: Question,
-    open: Vec<TopicPartition>,
-    found: BTreeMap<TopicPartition, Option<Offset>>,
-    until: Mono,
-    ready_at: Mono,
-    in_flight: usize,
-}
-
-/// The look-ups under way, and the one for partitions that begin.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Lookups {
-    open: BTreeMap<LookupId, Lookup>,
-    next: u64,
-    /// The committed offsets of partitions that begin are being fetched.
-    initializing: bool,
+/// The look-up of committed offsets for partitions that begin.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Initialization {
+    under_way: bool,
     /// Not again before.
-    rest_until: Mono,
-}
-
-impl Lookups {
-    pub(super) fn topics(&self) -> Vec<TopicName> {
-        self.open
-            .values()
-            .flat_map(|lookup| &lookup.open)
-            .map(|partition| partition.topic.clone())
-            .collect()
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Mono> {
-        self.open
-            .values()
-            .map(|lookup| {
-                if lookup.in_flight == 0 {
-                    lookup.ready_at.min(lookup.until)
-                } else {
-                    lookup.until
-                }
-            })
-            .chain(self.open.values().map(|lookup| lookup.until))
-            .min()
-    }
-
-    pub(super) const fn rest_until(&self) -> Mono {
-        self.rest_until
-    }
+    pub(super) rest_until: Mono,
 }
 
 impl Consumer {
@@ -115,6 +59,7 @@ impl Consumer {
     /// Asks the coordinator where the group was (`refreshCommittedOffsetsIfNeeded`). Without a group, partitions start by
     /// the reset policy.
     fn fetch_committed(&mut self, now: Mono, io: &mut Io<'_>) {
+        self.forget_paused_positions();
         let starting: Vec<TopicPartition> = self
             .subscription
             .partitions
@@ -122,7 +67,10 @@ impl Consumer {
             .filter(|(_, state)| state.fetch == FetchState::Initializing)
             .map(|(partition, _)| partition.clone())
             .collect();
-        if starting.is_empty() || self.lookups.initializing || self.lookups.rest_until > now {
+        if starting.is_empty()
+            || self.initialization.under_way
+            || self.initialization.rest_until > now
+        {
             return;
         }
         let Some(group) = self.group.clone() else {
@@ -134,7 +82,7 @@ impl Consumer {
         let Some(peer) = self.coordinator(now, io) else {
             return;
         };
-        self.lookups.initializing = true;
+        self.initialization.under_way = true;
         let body = OffsetFetchRequest {
             group_id: group,
             partitions: Some(starting),
@@ -144,7 +92,19 @@ impl Consumer {
         self.network.submit(now, peer, outgoing, io);
     }
 
-    fn requires_stable(&self) -> bool {
+    /// Without the fix of KAFKA-4547: whenever a partition begins, the paused ones, which are not fetchable, begin anew too.
+    fn forget_paused_positions(&mut self) {
+        let partitions = &mut self.subscription.partitions;
+        let begins = |state: &PartitionState| state.fetch == FetchState::Initializing;
+        if self.behaviour.has(Fix::KeepPausedPosition) || !partitions.values().any(begins) {
+            return;
+        }
+        for state in partitions.values_mut().filter(|state| state.paused) {
+            state.fetch = FetchState::Initializing;
+        }
+    }
+
+    pub(super) fn requires_stable(&self) -> bool {
         self.config.isolation_level == protocol::api::data::IsolationLevel::ReadCommitted
             && self.behaviour.has(Fix::GroupMetadataInCommit)
     }
@@ -161,9 +121,9 @@ impl Consumer {
 
     /// The committed offsets of partitions that begin.
     pub(super) fn initialized(&mut self, now: Mono, answer: OffsetFetchResponse, io: &mut Io<'_>) {
-        self.lookups.initializing = false;
+        self.initialization.under_way = false;
         if let Some(error) = fetch_error(&answer) {
-            self.lookups.rest_until = now + self.config.retry_backoff_ms;
+            self.initialization.rest_until = now + self.config.retry_backoff_ms;
             self.offset_fetch_refused(error);
             return;
         }
@@ -188,15 +148,15 @@ impl Consumer {
                     self.start_at(&partition, position, ResetReason::Committed, io);
                 }
                 // An unknown topic has no offset yet that could be trusted; it is asked for again.
-                Err(_) => self.lookups.rest_until = now + self.config.retry_backoff_ms,
+                Err(_) => self.initialization.rest_until = now + self.config.retry_backoff_ms,
                 Ok(None) => self.start_by_policy(&partition),
             }
         }
     }
 
     pub(super) fn initialize_lost(&mut self, now: Mono) {
-        self.lookups.initializing = false;
-        self.lookups.rest_until = now + self.config.retry_backoff_ms;
+        self.initialization.under_way = false;
+        self.initialization.rest_until = now + self.config.retry_backoff_ms;
         self.coordinator_unknown();
     }
 
@@ -447,185 +407,15 @@ impl Consumer {
         };
         let mut result = Ok(());
         for partition in partitions {
-            match self.subscription.get_mut(&partition) {
-                Some(state) => state.reset(end, ResetReason::Seek),
-                None => {
-                    let error = ClientError::IllegalState("the partition is not assigned");
-                    result = Err(Failure::fail(error));
-                }
+            if let Some(state) = self.subscription.get_mut(&partition) {
+                state.reset(end, ResetReason::Seek);
+            } else {
+                let error = ClientError::IllegalState("the partition is not assigned");
+                result = Err(Failure::fail(error));
             }
             self.fetcher.retain(|other| *other != partition);
         }
         io.outcome(operation, Outcome::Done(result));
-    }
-
-    /// `committed`, `endOffsets`, `beginningOffsets`.
-    pub(super) fn look_up(
-        &mut self,
-        moment: Moment,
-        spec: Option<OffsetSpec>,
-        partitions: Vec<TopicPartition>,
-        io: &mut Io<'_>,
-    ) {
-        if spec.is_none() && self.group.is_none() {
-            let error = ClientError::IllegalState("committed offsets need a group.id");
-            io.outcome(
-                moment.operation,
-                Outcome::Offsets(Err(Failure::fail(error))),
-            );
-            return;
-        }
-        let id = LookupId(self.lookups.next);
-        self.lookups.next += 1;
-        let lookup = Lookup {
-            operation: moment.operation,
-            question: spec.map_or(Question::Committed, Question::Offsets),
-            open: partitions,
-            found: BTreeMap::new(),
-            until: moment.now + self.config.default_api_timeout_ms,
-            ready_at: moment.now,
-            in_flight: 0,
-        };
-        self.lookups.open.insert(id, lookup);
-        self.want_topics(moment.now);
-    }
-
-    /// Sends the application's look-ups that may go.
-    pub(super) fn send_lookups(&mut self, now: Mono, io: &mut Io<'_>) {
-        let ids: Vec<LookupId> = self.lookups.open.keys().copied().collect();
-        for id in ids {
-            let Some(lookup) = self.lookups.open.get(&id) else {
-                continue;
-            };
-            if lookup.until <= now {
-                self.end_lookup(id, Err(ClientError::Timeout("default.api.timeout.ms")), io);
-            } else if lookup.open.is_empty() && lookup.in_flight == 0 {
-                self.end_lookup(id, Ok(()), io);
-            } else if lookup.in_flight == 0 && lookup.ready_at <= now {
-                match lookup.question {
-                    Question::Committed => self.send_committed(now, id, io),
-                    Question::Offsets(spec) => self.send_list(now, id, spec, io),
-                }
-            }
-        }
-    }
-
-    fn send_committed(&mut self, now: Mono, id: LookupId, io: &mut Io<'_>) {
-        let (Some(peer), Some(group)) = (self.coordinator(now, io), self.group.clone()) else {
-            return;
-        };
-        let require_stable = self.requires_stable();
-        let Some(lookup) = self.lookups.open.get_mut(&id) else {
-            return;
-        };
-        lookup.in_flight = 1;
-        let body = OffsetFetchRequest {
-            group_id: group,
-            partitions: Some(lookup.open.clone()),
-            require_stable,
-        };
-        let outgoing = Outgoing::new(body, Ask::Lookup(id));
-        self.network.submit(now, peer, outgoing, io);
-    }
-
-    fn send_list(&mut self, now: Mono, id: LookupId, spec: OffsetSpec, io: &mut Io<'_>) {
-        let Some(lookup) = self.lookups.open.get_mut(&id) else {
-            return;
-        };
-        let mut by_leader: BTreeMap<BrokerId, Vec<_>> = BTreeMap::new();
-        for partition in &lookup.open {
-            let LeaderAndEpoch { leader, epoch } =
-                self.network.metadata.leader_and_epoch(partition);
-            let Some(leader) = leader else {
-                self.network.metadata.request_update();
-                return;
-            };
-            by_leader
-                .entry(leader)
-                .or_default()
-                .push((partition.clone(), epoch, spec));
-        }
-        lookup.in_flight = by_leader.len();
-        for (leader, partitions) in by_leader {
-            let body = ListOffsetsRequest {
-                replica_id: None,
-                isolation_level: self.config.isolation_level,
-                partitions,
-            };
-            let outgoing = Outgoing::new(body, Ask::Lookup(id));
-            self.network.submit(now, Peer::Broker(leader), outgoing, io);
-        }
-    }
-
-    /// An answer to a look-up of end offsets.
-    pub(super) fn lookup_listed(&mut self, now: Mono, id: LookupId, answer: &ListOffsetsResponse) {
-        let rest = now + self.config.retry_backoff_ms;
-        let Some(lookup) = self.lookups.open.get_mut(&id) else {
-            return;
-        };
-        lookup.in_flight -= 1;
-        for part in &answer.partitions {
-            if part.error.is_none() {
-                lookup.open.retain(|partition| *partition != part.partition);
-                lookup.found.insert(part.partition.clone(), part.offset);
-            } else {
-                self.network.metadata.request_update();
-                lookup.ready_at = rest;
-            }
-        }
-    }
-
-    /// An answer to a look-up of committed offsets.
-    pub(super) fn lookup_committed(
-        &mut self,
-        now: Mono,
-        id: LookupId,
-        answer: OffsetFetchResponse,
-    ) {
-        let rest = now + self.config.retry_backoff_ms;
-        let error = fetch_error(&answer);
-        let Some(lookup) = self.lookups.open.get_mut(&id) else {
-            return;
-        };
-        lookup.in_flight = 0;
-        if let Some(error) = error {
-            lookup.ready_at = rest;
-            if matches!(
-                error,
-                ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable
-            ) {
-                self.coordinator_unknown();
-            }
-            return;
-        }
-        for (partition, result) in answer.partitions {
-            lookup.open.retain(|open| *open != partition);
-            let offset = result.ok().flatten().map(|committed| committed.offset);
-            lookup.found.insert(partition, offset);
-        }
-    }
-
-    pub(super) fn lookup_lost(&mut self, now: Mono, id: LookupId) {
-        let rest = now + self.config.retry_backoff_ms;
-        if let Some(lookup) = self.lookups.open.get_mut(&id) {
-            lookup.in_flight = lookup.in_flight.saturating_sub(1);
-            lookup.ready_at = rest;
-        }
-    }
-
-    fn end_lookup(&mut self, id: LookupId, result: Result<(), ClientError>, io: &mut Io<'_>) {
-        if let Some(lookup) = self.lookups.open.remove(&id) {
-            let result = result.map(|()| lookup.found).map_err(Failure::fail);
-            io.outcome(lookup.operation, Outcome::Offsets(result));
-        }
-    }
-
-    /// Gives up every look-up: the consumer closes.
-    pub(super) fn drop_lookups(&mut self, io: &mut Io<'_>) {
-        let ids: Vec<LookupId> = self.lookups.open.keys().copied().collect();
-        for id in ids {
-            self.end_lookup(id, Err(ClientError::Closed), io);
-        }
     }
 }
 
@@ -637,7 +427,7 @@ const fn spec(end: End) -> OffsetSpec {
 }
 
 /// The error of an offset fetch that concerns all of it.
-fn fetch_error(answer: &OffsetFetchResponse) -> Option<ErrorCode> {
+pub(super) fn fetch_error(answer: &OffsetFetchResponse) -> Option<ErrorCode> {
     let of_one = answer
         .partitions
         .iter()

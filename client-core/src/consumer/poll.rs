@@ -103,6 +103,9 @@ impl Consumer {
         let Some(poll) = self.poll.filter(|_| self.listener.is_none()) else {
             return;
         };
+        if let Some((attempt, answer)) = self.unread_join.take() {
+            self.joined(now, attempt, answer, io);
+        }
         self.poll_group(now, io);
         // The listener runs, or the commit before it, inside `poll`: nothing is fetched meanwhile.
         if self.listener.is_some() || matches!(self.membership.join, Join::Committing(_)) {
@@ -140,7 +143,7 @@ impl Consumer {
 
     fn event(&mut self, now: Mono, event: Event<Ask>, io: &mut Io<'_>) {
         match event {
-            Event::Answered { tag, body, .. } => self.answered(now, tag, body, io),
+            Event::Answered { tag, body } => self.answered(now, tag, body, io),
             Event::Lost { tag, sent } => self.lost(now, tag, sent, io),
             Event::Down(peer) if self.is_coordinator(peer) => self.coordinator_unknown(),
             Event::Metadata => self.maybe_divide(now, io),
@@ -154,33 +157,37 @@ impl Consumer {
                 self.coordinator_found(now, answer);
             }
             (Ask::Join(attempt), ResponseBody::JoinGroup(answer)) => {
-                self.joined(now, attempt, answer, io)
+                if self.poll.is_some() {
+                    self.joined(now, attempt, answer, io);
+                } else {
+                    self.unread_join = Some((attempt, answer));
+                }
             }
             (Ask::Sync(attempt), ResponseBody::SyncGroup(answer)) => {
-                self.synced(now, attempt, answer, io)
+                self.synced(now, attempt, answer, io);
             }
             (Ask::Heartbeat(of), ResponseBody::Heartbeat(answer)) => self.beaten(now, of, &answer),
             (Ask::Leave, ResponseBody::LeaveGroup(_)) => {}
             (Ask::Commit(id), ResponseBody::OffsetCommit(answer)) => {
-                self.committed(now, id, &answer, io)
+                self.committed(now, id, &answer, io);
             }
             (Ask::Initialize, ResponseBody::OffsetFetch(answer)) => {
-                self.initialized(now, answer, io)
+                self.initialized(now, answer, io);
             }
             (Ask::Reset(_), ResponseBody::ListOffsets(answer)) => {
-                self.reset_found(now, &answer, io)
+                self.reset_found(now, &answer, io);
             }
             (Ask::Validate(_), ResponseBody::OffsetForLeaderEpoch(answer)) => {
-                self.validated(now, &answer, io)
+                self.validated(now, &answer, io);
             }
             (Ask::Lookup(id), ResponseBody::ListOffsets(answer)) => {
-                self.lookup_listed(now, id, &answer)
+                self.lookup_listed(now, id, &answer);
             }
             (Ask::Lookup(id), ResponseBody::OffsetFetch(answer)) => {
-                self.lookup_committed(now, id, answer)
+                self.lookup_committed(now, id, answer);
             }
             (Ask::Fetch(broker, wanted), ResponseBody::Fetch(answer)) => {
-                self.fetched(broker, &wanted, answer)
+                self.fetched(broker, &wanted, answer);
             }
             // A broker that answers something else has a bug; the request is as good as lost.
             (tag, _) => self.lost(now, tag, true, io),
@@ -202,7 +209,7 @@ impl Consumer {
             Ask::Commit(id) => self.commit_lost(now, id, sent, io),
             Ask::Initialize => self.initialize_lost(now),
             Ask::Reset(partitions) | Ask::Validate(partitions) => {
-                self.positions_lost(now, &partitions)
+                self.positions_lost(now, &partitions);
             }
             Ask::Lookup(id) => self.lookup_lost(now, id),
             Ask::Fetch(broker, _) => self.fetcher.landed(broker),

@@ -7,7 +7,7 @@
 use super::batch::{BatchId, NewRecord, ProducerBatch};
 use super::idempotence::Idempotence;
 use crate::metadata::Metadata;
-use protocol::ids::{BrokerId, TopicPartition};
+use protocol::ids::{BrokerId, TopicName, TopicPartition};
 use protocol::record::RecordBatch;
 use protocol::time::{Mono, Span};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,8 +36,8 @@ pub(super) struct Rules {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ready {
     pub(super) nodes: BTreeSet<BrokerId>,
-    /// A partition with something to send has no leader.
-    pub(super) leader_missing: bool,
+    /// Topics with something to send for which no leader is known.
+    pub(super) leaderless: BTreeSet<TopicName>,
     /// When something that is not ready becomes so.
     pub(super) next_check: Option<Mono>,
 }
@@ -129,7 +129,7 @@ impl Accumulator {
                 continue;
             };
             let Some(leader) = metadata.leader(partition) else {
-                ready.leader_missing = true;
+                ready.leaderless.insert(partition.topic.clone());
                 continue;
             };
             if queue.muted || ready.nodes.contains(&leader) {

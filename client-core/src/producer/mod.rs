@@ -12,6 +12,7 @@ mod idempotence;
 mod partitioner;
 mod sender;
 
+use crate::alarm::Alarm;
 use crate::metadata::Metadata;
 use crate::network::{LinkConfig, Network, NetworkSetup};
 use crate::versions::Versions;
@@ -23,15 +24,13 @@ use protocol::behaviour::{Behaviour, Fix};
 use protocol::config::ProducerConfig;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{ClientId, Endpoint, TopicPartition};
-use protocol::machine::{Input, Io, Machine, TimerId};
+use protocol::machine::{Input, Io, Machine};
 use protocol::record::estimate_batch_size_upper_bound;
 use protocol::time::{Mono, Now, Span};
 use protocol::verb::{ClientError, Failure, OperationId, Outcome, ProducerRecord, Verb};
 use sender::Ask;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-
-const TIMER: TimerId = TimerId(0);
 
 /// A `send` whose thread would be blocked.
 #[derive(Clone, Debug)]
@@ -77,7 +76,7 @@ pub struct Producer {
     flushes: VecDeque<(OperationId, u64)>,
     closing: Option<Closing>,
     closed: bool,
-    timer: Option<Mono>,
+    alarm: Alarm,
 }
 
 impl Producer {
@@ -138,7 +137,7 @@ impl Producer {
             flushes: VecDeque::new(),
             closing: None,
             closed: false,
-            timer: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -346,28 +345,19 @@ impl Producer {
     }
 
     fn set_timer(&mut self, next_check: Option<Mono>, io: &mut Io<'_>) {
-        let next = if self.closed {
-            None
-        } else {
-            [
-                self.network.next_deadline(),
-                next_check,
-                self.accumulator.next_expiry(),
-                self.waiting.iter().map(|waiting| waiting.until).min(),
-                self.closing.map(|closing| closing.until),
-            ]
-            .into_iter()
-            .flatten()
-            .min()
-        };
-        if next == self.timer {
+        if self.closed {
+            self.alarm.cancel(io);
             return;
         }
-        self.timer = next;
-        match next {
-            Some(at) => io.set_timer(TIMER, at),
-            None => io.cancel_timer(TIMER),
-        }
+        let next = [
+            self.network.next_deadline(),
+            next_check,
+            self.accumulator.next_expiry(),
+            self.waiting.front().map(|waiting| waiting.until),
+            self.closing.map(|closing| closing.until),
+        ];
+        let next = next.into_iter().flatten().min();
+        self.alarm.set(next, io);
     }
 }
 
@@ -375,7 +365,7 @@ impl Machine for Producer {
     fn handle(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
         match input {
             Input::Verb { operation, verb } => self.verb(now, operation, verb, io),
-            Input::Timer { .. } => self.timer = None,
+            Input::Timer { .. } => self.alarm.rang(),
             Input::Stop if self.closed => io.exit(true),
             Input::Stop => match &mut self.closing {
                 Some(closing) => closing.exits = true,

@@ -69,7 +69,8 @@ impl Producer {
             let mut ready = self
                 .accumulator
                 .ready(now, self.is_hurried(), &self.network.metadata);
-            if ready.leader_missing {
+            for topic in std::mem::take(&mut ready.leaderless) {
+                self.network.metadata.want(&topic, now);
                 self.network.metadata.request_update();
             }
             let sent = self.send_ready(now, &mut ready, io);
@@ -87,7 +88,7 @@ impl Producer {
 
     fn event(&mut self, now: Mono, event: Event<Ask>, io: &mut Io<'_>) {
         match event {
-            Event::Answered { tag, body, .. } => match (tag, body) {
+            Event::Answered { tag, body } => match (tag, body) {
                 (Ask::Produce(ids), ResponseBody::Produce(answer)) => {
                     for id in ids {
                         let batch = self.accumulator.batches.get(&id);
