@@ -10,8 +10,8 @@ use super::replica_logs::View;
 use super::{ReplicaManager, Step};
 use bytes::Bytes;
 use protocol::api::data::{
-    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, IsolationLevel,
-    PartitionFetchResponse,
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse,
+    IsolationLevel, PartitionFetchResponse,
 };
 use protocol::behaviour::Fix;
 use protocol::error_code::ErrorCode;
@@ -56,6 +56,7 @@ struct Read {
     /// The log before the read; absent with an error.
     view: Option<View>,
     diverging: Option<EpochEndOffset>,
+    aborted: Vec<AbortedTransaction>,
     records: Bytes,
 }
 
@@ -66,6 +67,7 @@ impl Read {
             error,
             view: None,
             diverging: None,
+            aborted: Vec::new(),
             records: Bytes::new(),
         }
     }
@@ -195,6 +197,7 @@ impl ReplicaManager {
             error: ErrorCode::None,
             view: Some(view),
             diverging: None,
+            aborted: Vec::new(),
             records: Bytes::new(),
         };
         if let Some(diverging) = self.divergence(part, &view)? {
@@ -208,6 +211,9 @@ impl ReplicaManager {
         let room = budget.left.min(positive(part.max_bytes));
         if part.fetch_offset < end && (room > 0 || budget.first_whole) {
             let range = part.fetch_offset..end;
+            if visible == Visible::Stable {
+                read.aborted = self.logs.aborted(&part.partition, range.clone());
+            }
             read.records =
                 self.logs
                     .read(step.io, &part.partition, range, (room, budget.first_whole))?;
@@ -376,7 +382,7 @@ fn respond(step: &mut Step<'_, '_>, token: RequestToken, request: FetchRequest, 
         last_stable_offset: read.view.filter(|_| stable).map(|view| view.stable),
         log_start_offset: read.view.map(|view| view.start),
         diverging_epoch: read.diverging,
-        aborted_transactions: Vec::new(),
+        aborted_transactions: read.aborted,
         records: read.records,
     };
     let response = FetchResponse {

@@ -80,7 +80,11 @@ impl ReplicaManager {
         match (key, work) {
             (_, Work::Truncate(key, cuts)) => self.make_late_cuts(step, key, cuts),
             (_, Work::Follow(told, endpoint)) => {
-                if let Some(slot) = self.slot(&told.partition) {
+                let slot = self.slot(&told.partition).filter(|slot| {
+                    self.online(*slot)
+                        .is_some_and(|own| own.leader_epoch < Some(told.state.leader_epoch))
+                });
+                if let Some(slot) = slot {
                     self.flag_follower(step, slot, &told);
                     self.start_fetching(step, slot, (source, endpoint));
                 }

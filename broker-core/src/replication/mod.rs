@@ -20,6 +20,8 @@ mod list_offsets;
 mod log_upkeep;
 mod out_of_range;
 mod partition;
+#[cfg(test)]
+mod partition_test;
 mod produce;
 mod remote_replica;
 mod replica_logs;

@@ -3,7 +3,7 @@
 use crate::log::log_manager::NewLog;
 use crate::log::{AppendBy, FollowerAppendInfo, Log, LogManager, ReadRequest, TimestampOffset};
 use bytes::Bytes;
-use protocol::api::data::EpochEndOffset;
+use protocol::api::data::{AbortedTransaction, EpochEndOffset};
 use protocol::behaviour::Behaviour;
 use protocol::config::{BrokerConfig, TopicConfig, TopicOverrides};
 use protocol::error_code::ErrorCode;
@@ -192,6 +192,17 @@ impl ReplicaLogs {
             min_one_message,
         };
         log.read(io.disk, &request).map(|data| data.records)
+    }
+
+    /// Aborted transactions that a reader of committed data must skip within a range.
+    pub(super) fn aborted(
+        &self,
+        name: &TopicPartition,
+        range: Range<Offset>,
+    ) -> Vec<AbortedTransaction> {
+        self.get(name)
+            .map(|log| log.aborted_transactions(range.start, range.end))
+            .unwrap_or_default()
     }
 
     /// Whether there is something to read in a range for which a waiting fetch should be answered, and how many bytes. A

@@ -207,3 +207,67 @@ fn a_fetcher_that_cannot_reach_its_leader_rests_and_comes_back() {
     cluster.pass(Span::millis(2500));
     assert_eq!(cluster.log(2), ["a"]);
 }
+
+/// the old leader fetches from beyond where the logs part; until it has cut its tail, that is nothing to count.
+#[test]
+fn the_fetch_offset_of_a_diverging_follower_counts_until_kafka_13141() {
+    for (era, counted) in [(Era::V2_8, true), (Era::Sound, false)] {
+        let mut cluster = Cluster::new(Behaviour::of(era), &[1, 2]);
+        cluster.elect(1, 0, &[1, 2]);
+        cluster.produce(1, Acks::All, "a");
+        cluster.pass(Span::millis(600));
+        let two = cluster.state(2, 1, &[2, 1]);
+        cluster.tell(2, &two);
+        for value in ["s", "t"] {
+            cluster.produce(1, Acks::Leader, value);
+        }
+        for value in ["x", "y"] {
+            cluster.produce(2, Acks::Leader, value);
+        }
+        assert_eq!(cluster.bounds(2), (0, 1, 3));
+        cluster.hold(1);
+        cluster.tell(1, &two);
+        assert_eq!(cluster.bounds(2).1 == 3, counted, "{era}");
+    }
+}
+
+/// the fetcher's thread has decided to cut, and before it does the follower becomes leader.
+#[test]
+fn a_late_cut_hits_a_leader_until_kafka_13207() {
+    for (era, hit) in [(Era::V2_8, true), (Era::Sound, false)] {
+        let mut cluster = Cluster::new(Behaviour::of(era), &[1, 2]);
+        cluster.elect(1, 0, &[1, 2]);
+        cluster.produce(1, Acks::All, "a");
+        cluster.pass(Span::millis(600));
+        let two = cluster.state(2, 1, &[2, 1]);
+        cluster.tell(2, &two);
+        cluster.produce(1, Acks::Leader, "s");
+        cluster.produce(2, Acks::Leader, "x");
+        cluster.hold_lane_after = Some((1, 2));
+        cluster.tell(1, &two);
+        let back = cluster.state(1, 2, &[1, 2]);
+        cluster.tell(1, &back);
+        cluster.notes.clear();
+        cluster.let_lanes_go();
+        let cut = |note: &ReplicaNote| matches!(note, ReplicaNote::Truncated { .. });
+        assert_eq!(cluster.saw(1, cut), hit, "{era}");
+    }
+}
+
+/// what is appended between the cut and the flag lies where the new leader's records belong.
+#[test]
+fn a_replica_that_is_cut_before_it_resigns_takes_records_until_kafka_1154() {
+    for (fixed, taken) in [(true, false), (false, true)] {
+        let behaviour = Behaviour::of(Era::V0_8).with(Fix::FollowerFlagFirst, fixed);
+        let mut cluster = Cluster::new(behaviour, &[1, 2]);
+        cluster.elect(1, 0, &[1, 2]);
+        cluster.hold_lane_after = Some((1, 0));
+        let two = cluster.state(2, 1, &[2]);
+        cluster.tell(2, &two);
+        cluster.tell(1, &two);
+        let error = cluster.produce_now(1, Acks::Leader, "late");
+        assert_eq!(error.is_none(), taken);
+        cluster.let_lanes_go();
+        assert_eq!(cluster.nodes[&1].manager.leads(&orders()), None);
+    }
+}
