@@ -356,6 +356,12 @@ impl<M: Machine> Bench<M> {
         }
     }
 
+    /// Whether a request still waits for its answer.
+    pub fn is_owed(&self, asked: &Asked) -> bool {
+        self.owed
+            .contains(&(asked.connection, asked.request.correlation_id))
+    }
+
     /// The connection of a request breaks.
     pub fn reset(&mut self, asked: &Asked) {
         let connection = asked.connection;
