@@ -293,7 +293,7 @@ impl Following {
             .store
             .install_snapshot(zxid, snapshot.clone(), step.io.disk);
         if service.check(installed).is_some() {
-            service.database = database;
+            service.database = service.store.restored(database);
             self.stage = Stage::Synchronising;
         }
     }
@@ -380,7 +380,10 @@ impl Following {
             leader: Some(self.leader),
         }));
         service.note_restored(step);
+        let cleans_up = service.spec.behaviour.has(Fix::EphemeralCleanupOnClose);
+        service.database.keep_ephemerals = !cleans_up;
         self.apply_committed(service, step);
+        service.database.keep_ephemerals = false;
         step.ring_in(timers::ROLE, self.patience(service));
         self.settle(service, step);
     }

@@ -78,6 +78,7 @@ impl Leading {
     pub(crate) fn start(service: &mut Service, step: &mut Step<'_, '_>) -> Self {
         let spec = service.spec.clone();
         let limit = init_limit(service);
+        service.database.drop_orphans();
         let mut leading = Self {
             phase: Phase::Discovery,
             deadline: step.now.mono + limit,

@@ -168,6 +168,7 @@ impl Service {
     /// Applies a committed transaction and tells whom it concerns.
     pub(crate) fn commit(&mut self, transaction: &Transaction, step: &mut Step<'_, '_>) {
         let mut fired = Vec::new();
+        let torn = self.store.torn_snapshot(&self.database, transaction);
         let answer = self.database.apply(transaction, &mut fired);
         step.io.note(Note::Keeper(KeeperNote::Applied {
             zxid: transaction.zxid(),
@@ -188,8 +189,11 @@ impl Service {
                 self.clients.complete(waiting, answer, &self.database, step);
             }
         }
-        let snapshot = self.store.snapshot_if_due(&self.database, step.io.disk);
-        self.check(snapshot);
+        if self.store.snapshot_is_due() {
+            let content = torn.as_ref().unwrap_or(&self.database);
+            let snapshot = self.store.snapshot(content, step.io.disk);
+            self.check(snapshot);
+        }
     }
 
     /// Something became durable.

@@ -104,6 +104,18 @@ impl Tree {
         self.ephemerals.get(&session).into_iter().flatten()
     }
 
+    /// The sessions that own ephemeral znodes.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.ephemerals.keys().copied()
+    }
+
+    /// Every parent counts only the children it has.
+    pub(crate) fn forget_created(&mut self) {
+        for node in self.nodes.values_mut() {
+            node.stat.cversion = i32::try_from(node.children.len()).unwrap_or(i32::MAX);
+        }
+    }
+
     /// Puts a znode of a snapshot in its place; parents come first.
     pub(crate) fn restore(&mut self, path: Path, node: Znode) {
         if let Some((parent, name)) = split(&path)

@@ -219,3 +219,39 @@ fn the_same_seed_gives_the_same_run() {
         (other.steps, other.acknowledged, other.lost_bytes)
     );
 }
+
+/// Whether some schedule shows the bug that comes back without the fix.
+fn is_found_out(fix: Fix, seeds: u64) -> bool {
+    let behaviour = Behaviour::of(Era::Sound).with(fix, false);
+    (1..seeds).any(|seed| !run(seed, behaviour).violations.is_empty())
+}
+
+#[test]
+fn without_the_exact_truncation_a_server_loses_what_it_should_keep() {
+    assert!(is_found_out(Fix::TruncateExactly, 100));
+}
+
+#[test]
+fn without_the_whole_multi_in_a_snapshot_the_servers_differ() {
+    assert!(is_found_out(Fix::AtomicMultiInSnapshot, 300));
+}
+
+#[test]
+fn without_the_cleanup_an_ephemeral_outlives_its_session() {
+    assert!(is_found_out(Fix::EphemeralCleanupOnClose, 300));
+}
+
+#[test]
+fn without_the_count_of_created_children_a_name_comes_twice() {
+    assert!(is_found_out(Fix::SequentialNamesUnique, 300));
+}
+
+#[test]
+fn without_the_refusal_of_a_closing_session_an_ephemeral_outlives_it() {
+    assert!(is_found_out(Fix::NoEphemeralAfterSession, 300));
+}
+
+#[test]
+fn without_the_flush_before_the_new_leaders_ack_a_power_loss_is_found_out() {
+    assert!(is_found_out(Fix::PersistBeforeNewLeaderAck, 300));
+}

@@ -15,7 +15,7 @@ use crate::database::Database;
 use crate::spec::KeeperSpec;
 use crate::txn::Transaction;
 use bytes::Bytes;
-use protocol::behaviour::Fix;
+use protocol::behaviour::{Behaviour, Fix};
 use protocol::disk::{Disk, DiskError};
 use protocol::ids::Zxid;
 use std::fmt::Write;
@@ -36,6 +36,7 @@ pub(crate) struct Store {
     rolls: u64,
     /// Whether an acknowledgement waits for the flush.
     pub(crate) ack_after_flush: bool,
+    behaviour: Behaviour,
 }
 
 impl Store {
@@ -65,6 +66,7 @@ impl Store {
             roll_at: 0,
             seed: spec.seed,
             rolls: 0,
+            behaviour: spec.behaviour,
             ack_after_flush: spec.behaviour.has(Fix::KeeperFlushBeforeAck),
         };
         store.draw_roll();
@@ -128,19 +130,46 @@ impl Store {
         }
     }
 
-    /// Writes a snapshot when enough was logged since the last (`SyncRequestProcessor.run`), and starts a new log file.
-    pub(crate) fn snapshot_if_due(
+    /// Whether enough was logged since the last snapshot (`SyncRequestProcessor.run`).
+    pub(crate) fn snapshot_is_due(&self) -> bool {
+        self.logged >= self.roll_at
+    }
+
+    /// What a snapshot taken right now would hold instead, before the fix that made multis whole in it.
+    pub(crate) fn torn_snapshot(
+        &self,
+        database: &Database,
+        next: &Transaction,
+    ) -> Option<Database> {
+        if self.behaviour.has(Fix::AtomicMultiInSnapshot) || !self.snapshot_is_due() {
+            return None;
+        }
+        database.with_part_of(next)
+    }
+
+    /// Writes a snapshot and starts a new log file.
+    pub(crate) fn snapshot(
         &mut self,
         database: &Database,
         disk: &mut dyn Disk,
     ) -> Result<(), DiskError> {
-        if self.logged < self.roll_at {
-            return Ok(());
-        }
         self.logged = 0;
         self.draw_roll();
         self.log.roll();
-        self.write_snapshot(database.last_zxid, encode_snapshot(database), disk)
+        let content = if self.behaviour.has(Fix::ConsistentSnapshotReplay) {
+            encode_snapshot(database)
+        } else {
+            encode_snapshot(&database.with_earlier_sessions())
+        };
+        self.write_snapshot(database.last_zxid, content, disk)
+    }
+
+    /// The state of a snapshot as this server restores it.
+    pub(crate) fn restored(&self, mut database: Database) -> Database {
+        if !self.behaviour.has(Fix::SequentialNamesUnique) {
+            database.forget_created();
+        }
+        database
     }
 
     fn write_snapshot(

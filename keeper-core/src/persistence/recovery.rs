@@ -6,6 +6,7 @@
 use super::txn_log::follows;
 use super::{Store, decode_snapshot, file, numbered};
 use crate::database::Database;
+use protocol::behaviour::Fix;
 use protocol::disk::{Disk, DiskError};
 use protocol::ids::Zxid;
 
@@ -58,7 +59,7 @@ impl Store {
             let len = disk.len(id);
             let bytes = disk.read(id, 0, len)?;
             if let Some(database) = decode_snapshot(zxid, &bytes, limit) {
-                return Ok(database);
+                return Ok(self.restored(database));
             }
         }
         Ok(Database::new(limit))
@@ -78,7 +79,8 @@ impl Store {
         if !reachable {
             return Ok(None);
         }
-        self.log.truncate(zxid, disk)?;
+        let exactly = self.behaviour.has(Fix::TruncateExactly);
+        self.log.truncate(zxid, exactly, disk)?;
         self.recover(limit, disk).map(Some)
     }
 

@@ -60,6 +60,21 @@ impl LogFile {
     }
 }
 
+impl LogFile {
+    /// The bytes that `PositionInputStream` did not count: those of the file's version and of each length that are zero.
+    fn uncounted(&self, zxid: Zxid) -> u64 {
+        let kept = self
+            .entries
+            .iter()
+            .filter(|(transaction, _)| transaction.zxid() <= zxid);
+        kept.fold(3, |sum, (transaction, _)| {
+            let len = u32::try_from(transaction.bytes.len()).unwrap_or(u32::MAX);
+            let zeros = len.to_be_bytes().map(|byte| u64::from(byte == 0));
+            sum + zeros.iter().sum::<u64>()
+        })
+    }
+}
+
 /// Whether `next` can come right after `previous` in one history: no gap within an epoch, and each epoch begins at 1.
 pub(crate) fn follows(previous: Zxid, next: Zxid) -> bool {
     next == previous.next() || (next.epoch() > previous.epoch() && next.counter() == 1)
@@ -211,8 +226,13 @@ impl TxnLog {
         true
     }
 
-    /// Drops every transaction after `zxid`.
-    pub(crate) fn truncate(&mut self, zxid: Zxid, disk: &mut dyn Disk) -> Result<(), DiskError> {
+    /// Drops every transaction after `zxid`; before ZOOKEEPER-1156, and then not `exactly`, a little more.
+    pub(crate) fn truncate(
+        &mut self,
+        zxid: Zxid,
+        exactly: bool,
+        disk: &mut dyn Disk,
+    ) -> Result<(), DiskError> {
         self.current = None;
         for first in numbered(disk, &self.directory, PREFIX).into_iter().rev() {
             let path = file(&self.directory, PREFIX, first);
@@ -222,7 +242,11 @@ impl TxnLog {
                 disk.remove(&path)?;
                 continue;
             }
-            let end = self.read(first, disk)?.end_of(|entry| entry <= zxid);
+            let content = self.read(first, disk)?;
+            let mut end = content.end_of(|entry| entry <= zxid);
+            if !exactly {
+                end = end.saturating_sub(content.uncounted(zxid));
+            }
             if end < disk.len(id) {
                 disk.truncate(id, end)?;
                 if !self.dirty.contains(&id) {
