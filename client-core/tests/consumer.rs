@@ -408,21 +408,21 @@ fn auto_commit_goes_inside_poll_only_and_commits_what_was_handed_over() {
 
 #[test]
 fn without_the_fix_of_the_quick_poll_records_are_committed_unseen() {
-    let behaviour = Behaviour::of(Era::V2_8).with(Fix::QuickPoll, false);
-    let mut bench = bench_of(behaviour, 1, &[GROUP, ("auto.commit.interval.ms", "1000")]);
-    subscribe(&mut bench);
-    poll(&mut bench, 5000);
-    join(&mut bench, 1, &[0]);
-    committed(&mut bench, &[(0, 0, None)]);
-    bench.pass(Span::millis(900));
-    let asked = bench.take(ApiKey::Fetch);
-    bench.pass(Span::millis(50));
-    assert!(bench.try_take(ApiKey::OffsetCommit).is_none());
-    bench.asked.push_front(asked);
-    bench.pass(Span::millis(50));
-    // The interval is over inside poll; what is committed is nothing new.
-    let asked = bench.take(ApiKey::OffsetCommit);
-    assert_eq!(commit_request(&asked).offsets[0].offset, Offset(0));
+    for (fix, expected) in [(true, 10), (false, 20)] {
+        let behaviour = Behaviour::of(Era::V2_8).with(Fix::QuickPoll, fix);
+        let mut bench = bench_of(behaviour, 1, &[GROUP, ("auto.commit.interval.ms", "1000")]);
+        subscribe(&mut bench);
+        poll(&mut bench, 1000);
+        join(&mut bench, 1, &[0]);
+        committed(&mut bench, &[(0, 0, None)]);
+        fetched(&mut bench, ErrorCode::None, records(0, 10, 0));
+        fetched(&mut bench, ErrorCode::None, records(10, 10, 0));
+        bench.pass(Span::millis(2500));
+        let next = poll(&mut bench, 1000);
+        let asked = bench.take(ApiKey::OffsetCommit);
+        assert_eq!(commit_request(&asked).offsets[0].offset, Offset(expected));
+        assert_eq!(polled(&mut bench, next).first(), Some(&10));
+    }
 }
 
 #[test]

@@ -157,8 +157,9 @@ impl Consumer {
         }
     }
 
-    /// Without the fix of KAFKA-2942: the timer fires between taking the records and handing them over.
-    pub(super) fn auto_commit_too_early(&mut self, now: Mono, io: &mut Io<'_>) {
+    /// Without the fix of KAFKA-2942 the timer is looked at only while `poll` waits, or after it has taken the records out
+    /// and before it hands them over.
+    pub(super) fn auto_commit_late(&mut self, now: Mono, io: &mut Io<'_>) {
         if !self.behaviour.has(Fix::QuickPoll) {
             self.maybe_auto_commit(now, io);
         }

@@ -97,7 +97,9 @@ impl Consumer {
             self.notice_changes();
             self.advance_join(now, io);
         }
-        self.maybe_auto_commit(now, io);
+        if self.behaviour.has(Fix::QuickPoll) {
+            self.maybe_auto_commit(now, io);
+        }
     }
 
     /// What makes a rebalance necessary (`rejoinNeededOrPending`).

@@ -124,12 +124,13 @@ impl Consumer {
             }
         };
         let result = if !records.is_empty() {
-            self.auto_commit_too_early(now, io);
+            self.auto_commit_late(now, io);
             self.send_fetches(now, io);
             Ok(records)
         } else if let Some(error) = self.poll_failure.take() {
             Err(Failure::fail(error))
         } else {
+            self.auto_commit_late(now, io);
             self.send_fetches(now, io);
             if poll.until > now {
                 return;
