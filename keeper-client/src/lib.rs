@@ -9,6 +9,7 @@
 //! threads).
 
 mod client;
+mod connection;
 mod hosts;
 mod watches;
 

@@ -295,3 +295,122 @@ impl Election {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{MemoryDisk, at, spec};
+    use protocol::machine::{Effect, Io};
+
+    const ONE: KeeperId = KeeperId(1);
+    const TWO: KeeperId = KeeperId(2);
+    const THREE: KeeperId = KeeperId(3);
+
+    struct Bench {
+        election: Election,
+        mesh: Mesh,
+        disk: MemoryDisk,
+    }
+
+    /// Server 1 of three, looking, with transaction 1.5.
+    fn bench() -> Bench {
+        let spec = Arc::new(spec(1, 3));
+        let mut bench = Bench {
+            election: Election::new(spec.clone()),
+            mesh: Mesh::new(spec),
+            disk: MemoryDisk::default(),
+        };
+        bench.act(|election, mesh, step| election.start((1, Zxid::new(1, 5)), mesh, step));
+        bench
+    }
+
+    impl Bench {
+        fn act<T>(
+            &mut self,
+            act: impl FnOnce(&mut Election, &mut Mesh, &mut Step<'_, '_>) -> T,
+        ) -> T {
+            let (mut effects, mut next) = (Vec::new(), 1);
+            let mut io = Io::new(&mut self.disk, &mut effects, &mut next);
+            let mut step = Step {
+                now: at(0),
+                io: &mut io,
+            };
+            let answer = act(&mut self.election, &mut self.mesh, &mut step);
+            assert!(
+                effects.iter().all(|stamped| matches!(
+                    stamped.effect,
+                    Effect::Connect { .. } | Effect::SetTimer { .. }
+                )),
+                "nobody is connected yet"
+            );
+            answer
+        }
+
+        fn hear(&mut self, message: ElectionMessage) -> Option<KeeperId> {
+            self.act(|election, mesh, step| election.receive(&message, mesh, step))
+        }
+
+        fn ring(&mut self) -> Option<KeeperId> {
+            self.act(Election::ring)
+        }
+    }
+
+    fn vote(from: KeeperId, leader: KeeperId, counter: u32, state: KeeperRole) -> ElectionMessage {
+        ElectionMessage {
+            from,
+            leader,
+            zxid: Zxid::new(1, counter),
+            election_epoch: 1,
+            peer_epoch: 1,
+            state,
+        }
+    }
+
+    #[test]
+    fn a_better_vote_is_adopted_and_wins_after_the_wait() {
+        let mut bench = bench();
+        assert_eq!(bench.hear(vote(TWO, TWO, 5, KeeperRole::Looking)), None);
+        assert_eq!(bench.election.message().leader, TWO);
+        assert_eq!(bench.ring(), Some(TWO));
+    }
+
+    #[test]
+    fn the_longer_history_beats_the_larger_id() {
+        let mut bench = bench();
+        assert_eq!(bench.hear(vote(THREE, THREE, 4, KeeperRole::Looking)), None);
+        assert_eq!(bench.election.message().leader, ONE);
+        assert_eq!(bench.hear(vote(THREE, ONE, 5, KeeperRole::Looking)), None);
+        assert_eq!(bench.ring(), Some(ONE));
+    }
+
+    #[test]
+    fn a_better_vote_within_the_wait_reopens_the_election() {
+        let mut bench = bench();
+        bench.hear(vote(TWO, TWO, 5, KeeperRole::Looking));
+        bench.hear(vote(THREE, THREE, 9, KeeperRole::Looking));
+        assert_eq!(bench.election.message().leader, THREE);
+        assert_eq!(bench.ring(), Some(THREE));
+    }
+
+    #[test]
+    fn a_later_round_makes_earlier_votes_worthless() {
+        let mut bench = bench();
+        let mut later = vote(TWO, TWO, 3, KeeperRole::Looking);
+        later.election_epoch = 4;
+        assert_eq!(bench.hear(later), None);
+        let own = bench.election.message();
+        assert_eq!((own.election_epoch, own.leader), (4, ONE));
+        assert_eq!(bench.hear(vote(THREE, ONE, 5, KeeperRole::Looking)), None);
+        assert_eq!(bench.ring(), None, "a vote of round 1 does not count");
+    }
+
+    #[test]
+    fn a_leader_is_joined_only_when_it_says_so_itself() {
+        let mut bench = bench();
+        assert_eq!(bench.hear(vote(TWO, THREE, 8, KeeperRole::Following)), None);
+        assert_eq!(
+            bench.hear(vote(THREE, THREE, 8, KeeperRole::Leading)),
+            Some(THREE)
+        );
+    }
+}
