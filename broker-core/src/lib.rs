@@ -24,4 +24,6 @@ pub mod topic_configs;
 pub mod znode;
 
 #[cfg(test)]
+mod coordination_test;
+#[cfg(test)]
 mod testing;

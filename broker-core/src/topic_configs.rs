@@ -7,13 +7,11 @@
 use crate::hands::Hands;
 use crate::keeper_session::{Answer, KeeperOwner, Ticket, get_children, get_data};
 use crate::znode::{json, paths};
+use protocol::config::TopicOverrides;
 use protocol::ids::TopicName;
 use protocol::keeper::{KeeperOp, KeeperResult, WatchEvent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// What a topic sets for itself.
-pub type Overrides = BTreeMap<String, String>;
 
 #[derive(Clone, Debug)]
 enum Asked {
@@ -25,7 +23,7 @@ enum Asked {
 /// The settings.
 #[derive(Clone, Debug, Default)]
 pub struct TopicConfigs {
-    known: BTreeMap<TopicName, Arc<Overrides>>,
+    known: BTreeMap<TopicName, TopicOverrides>,
     asked: BTreeMap<Ticket, Asked>,
     asking: BTreeSet<TopicName>,
     /// The last notice that was looked at; `None` before the first look, which takes all for old.
@@ -45,7 +43,7 @@ impl TopicConfigs {
     }
 
     /// The settings of a topic; `None` when they have not been read yet.
-    pub fn get(&self, topic: &TopicName) -> Option<&Arc<Overrides>> {
+    pub fn get(&self, topic: &TopicName) -> Option<&TopicOverrides> {
         self.known.get(topic)
     }
 
@@ -104,11 +102,14 @@ impl TopicConfigs {
             }
             Asked::Topic(topic) => {
                 self.asking.remove(&topic);
-                let overrides = match answer {
-                    Ok(KeeperResult::Data(data, _)) => json::decode_config(data),
-                    Ok(_) | Err(_) => Overrides::new(),
-                };
-                self.known.insert(topic.clone(), Arc::new(overrides));
+                let mut overrides = TopicOverrides::default();
+                if let Ok(KeeperResult::Data(data, _)) = answer {
+                    for (key, value) in json::decode_config(data) {
+                        // A setting that nobody knows has no effect, as in `LogConfig.fromProps`.
+                        let _ = overrides.set(&key, &value);
+                    }
+                }
+                self.known.insert(topic.clone(), overrides);
                 self.changed.push(topic);
             }
         }

@@ -1,0 +1,92 @@
+//! Registering, and finding the znode there already.
+
+use super::*;
+use crate::coordination::CoordinationEvent;
+use protocol::behaviour::Fix;
+use protocol::ids::BrokerEpoch;
+use std::sync::Arc;
+
+#[test]
+fn a_broker_prepares_registers_and_learns_its_epoch() {
+    let cluster = Cluster::modern();
+    let broker = cluster.broker(1);
+    let [
+        CoordinationEvent::Prepared { cluster_id },
+        CoordinationEvent::Registered(epoch),
+    ] = &broker.events[..]
+    else {
+        panic!("{:?}", broker.events);
+    };
+    assert_eq!(cluster_id.len(), 22);
+    assert_eq!(cluster.broker(3).events[0], broker.events[0]);
+    assert_eq!(broker.coordination.registration.epoch(), Some(*epoch));
+    let registered = cluster.world.keeper.data("/brokers/ids/1").unwrap();
+    assert!(registered.contains("PLAINTEXT://b1:9092"), "{registered}");
+}
+
+fn refusal(cluster: &Cluster, id: i32) -> Option<&Arc<str>> {
+    cluster
+        .broker(id)
+        .events
+        .iter()
+        .find_map(|event| match event {
+            CoordinationEvent::Refused(why) => Some(why),
+            _ => None,
+        })
+}
+
+#[test]
+fn a_broker_that_restarts_faster_than_its_session_ends_is_refused() {
+    let mut cluster = Cluster::modern();
+    cluster.world.kill("b2");
+    cluster.start(2);
+    let why = refusal(&cluster, 2).expect("the old session owns the znode");
+    assert!(why.contains("/brokers/ids/2"), "{why}");
+}
+
+#[test]
+fn the_broker_of_0_8_waits_until_its_former_session_is_over() {
+    let mut cluster = Cluster::of(Behaviour::of(Era::V0_8));
+    let former = cluster.session(2);
+    cluster.world.kill("b2");
+    cluster.world.pass(Span::millis(5));
+    cluster.start(2);
+    assert_eq!(refusal(&cluster, 2), None);
+    assert_eq!(cluster.broker(2).events.len(), 1);
+    cluster.world.expire(former);
+    cluster.world.pass(Span::secs(7));
+    assert!(matches!(
+        cluster.broker(2).events[..],
+        [_, CoordinationEvent::Registered(_)]
+    ));
+}
+
+/// The session of broker 2 ends but its znode stays (ZOOKEEPER-2985); which epochs it got.
+fn with_left_over_node(fix: bool) -> (Vec<BrokerEpoch>, bool) {
+    let behaviour = Behaviour::of(Era::V2_8).with(Fix::EphemeralOwnerCheck, fix);
+    let mut cluster = Cluster::of(behaviour);
+    let session = cluster.session(2);
+    cluster.world.expire_but_keep_nodes(session);
+    cluster.world.pass(Span::secs(5));
+    let epochs = cluster
+        .broker(2)
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            CoordinationEvent::Registered(epoch) => Some(*epoch),
+            _ => None,
+        });
+    (epochs.collect(), refusal(&cluster, 2).is_some())
+}
+
+#[test]
+fn a_node_of_ones_own_former_session_is_replaced() {
+    let (epochs, refused) = with_left_over_node(true);
+    assert!(epochs.len() == 2 && epochs[0] < epochs[1] && !refused);
+}
+
+#[test]
+fn without_kafka_7165_the_broker_lives_on_unregistered() {
+    let (epochs, refused) = with_left_over_node(false);
+    assert!(epochs.len() == 1 && refused);
+}
