@@ -291,7 +291,7 @@ impl Coordination {
                 answer,
             } => match owner {
                 KeeperOwner::Controller => self.controller.on_reply(hands, ticket, answer),
-                KeeperOwner::Registration => self.registration.on_reply(hands, ticket, answer),
+                KeeperOwner::Registration => self.registration.on_reply(hands, ticket, &answer),
                 KeeperOwner::Isr => self.isr.on_reply(hands, ticket, &answer),
                 KeeperOwner::Admin => self.admin.on_reply(hands, cache, ticket, answer),
                 KeeperOwner::ProducerIds => self.producer_ids.on_reply(hands, ticket, &answer),

@@ -365,17 +365,14 @@ impl IsrWriter {
     }
 
     fn answered(&mut self, hands: &mut Hands<'_, '_>, response: AlterIsrResponse) {
-        match response.error {
-            ErrorCode::None => {}
-            ErrorCode::NotController => {
-                self.again(hands, CONTROLLER_BACKOFF);
-                return;
-            }
-            _ => {
-                self.in_flight.clear();
-                self.wait(hands.now, hands.io, ERROR_BACKOFF);
-                return;
-            }
+        if response.error == ErrorCode::NotController {
+            self.again(hands, CONTROLLER_BACKOFF);
+            return;
+        }
+        if response.error != ErrorCode::None {
+            self.in_flight.clear();
+            self.wait(hands.now, hands.io, ERROR_BACKOFF);
+            return;
         }
         let mut answers: BTreeMap<_, _> = response.partitions.into_iter().collect();
         for sent in std::mem::take(&mut self.in_flight) {

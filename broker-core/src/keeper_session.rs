@@ -169,7 +169,7 @@ impl Keeper {
     fn send(&mut self, now: Now, io: &mut Io<'_>, outstanding: Outstanding) {
         if self.expired {
             // `waitUntilConnected` throws ZooKeeperClientExpiredException.
-            self.fail(io, outstanding);
+            self.fail(io, &outstanding);
             return;
         }
         let xid = self.client.request(now, io, outstanding.op.clone());
@@ -177,7 +177,7 @@ impl Keeper {
         self.drain(now, io);
     }
 
-    fn fail(&mut self, io: &mut Io<'_>, outstanding: Outstanding) {
+    fn fail(&mut self, io: &mut Io<'_>, outstanding: &Outstanding) {
         let failure = KeeperFailure {
             error: KeeperError::SessionExpired,
             multi: Vec::new(),
@@ -203,7 +203,7 @@ impl Keeper {
                 KeeperEvent::Expired => {
                     self.expired = true;
                     for outstanding in std::mem::take(&mut self.lost) {
-                        self.fail(io, outstanding);
+                        self.fail(io, &outstanding);
                     }
                     self.tell(io, KeeperNews::Expired);
                 }
@@ -211,7 +211,7 @@ impl Keeper {
                 KeeperEvent::Watch(event) => self.tell(io, KeeperNews::Watch(event)),
                 KeeperEvent::Closed => {
                     for outstanding in std::mem::take(&mut self.lost) {
-                        self.fail(io, outstanding);
+                        self.fail(io, &outstanding);
                     }
                     self.tell(io, KeeperNews::Closed);
                 }
@@ -227,12 +227,12 @@ impl Keeper {
             Err(failure) if failure.error == KeeperError::ConnectionLoss => {
                 self.lost.push_back(outstanding);
             }
-            Ok(_) | Err(_) => self.tell(io, reply(outstanding, answer)),
+            Ok(_) | Err(_) => self.tell(io, reply(&outstanding, answer)),
         }
     }
 }
 
-fn reply(outstanding: Outstanding, answer: Answer) -> KeeperNews {
+fn reply(outstanding: &Outstanding, answer: Answer) -> KeeperNews {
     KeeperNews::Reply {
         owner: outstanding.owner,
         ticket: outstanding.ticket,
@@ -368,7 +368,7 @@ mod tests {
         submit(&mut world, &create("/a", Bytes::new()));
         assert_eq!(errors(&world), [Some(KeeperError::SessionExpired)]);
         world.with("b1", |client, now, io| {
-            client.keeper.restart_session(now, io)
+            client.keeper.restart_session(now, io);
         });
         submit(&mut world, &create("/a", Bytes::new()));
         assert_eq!(errors(&world), [Some(KeeperError::SessionExpired), None]);

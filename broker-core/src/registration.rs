@@ -131,7 +131,7 @@ impl Registration {
     }
 
     /// Takes the answer to an operation of [`KeeperOwner::Registration`].
-    pub fn on_reply(&mut self, hands: &mut Hands<'_, '_>, ticket: Ticket, answer: Answer) {
+    pub fn on_reply(&mut self, hands: &mut Hands<'_, '_>, ticket: Ticket, answer: &Answer) {
         if let Phase::Paths(due) = self.phase {
             self.path_created(hands, due);
             return;
@@ -142,17 +142,17 @@ impl Registration {
         self.waiting = None;
         match self.phase {
             Phase::Idle | Phase::Paths(_) | Phase::Sleeping => {}
-            Phase::ReadingClusterId => self.cluster_id_read(hands, &answer),
+            Phase::ReadingClusterId => self.cluster_id_read(hands, answer),
             Phase::CreatingClusterId => {
                 self.phase = Phase::ReadingClusterId;
                 self.ask(hands, get_data(paths::CLUSTER_ID, false));
             }
-            Phase::Creating => self.created(hands, &answer),
+            Phase::Creating => self.created(hands, answer),
             Phase::AskingEpoch => match answer {
-                Ok(KeeperResult::Stat(stat)) => self.stands(hands, stat),
+                Ok(KeeperResult::Stat(stat)) => self.stands(hands, *stat),
                 Ok(_) | Err(_) => self.create(hands),
             },
-            Phase::Comparing => self.compare(hands, &answer),
+            Phase::Comparing => self.compare(hands, answer),
             Phase::Deleting => self.create(hands),
         }
     }

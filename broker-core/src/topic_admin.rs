@@ -605,9 +605,8 @@ impl Operation {
         let entries = self.entries.iter_mut().filter(open);
         for (entry, answers) in entries.zip(answers.chunks(per_topic)) {
             match (answers.last().and_then(error_of), &entry.wish) {
-                (None, _) => {}
-                // Somebody has asked for it already: as good as ours.
-                (Some(KeeperError::NodeExists), Wish::Delete) => {}
+                // Somebody has asked for the deletion already: as good as ours.
+                (None, _) | (Some(KeeperError::NodeExists), Wish::Delete) => {}
                 (Some(KeeperError::NodeExists), _) => entry.refuse(exists(&entry.topic)),
                 (Some(KeeperError::NoNode), _) => {
                     entry.refuse((ErrorCode::UnknownTopicOrPartition, String::new()));
@@ -692,20 +691,19 @@ fn grow(
         let message = format!("Topic already has {count} partitions.");
         return Err((ErrorCode::InvalidPartitions, message));
     }
-    let added = match &new.assignment {
-        Some(lists) => given(lists, (count, increment), brokers)?,
-        None => {
-            let first = content.partitions.values().next().cloned();
-            let first = first.unwrap_or_default();
-            let leader = first.first().copied().unwrap_or(BrokerId(0));
-            let start = Start::At {
-                broker: brokers.iter().position(|id| *id >= leader).unwrap_or(0),
-                partition: present,
-            };
-            let replicas = i32::try_from(first.len()).unwrap_or(i32::MAX);
-            let counts = (increment, replicas);
-            assign_replicas(brokers, counts, start, &mut Draws::new(0))?
-        }
+    let added = if let Some(lists) = &new.assignment {
+        given(lists, (count, increment), brokers)?
+    } else {
+        let first = content.partitions.values().next().cloned();
+        let first = first.unwrap_or_default();
+        let leader = first.first().copied().unwrap_or(BrokerId(0));
+        let start = Start::At {
+            broker: brokers.iter().position(|id| *id >= leader).unwrap_or(0),
+            partition: present,
+        };
+        let replicas = i32::try_from(first.len()).unwrap_or(i32::MAX);
+        // Nothing is drawn when the start is given.
+        assign_replicas(brokers, (increment, replicas), start, &mut Draws::new(0))?
     };
     let indexes = added.keys().copied().collect();
     content.partitions.extend(added);

@@ -184,19 +184,15 @@ impl Controller {
     }
 
     pub(super) fn plain_epoch_read(&mut self, hands: &mut Hands<'_, '_>, replies: &[Reply]) {
-        let (op, epoch) = match replies.first() {
-            Some(Ok(KeeperResult::Data(data, stat))) => {
-                let epoch = json::decode_controller_epoch(data)
-                    .unwrap_or_default()
-                    .next();
-                let data = json::encode_controller_epoch(epoch);
-                (set_data(paths::CONTROLLER_EPOCH, data, stat.version), epoch)
-            }
-            Some(_) | None => {
-                let epoch = ControllerEpoch(1);
-                let data = json::encode_controller_epoch(epoch);
-                (create(paths::CONTROLLER_EPOCH, data), epoch)
-            }
+        let (op, epoch) = if let Some(Ok(KeeperResult::Data(data, stat))) = replies.first() {
+            let present = json::decode_controller_epoch(data).unwrap_or_default();
+            let epoch = present.next();
+            let data = json::encode_controller_epoch(epoch);
+            (set_data(paths::CONTROLLER_EPOCH, data, stat.version), epoch)
+        } else {
+            let epoch = ControllerEpoch(1);
+            let data = json::encode_controller_epoch(epoch);
+            (create(paths::CONTROLLER_EPOCH, data), epoch)
         };
         self.ask(hands, vec![op], Then::PlainEpochWritten { epoch });
     }

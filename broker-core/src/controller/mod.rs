@@ -103,7 +103,6 @@ pub struct Controller {
     /// The event in progress: the top is last.
     agenda: Vec<Step>,
     waiting: Option<Waiting>,
-    in_progress: bool,
     answering: Option<Answering>,
     /// What became of the elections of the step before.
     elections: BTreeMap<TopicPartition, ErrorCode>,
@@ -131,7 +130,6 @@ impl Controller {
             stale_dues: 0,
             agenda: Vec::new(),
             waiting: None,
-            in_progress: false,
             answering: None,
             elections: BTreeMap::new(),
             registering: false,
@@ -240,7 +238,7 @@ impl Controller {
         self.stale_dues += dropped.len() - self.permits.min(dropped.len());
         self.permits = self.permits.saturating_sub(dropped.len());
         for event in dropped {
-            requests::preempt(hands, event);
+            requests::preempt(hands, &event);
         }
         self.put(hands.io, ControllerEvent::Expire);
     }
@@ -344,7 +342,6 @@ impl Controller {
                 self.take(hands, step);
                 continue;
             }
-            self.in_progress = false;
             if self.permits == 0 {
                 return;
             }
@@ -352,7 +349,6 @@ impl Controller {
                 return;
             };
             self.permits -= 1;
-            self.in_progress = true;
             self.begin(hands, event);
         }
     }
@@ -425,7 +421,7 @@ impl Controller {
             };
             replies.push(reply);
         }
-        self.go_on(hands, then, replies);
+        self.go_on(hands, then, &replies);
     }
 
     /// The event in progress fails; whoever waits for its answer gets this error.

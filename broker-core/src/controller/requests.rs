@@ -285,23 +285,20 @@ impl Controller {
     /// A broker answered a request of the controller.
     pub(super) fn response(&mut self, answered: Answered) {
         let broker = answered.request.broker;
-        match answered.response {
-            ResponseBody::LeaderAndIsr(response) => self.leader_and_isr_answered(broker, response),
-            ResponseBody::StopReplica(response) => {
-                let RequestBody::StopReplica(request) = answered.request.body else {
-                    return;
-                };
-                let deleting: BTreeSet<TopicPartition> = request
-                    .partitions
-                    .into_iter()
-                    .filter(|told| told.delete)
-                    .map(|told| told.partition)
-                    .collect();
-                self.stop_replica_answered(broker, response, &deleting);
-            }
-            // UpdateMetadata's error is only logged.
-            _ => {}
+        if let ResponseBody::LeaderAndIsr(response) = answered.response {
+            self.leader_and_isr_answered(broker, response);
+        } else if let (ResponseBody::StopReplica(response), RequestBody::StopReplica(request)) =
+            (answered.response, answered.request.body)
+        {
+            let deleting: BTreeSet<TopicPartition> = request
+                .partitions
+                .into_iter()
+                .filter(|told| told.delete)
+                .map(|told| told.partition)
+                .collect();
+            self.stop_replica_answered(broker, response, &deleting);
         }
+        // UpdateMetadata's error is only logged.
     }
 
     fn leader_and_isr_answered(&mut self, broker: BrokerId, response: LeaderAndIsrResponse) {
@@ -350,16 +347,17 @@ fn wide(count: usize) -> u128 {
 }
 
 /// An event that is dropped because the session expired (`PreemptableControllerEvent.preempt`).
-pub(super) fn preempt(hands: &mut Hands<'_, '_>, event: ControllerEvent) {
+pub(super) fn preempt(hands: &mut Hands<'_, '_>, event: &ControllerEvent) {
     match event {
         ControllerEvent::AlterIsr(token, _) => {
-            refuse(hands, Answering::AlterIsr(token), ErrorCode::NotController);
+            refuse(hands, Answering::AlterIsr(*token), ErrorCode::NotController);
         }
         ControllerEvent::ControlledShutdown(token, _) => {
-            let answering = Answering::ControlledShutdown(token);
+            let answering = Answering::ControlledShutdown(*token);
             refuse(hands, answering, ErrorCode::NotController);
         }
         ControllerEvent::ElectLeaders(token, _) => {
+            let token = *token;
             let answering = Answering::ElectLeaders { token, all: true };
             refuse(hands, answering, ErrorCode::NotController);
         }

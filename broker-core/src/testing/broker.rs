@@ -169,7 +169,7 @@ impl TestBroker {
                     .respond(io, token, UpdateMetadataResponse { error });
             }
             RequestBody::AlterIsr(request) => {
-                self.coordination.controller.alter_isr(io, token, request)
+                self.coordination.controller.alter_isr(io, token, request);
             }
             RequestBody::ControlledShutdown(request) => {
                 let controller = &mut self.coordination.controller;

@@ -119,6 +119,29 @@ impl ScriptedKeeper {
             .collect()
     }
 
+    fn connect(
+        &mut self,
+        connection: ConnectionId,
+        timeout: Span,
+        session: SessionId,
+    ) -> (Vec<(ConnectionId, KeeperReply)>, bool) {
+        let session = if session == SessionId(0) {
+            self.next_session += 1;
+            self.sessions.insert(SessionId(self.next_session));
+            SessionId(self.next_session)
+        } else {
+            session
+        };
+        let alive = self.sessions.contains(&session);
+        self.connections.insert(connection, session);
+        let reply = KeeperReply::Connected {
+            timeout: if alive { timeout } else { Span::ZERO },
+            session,
+            password: 1,
+        };
+        (vec![(connection, reply)], !alive)
+    }
+
     /// Answers a packet; `true` cuts the connection.
     pub(super) fn handle(
         &mut self,
@@ -128,23 +151,7 @@ impl ScriptedKeeper {
         match request {
             KeeperRequest::Connect {
                 timeout, session, ..
-            } => {
-                let session = if session == SessionId(0) {
-                    self.next_session += 1;
-                    self.sessions.insert(SessionId(self.next_session));
-                    SessionId(self.next_session)
-                } else {
-                    session
-                };
-                let alive = self.sessions.contains(&session);
-                self.connections.insert(connection, session);
-                let reply = KeeperReply::Connected {
-                    timeout: if alive { timeout } else { Span::ZERO },
-                    session,
-                    password: 1,
-                };
-                (vec![(connection, reply)], !alive)
-            }
+            } => self.connect(connection, timeout, session),
             KeeperRequest::Op { xid, op } => {
                 let session = self.connections[&connection];
                 let mut fired = Vec::new();
