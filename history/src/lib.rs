@@ -4,9 +4,13 @@
 //! ([`jsonl`]), and everything that judges or draws works from it alone, so a history recorded from a real cluster can be
 //! judged too.
 
+pub mod checker;
 pub mod event;
 pub mod expectation;
+pub mod invariant;
 pub mod jsonl;
+pub mod judge;
+pub mod ledger;
 pub mod manifest;
 pub mod operation;
 pub mod record;

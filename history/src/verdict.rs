@@ -64,6 +64,58 @@ pub struct Finding {
     pub cause: Option<String>,
 }
 
+impl Finding {
+    /// An anomaly in one sentence, with what was expected and what was seen.
+    pub fn new(
+        anomaly: &str,
+        summary: impl Into<String>,
+        expected: impl Into<String>,
+        seen: impl Into<String>,
+    ) -> Self {
+        Self {
+            anomaly: anomaly.to_owned(),
+            summary: summary.into(),
+            partition: None,
+            offset: None,
+            value: None,
+            expected: expected.into(),
+            seen: seen.into(),
+            story: Vec::new(),
+            cause: None,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn at(mut self, partition: &TopicPartition, offset: i64) -> Self {
+        self.partition = Some(partition.clone());
+        self.offset = (offset >= 0).then_some(Offset(offset));
+        self
+    }
+
+    /// Which record it is about.
+    #[must_use]
+    pub fn about(mut self, value: Value) -> Self {
+        self.value = Some(value);
+        self
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn told(mut self, mut story: Vec<Moment>) -> Self {
+        story.sort_by_key(|moment| (moment.at, moment.step));
+        self.story = story;
+        self
+    }
+
+    /// Why it is excused.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+}
+
 /// One moment of a story.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {

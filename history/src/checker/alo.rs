@@ -1,0 +1,111 @@
+//! ALO, at least once. The anomaly: an acknowledged record that stays in the log is never acted on by a group that read past
+//! it.
+//!
+//! Records that the group had not reached when the run ended are a matter of PROGRESS, and records before the position at
+//! which a new group began are none of its business: both excused.
+
+use super::Checker;
+use super::effects::{Effects, effects};
+use super::index::{Fate, Index, Sent, ValueId, wide};
+use super::loss::{Record, story};
+use crate::manifest::{CommitPolicy, Stream};
+use crate::verdict::{Finding, Verdict};
+use protocol::verb::ResetReason;
+
+/// ALO.
+pub(super) struct AtLeastOnce;
+
+/// Whether a policy promises at least once.
+fn claims(commit: CommitPolicy) -> bool {
+    matches!(commit, CommitPolicy::After | CommitPolicy::Auto)
+}
+
+impl Checker for AtLeastOnce {
+    fn code(&self) -> &'static str {
+        "ALO"
+    }
+
+    fn title(&self) -> &'static str {
+        "Commit after processing: at least once"
+    }
+
+    fn definition(&self) -> &'static str {
+        "A group whose members commit after they process (or automatically inside poll) acts on every acknowledged record that stays in the log at least once. What a new group skipped because it began at the end of the log, and what it had not reached when the run ended, is excused (the latter is judged by PROGRESS). Claimed for such groups; records never processed by others are counted in the ledger."
+    }
+
+    fn needs(&self) -> &'static [Stream] {
+        &[Stream::Operations, Stream::FinalRead]
+    }
+
+    fn check(&self, index: &Index<'_>) -> Verdict {
+        if !index.groups.iter().any(|group| claims(group.commit)) {
+            return Verdict::not_claimed(self.code(), "no group commits after it processes");
+        }
+        let mut verdict = Verdict::new(self.code());
+        let groups = effects(index, |_| {});
+        for (group, effects) in groups.iter().enumerate() {
+            if claims(index.groups[group].commit) {
+                judge_group(index, group, effects, &mut verdict);
+            }
+        }
+        if verdict.judged == 0 {
+            verdict.answer = crate::verdict::Answer::Unknown(
+                "no group got a partition with acknowledged records".to_owned(),
+            );
+        }
+        verdict
+    }
+}
+
+fn judge_group(index: &Index<'_>, group: usize, effects: &Effects, verdict: &mut Verdict) {
+    for (id, sent) in index.values.all() {
+        if !due(effects, sent) {
+            continue;
+        }
+        verdict.judged += 1;
+        if effects.first[wide(id.0)].is_some() {
+            continue;
+        }
+        match excuse(effects, sent) {
+            Some(why) => verdict.excuse(|| finding(index, group, id).because(why)),
+            None => verdict.violate(|| finding(index, group, id)),
+        }
+    }
+}
+
+/// Whether a group owes an effect for a record: acknowledged, still there, and of a partition that it read.
+pub(crate) fn due(effects: &Effects, sent: &Sent) -> bool {
+    sent.fate == Fate::Ok
+        && sent.copies > 0
+        && (effects.started.contains_key(&sent.part) || effects.reached.contains_key(&sent.part))
+}
+
+/// Why a record without effect is excused.
+pub(crate) fn excuse(effects: &Effects, sent: &Sent) -> Option<String> {
+    if let Some((offset, ResetReason::NoCommit | ResetReason::Seek, _)) =
+        effects.started.get(&sent.part)
+        && sent.found_at < *offset
+    {
+        return Some(format!("the group began at offset {offset}"));
+    }
+    let reached = effects.reached.get(&sent.part).copied().unwrap_or(0);
+    (sent.found_at >= reached).then(|| "the group had not got there when the run ended".to_owned())
+}
+
+fn finding(index: &Index<'_>, group: usize, id: ValueId) -> Finding {
+    let sent = index.values.get(id);
+    let value = index.values.value(id);
+    let name = &index.groups[group].id;
+    let place = index.place(sent.part, sent.found_at);
+    let text = format!("{value}, acknowledged and in {place}, was never acted on by group {name}");
+    let mut moments = story(index, Record::acknowledged(index, id), Some(sent));
+    moments.extend(super::effects::handling(
+        index,
+        group,
+        (&index.partition(sent.part).name, sent.found_at),
+    ));
+    Finding::new("never-processed", text, "at least one effect", "none")
+        .at(&index.partition(sent.part).name, sent.found_at)
+        .about(value)
+        .told(moments)
+}

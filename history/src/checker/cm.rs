@@ -1,0 +1,288 @@
+//! CM, commits move forward. The anomalies: a group's committed offset goes back without a reset; a commit of an old
+//! generation is accepted; a member that processes first commits what it has not processed; a member that commits first
+//! processes what is not committed.
+
+use super::Checker;
+use super::effects::operation;
+use super::index::{EventId, Index, NONE};
+use crate::event::{Group, What};
+use crate::manifest::{CommitPolicy, Stream};
+use crate::operation::{Action, Operation, Stage};
+use crate::verdict::{Finding, Verdict};
+use protocol::ids::{GroupId, NodeId, Offset, TopicPartition};
+use protocol::verb::ResetReason;
+use std::collections::{BTreeMap, VecDeque};
+
+/// CM.
+pub(super) struct CommitsMonotone;
+
+impl Checker for CommitsMonotone {
+    fn code(&self) -> &'static str {
+        "CM"
+    }
+
+    fn title(&self) -> &'static str {
+        "Committed offsets move forward"
+    }
+
+    fn definition(&self) -> &'static str {
+        "A group's committed offset moves back only after its position was reset; commits of an old generation are refused; members that process before they commit never commit an unprocessed record, and members that commit first never process an uncommitted one. Claimed for every group that commits."
+    }
+
+    fn needs(&self) -> &'static [Stream] {
+        &[Stream::Operations, Stream::Groups]
+    }
+
+    fn check(&self, index: &Index<'_>) -> Verdict {
+        if index
+            .groups
+            .iter()
+            .all(|group| group.commit == CommitPolicy::Never)
+        {
+            return Verdict::not_claimed(self.code(), "no group commits");
+        }
+        let mut walk = Walk {
+            index,
+            verdict: Verdict::new(self.code()),
+            committed: BTreeMap::new(),
+            resets: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            members: BTreeMap::new(),
+        };
+        for event in &index.group_events {
+            match &index.event(*event).what {
+                What::Group(group, what) => walk.on_group(*event, group, what),
+                What::Operation(operation) => walk.on_operation(*event, operation),
+                What::Replica(..)
+                | What::Controller(_)
+                | What::Broker(_)
+                | What::Keeper(_)
+                | What::Client(_)
+                | What::Process(_)
+                | What::Fault(_)
+                | What::Mark(_)
+                | What::Phase(_) => {}
+            }
+        }
+        walk.verdict
+    }
+}
+
+/// What one life of a consumer has in hand, by partition.
+#[derive(Default)]
+struct InHand {
+    /// Polled and not processed.
+    open: VecDeque<i64>,
+    /// The offset it committed last.
+    committed: Option<i64>,
+}
+
+struct Walk<'i, 'h> {
+    index: &'i Index<'h>,
+    verdict: Verdict,
+    /// By group and partition: what the coordinator stored last.
+    committed: BTreeMap<(GroupId, TopicPartition), (i64, EventId)>,
+    /// By group and partition: the last reset of a position.
+    resets: BTreeMap<(usize, u32), EventId>,
+    /// By group and coordinator: the generation.
+    generations: BTreeMap<(GroupId, Option<NodeId>), (i32, EventId)>,
+    members: BTreeMap<(u32, u32), InHand>,
+}
+
+impl Walk<'_, '_> {
+    fn on_group(&mut self, event: EventId, group: &GroupId, what: &Group) {
+        let node = self.index.event(event).node;
+        match what {
+            Group::Generation { generation, .. } | Group::Loaded { generation, .. } => {
+                self.generations
+                    .insert((group.clone(), node), (generation.0, event));
+            }
+            Group::OffsetCommitted {
+                partition,
+                offset,
+                member,
+                generation,
+            } => {
+                self.verdict.judged += 1;
+                let simple = generation.0 < 0 && member.as_str().is_empty();
+                let current = self.generations.get(&(group.clone(), node)).copied();
+                if let Some((newest, since)) =
+                    current.filter(|(newest, _)| !simple && generation.0 != *newest)
+                {
+                    let index = self.index;
+                    self.verdict.violate(|| {
+                        let text = format!(
+                            "the coordinator of {group} took a commit of generation {generation} for {partition} in generation {newest}"
+                        );
+                        Finding::new("stale-commit", text, format!("generation {newest}"), format!("generation {generation}"))
+                            .at(partition, offset.0)
+                            .told(vec![
+                                index.moment(since, format!("{group} is in generation {newest}")),
+                                index.moment(event, format!("member {member} of generation {generation} commits {offset}")),
+                            ])
+                    });
+                }
+                self.on_stored(event, group, partition, offset.0);
+            }
+            Group::OffsetExpired(partition) => {
+                self.committed.remove(&(group.clone(), partition.clone()));
+            }
+            Group::State(_)
+            | Group::MemberJoined(_)
+            | Group::MemberRemoved { .. }
+            | Group::CommitRefused { .. }
+            | Group::Unloaded => {}
+        }
+    }
+
+    fn on_stored(
+        &mut self,
+        event: EventId,
+        group: &GroupId,
+        partition: &TopicPartition,
+        offset: i64,
+    ) {
+        let key = (group.clone(), partition.clone());
+        let before = self.committed.insert(key, (offset, event));
+        let Some((last, at)) = before.filter(|(last, _)| offset < *last) else {
+            return;
+        };
+        let index = self.index;
+        let place = index.group(group).unwrap_or(usize::MAX);
+        let reset = self
+            .resets
+            .get(&(place, index.part(partition)))
+            .filter(|reset| **reset > at);
+        let finding = || {
+            let text = format!(
+                "the committed offset of {group} for {partition} went back from {last} to {offset}"
+            );
+            Finding::new(
+                "commit-went-back",
+                text,
+                format!("at least {last}"),
+                offset.to_string(),
+            )
+            .at(partition, offset)
+            .told(vec![
+                index.moment(at, format!("{group} has committed {last} of {partition}")),
+                index.moment(event, format!("{group} commits {offset} of {partition}")),
+            ])
+        };
+        if let Some(reset) = reset {
+            let why = format!("the position was reset at {} ns", index.time(*reset));
+            self.verdict.excuse(|| finding().because(why));
+        } else {
+            self.verdict.violate(finding);
+        }
+    }
+
+    fn on_operation(&mut self, event: EventId, operation: &Operation) {
+        let Some(group) = self.index.group_of_client(operation.client) else {
+            return;
+        };
+        let process = operation.process.0;
+        match &operation.action {
+            Action::Poll { records, .. } => {
+                for polled in records {
+                    let part = self.index.part(&polled.partition);
+                    let hand = self.members.entry((process, part)).or_default();
+                    let with_value = polled.records.iter().filter(|(_, value)| value.is_some());
+                    hand.open.extend(with_value.map(|(offset, _)| offset.0));
+                }
+            }
+            Action::Process {
+                partition, offset, ..
+            } => self.on_effect(event, (group, process), partition, *offset),
+            Action::Commit { offsets, .. } if operation.stage == Stage::Ok => {
+                for (partition, offset) in offsets {
+                    self.on_own_commit(event, (group, process), partition, *offset);
+                }
+            }
+            Action::Position {
+                partition, reason, ..
+            } => {
+                let part = self.index.part(partition);
+                self.members.insert((process, part), InHand::default());
+                if *reason != ResetReason::Committed {
+                    self.resets.insert((group, part), event);
+                }
+            }
+            Action::Send { .. }
+            | Action::Commit { .. }
+            | Action::Assigned { .. }
+            | Action::Revoked { .. }
+            | Action::Lost { .. }
+            | Action::Admin { .. } => {}
+        }
+    }
+
+    fn on_effect(
+        &mut self,
+        event: EventId,
+        (group, process): (usize, u32),
+        partition: &TopicPartition,
+        offset: Offset,
+    ) {
+        let part = self.index.part(partition);
+        let hand = self.members.entry((process, part)).or_default();
+        while hand.open.front().is_some_and(|open| *open <= offset.0) {
+            hand.open.pop_front();
+        }
+        let before = self.index.groups[group].commit == CommitPolicy::Before;
+        if !before {
+            return;
+        }
+        self.verdict.judged += 1;
+        let committed = hand.committed.unwrap_or(-1);
+        if committed <= offset.0 && part != NONE {
+            let index = self.index;
+            self.verdict.violate(|| {
+                let client = index.node_of(event);
+                let text = format!("{client} acts on {partition} at offset {offset} before it has committed past it");
+                Finding::new("processed-before-commit", text, format!("a commit above {offset}"), format!("{committed}"))
+                    .at(partition, offset.0)
+                    .told(vec![index.moment(event, format!("acts on offset {offset} of {partition}"))])
+            });
+        }
+    }
+
+    fn on_own_commit(
+        &mut self,
+        event: EventId,
+        (group, process): (usize, u32),
+        partition: &TopicPartition,
+        offset: Offset,
+    ) {
+        let part = self.index.part(partition);
+        let policy = self.index.groups[group].commit;
+        let hand = self.members.entry((process, part)).or_default();
+        hand.committed = Some(offset.0);
+        if !matches!(policy, CommitPolicy::After | CommitPolicy::Auto) {
+            return;
+        }
+        self.verdict.judged += 1;
+        let Some(open) = hand.open.front().copied().filter(|open| *open < offset.0) else {
+            return;
+        };
+        let index = self.index;
+        self.verdict.violate(|| {
+            let client = operation(index, event)
+                .map_or("?", |operation| index.client_name(operation.client));
+            let text = format!(
+                "{client} committed {offset} of {partition} before it had acted on offset {open}"
+            );
+            Finding::new(
+                "committed-unprocessed",
+                text,
+                format!("a commit of at most {open}"),
+                offset.to_string(),
+            )
+            .at(partition, open)
+            .told(vec![index.moment(
+                event,
+                format!("commits {offset} of {partition}; offset {open} is still to be done"),
+            )])
+        });
+    }
+}

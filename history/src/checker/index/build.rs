@@ -1,0 +1,353 @@
+//! The two passes that fill an [`Index`].
+
+use super::{
+    Acks, CutKind, Death, Election, EventId, GroupFacts, Index, Leadership, NONE, OffsetMap,
+    Partition, ProducerFacts, Values, wide,
+};
+use crate::History;
+use crate::event::{Client, Controller, Event, LeaderElection, Process, Replica, What};
+use crate::invariant::Invariants;
+use crate::manifest::{ClientKind, NodeRole, Stream};
+use crate::operation::{Action, Operation, Polled, Stage};
+use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicName, TopicPartition};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(super) fn build(history: &History) -> Index<'_> {
+    let mut index = empty(history);
+    for topic in &history.manifest.topics {
+        for partition in 0..topic.partitions {
+            intern(&mut index, &topic.name, partition);
+        }
+    }
+    let mut current = BTreeMap::new();
+    for (id, event) in (0..).map(EventId).zip(&history.events) {
+        take(&mut index, &mut current, id, event);
+    }
+    if history.manifest.has(Stream::Brokers) || history.manifest.has(Stream::Keepers) {
+        let mut invariants = Invariants::new(&history.manifest);
+        for event in &history.events {
+            invariants.on_event(event);
+        }
+        index.broken = invariants.into_broken();
+    }
+    index
+}
+
+fn empty(history: &History) -> Index<'_> {
+    let mut index = Index {
+        history,
+        values: Values::collect(history),
+        partitions: Vec::new(),
+        topics: Vec::new(),
+        producers: Vec::new(),
+        consumers: Vec::new(),
+        groups: Vec::new(),
+        sends: Vec::new(),
+        polls: Vec::new(),
+        final_polls: Vec::new(),
+        group_events: Vec::new(),
+        phases: Vec::new(),
+        deaths: Vec::new(),
+        whole: history.manifest.has(Stream::FinalRead),
+        broken: Vec::new(),
+    };
+    for client in &history.manifest.clients {
+        let mut producer = None;
+        let mut consumer = None;
+        match &client.kind {
+            ClientKind::Producer {
+                acks,
+                retries,
+                in_flight,
+                idempotence,
+                transactional_id,
+            } => {
+                producer = Some(ProducerFacts {
+                    acks: match acks.as_str() {
+                        "0" => Acks::Zero,
+                        "1" => Acks::One,
+                        _ => Acks::All,
+                    },
+                    retries: *retries,
+                    in_flight: *in_flight,
+                    idempotence: *idempotence || transactional_id.is_some(),
+                });
+            }
+            ClientKind::Consumer {
+                group: Some(id),
+                commit,
+                ..
+            } => {
+                let known = index.groups.iter().position(|group| group.id == *id);
+                consumer = Some(known.unwrap_or_else(|| {
+                    index.groups.push(GroupFacts {
+                        id: id.clone(),
+                        commit: *commit,
+                    });
+                    index.groups.len() - 1
+                }));
+            }
+            ClientKind::Consumer { group: None, .. }
+            | ClientKind::Admin
+            | ClientKind::FinalReader => {}
+        }
+        index.producers.push(producer);
+        index.consumers.push(consumer);
+    }
+    index
+}
+
+/// The dense number of a partition, a new one if need be.
+fn intern(index: &mut Index<'_>, topic: &TopicName, partition: i32) -> u32 {
+    let same = |known: &TopicName| Arc::ptr_eq(&known.0, &topic.0) || known == topic;
+    let place = index.topics.iter().position(|(known, _)| same(known));
+    let place = place.unwrap_or_else(|| {
+        index.topics.push((topic.clone(), Vec::new()));
+        index.topics.len() - 1
+    });
+    let Ok(slot) = usize::try_from(partition) else {
+        return NONE;
+    };
+    // Partition numbers beyond what a cluster has would make the table, not the history, large.
+    if slot > 1_000_000 {
+        return NONE;
+    }
+    if index.topics[place].1.len() <= slot {
+        index.topics[place].1.resize(slot + 1, NONE);
+    }
+    let known = index.topics[place].1[slot];
+    if known != NONE {
+        return known;
+    }
+    let number = u32::try_from(index.partitions.len()).unwrap_or(NONE);
+    index.topics[place].1[slot] = number;
+    let topics = &index.history.manifest.topics;
+    index.partitions.push(Partition {
+        name: TopicPartition::new(topic.clone(), partition),
+        topic: topics.iter().position(|known| known.name == *topic),
+        found: OffsetMap::new(NONE),
+        read: false,
+        read_failed: false,
+        appended: OffsetMap::new(NONE),
+        deleted_below: 0,
+        elections: Vec::new(),
+        leaders: Vec::new(),
+        replicas: BTreeMap::new(),
+        isr: Vec::new(),
+    });
+    number
+}
+
+fn named(index: &mut Index<'_>, name: &TopicPartition) -> u32 {
+    intern(index, &name.topic, name.partition.0)
+}
+
+/// Whom each partition's newest leader is, while walking.
+type Current = BTreeMap<u32, (BrokerId, LeaderEpoch)>;
+
+fn take(index: &mut Index<'_>, current: &mut Current, id: EventId, event: &Event) {
+    match &event.what {
+        What::Operation(operation) => on_operation(index, id, operation),
+        What::Replica(name, replica) => {
+            let broker = event
+                .node
+                .and_then(|node| index.history.manifest.broker_of(node));
+            if let Some(broker) = broker {
+                let part = named(index, name);
+                if part != NONE {
+                    on_replica(index, current, (id, part, broker), replica);
+                }
+            }
+        }
+        What::Controller(Controller::LeaderElected(election)) => on_election(index, id, election),
+        What::Group(..) | What::Client(Client::Joined { .. } | Client::LeftGroup(_)) => {
+            index.group_events.push(id);
+        }
+        What::Process(process) => on_process(index, id, event, process),
+        What::Phase(phase) => index.phases.push((*phase, id)),
+        What::Controller(_)
+        | What::Broker(_)
+        | What::Keeper(_)
+        | What::Client(_)
+        | What::Fault(_)
+        | What::Mark(_) => {}
+    }
+}
+
+fn on_process(index: &mut Index<'_>, id: EventId, event: &Event, process: &Process) {
+    let Some(node) = event.node else { return };
+    let role = index
+        .history
+        .manifest
+        .nodes
+        .get(usize::from(node.0))
+        .map(|node| node.role);
+    match (role, process) {
+        (Some(NodeRole::Broker(_)), Process::Died { .. }) => {
+            index.deaths.push(Death { event: id, node });
+        }
+        (Some(NodeRole::Client(_)), _) => index.group_events.push(id),
+        (_, _) => {}
+    }
+}
+
+fn on_operation(index: &mut Index<'_>, id: EventId, operation: &Operation) {
+    match &operation.action {
+        Action::Send {
+            topic,
+            partition,
+            value,
+            offset,
+            ..
+        } => {
+            let part = partition.map_or(NONE, |partition| intern(index, topic, partition));
+            let offset = offset.map_or(-1, |offset| offset.0);
+            index.values.on_send(id, operation, *value, (part, offset));
+            index.sends.push(id);
+        }
+        Action::Poll { records, .. } => {
+            if index.is_final_reader(operation.client) {
+                index.final_polls.push(id);
+                for polled in records {
+                    on_final_read(index, polled);
+                }
+            } else {
+                for polled in records {
+                    named(index, &polled.partition);
+                }
+                index.polls.push(id);
+                index.group_events.push(id);
+            }
+        }
+        Action::Commit { .. }
+        | Action::Assigned { .. }
+        | Action::Revoked { .. }
+        | Action::Lost { .. }
+        | Action::Position { .. }
+        | Action::Process { .. } => {
+            if !index.is_final_reader(operation.client) {
+                index.group_events.push(id);
+            }
+        }
+        Action::Admin { call, .. } => {
+            if matches!(operation.stage, Stage::Fail | Stage::Info)
+                && index.is_final_reader(operation.client)
+            {
+                on_final_read_failed(index, call);
+            }
+        }
+    }
+}
+
+/// `final read orders-0` failed; without a partition, all of them.
+fn on_final_read_failed(index: &mut Index<'_>, call: &str) {
+    let named = call.split(' ').next_back().and_then(TopicPartition::parse);
+    let part = named.map_or(NONE, |name| index.part(&name));
+    for (number, partition) in (0..).zip(&mut index.partitions) {
+        if part == NONE || part == number {
+            partition.read_failed = true;
+        }
+    }
+}
+
+fn on_final_read(index: &mut Index<'_>, polled: &Polled) {
+    let part = named(index, &polled.partition);
+    if part == NONE {
+        return;
+    }
+    index.partitions[wide(part)].read = true;
+    for (Offset(offset), value) in &polled.records {
+        let Some(value) = value else { continue };
+        let id = index.values.id(*value);
+        let before = index.partitions[wide(part)].found.set(*offset, id.0);
+        // A reader that reads a place again finds no second copy.
+        if id.is_some() && before != id.0 {
+            index.values.on_found(id, part, *offset);
+        }
+    }
+}
+
+fn on_election(index: &mut Index<'_>, id: EventId, election: &LeaderElection) {
+    let part = named(index, &election.partition);
+    if part != NONE {
+        index.partitions[wide(part)].elections.push(Election {
+            event: id,
+            leader: election.leader,
+            epoch: election.leader_epoch,
+            kind: election.kind,
+        });
+    }
+}
+
+fn on_replica(
+    index: &mut Index<'_>,
+    current: &mut Current,
+    (id, part, broker): (EventId, u32, BrokerId),
+    replica: &Replica,
+) {
+    let partition = &mut index.partitions[wide(part)];
+    let log = partition.replicas.entry(broker).or_default();
+    match replica {
+        Replica::Appended(append) => {
+            log.append(id, append.base_offset.0, append.last_offset.0);
+            if append.leader && !append.values.is_empty() {
+                for (offset, value) in (append.base_offset.0..).zip(&append.values) {
+                    partition.appended.set(offset, index.values.id(*value).0);
+                }
+            }
+        }
+        Replica::Truncated { to, rule, .. } => match rule.as_str() {
+            "recovery" => log.cut(id, to.0, CutKind::DiskLoss),
+            "full_and_start_at" => {
+                log.cut(id, i64::MIN, CutKind::Truncation);
+                log.end = to.0;
+            }
+            _ => log.cut(id, to.0, CutKind::Truncation),
+        },
+        Replica::Loaded { log_end_offset, .. } => {
+            if log_end_offset.0 < log.end {
+                log.cut(id, log_end_offset.0, CutKind::DiskLoss);
+            }
+            log.end = log_end_offset.0;
+        }
+        Replica::LogStart(offset) => {
+            let leads = current
+                .get(&part)
+                .is_some_and(|(leader, _)| *leader == broker);
+            if leads {
+                partition.deleted_below = partition.deleted_below.max(offset.0);
+            }
+        }
+        Replica::BecameLeader {
+            leader_epoch, isr, ..
+        } => {
+            let newest = current
+                .get(&part)
+                .is_none_or(|(_, epoch)| epoch < leader_epoch);
+            if newest {
+                current.insert(part, (broker, *leader_epoch));
+            }
+            partition.leaders.push(Leadership {
+                event: id,
+                broker,
+                epoch: *leader_epoch,
+            });
+            partition.isr.push((id, isr.len()));
+        }
+        Replica::IsrChanged { isr, .. } => partition.isr.push((id, isr.len())),
+        Replica::Stopped { deleted: true } => {
+            log.cut(id, i64::MIN, CutKind::Deleted);
+            log.end = 0;
+        }
+        Replica::HighWatermark(_)
+        | Replica::Flushed(_)
+        | Replica::BecameFollower { .. }
+        | Replica::IsrProposed { .. }
+        | Replica::IsrRefused { .. }
+        | Replica::Stopped { deleted: false }
+        | Replica::DuplicateBatch { .. }
+        | Replica::AppendRefused { .. }
+        | Replica::Acknowledged { .. } => {}
+    }
+}

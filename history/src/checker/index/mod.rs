@@ -1,0 +1,310 @@
+//! What every checker looks things up in: built once, in two passes over the history, linear in it.
+//!
+//! Partitions, values and events have dense numbers, so that a checker of ten million operations walks arrays. What is
+//! asked for one record at a time (its story) is searched for when it is asked.
+
+mod build;
+mod offsets;
+mod replica_log;
+mod sent;
+
+pub use offsets::OffsetMap;
+pub use replica_log::{Cut, CutKind, ReplicaLog};
+pub use sent::{Fate, Sent, ValueId, Values};
+
+use crate::History;
+use crate::event::{ElectionKind, Event, Phase};
+use crate::invariant::Broken;
+use crate::manifest::{ClientKind, CommitPolicy, Topic};
+use crate::verdict::Moment;
+use protocol::ids::{BrokerId, GroupId, LeaderEpoch, NodeId, Offset, TopicName, TopicPartition};
+use std::collections::BTreeMap;
+
+/// A dense number that stands for nothing.
+pub const NONE: u32 = u32::MAX;
+
+/// A dense number as an index.
+pub fn wide(number: u32) -> usize {
+    #[expect(clippy::as_conversions, reason = "32 bits fit every index here")]
+    {
+        number as usize
+    }
+}
+
+/// The place of an event in the history.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct EventId(pub u32);
+
+impl EventId {
+    /// No event.
+    pub const NONE: Self = Self(NONE);
+
+    /// Whether it is one.
+    pub fn is_some(self) -> bool {
+        self != Self::NONE
+    }
+}
+
+/// `acks`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Acks {
+    /// Nobody answers.
+    Zero,
+    /// The leader answers.
+    One,
+    /// The in-sync replicas have it.
+    All,
+}
+
+/// The settings of a producer that decide what it may claim.
+#[derive(Clone, Copy, Debug)]
+pub struct ProducerFacts {
+    /// `acks`.
+    pub acks: Acks,
+    /// `retries`.
+    pub retries: u64,
+    /// `max.in.flight.requests.per.connection`.
+    pub in_flight: u32,
+    /// `enable.idempotence`.
+    pub idempotence: bool,
+}
+
+/// A group of the manifest's consumers.
+#[derive(Clone, Debug)]
+pub struct GroupFacts {
+    /// Its name.
+    pub id: GroupId,
+    /// When its members commit; the first member's word.
+    pub commit: CommitPolicy,
+}
+
+/// One leader election as the controller tells it.
+#[derive(Clone, Debug)]
+pub struct Election {
+    /// When.
+    pub event: EventId,
+    /// Whom.
+    pub leader: Option<BrokerId>,
+    /// In which epoch.
+    pub epoch: LeaderEpoch,
+    /// Why.
+    pub kind: ElectionKind,
+}
+
+/// A broker that says it leads.
+#[derive(Clone, Copy, Debug)]
+pub struct Leadership {
+    /// When it said so.
+    pub event: EventId,
+    /// Who.
+    pub broker: BrokerId,
+    /// In which epoch.
+    pub epoch: LeaderEpoch,
+}
+
+/// All that is known of one partition.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    /// Its name.
+    pub name: TopicPartition,
+    /// Its topic's place in the manifest.
+    pub topic: Option<usize>,
+    /// What the final read found, by offset; records of somebody else are left out.
+    pub found: OffsetMap<u32>,
+    /// Whether the final read saw any record of it.
+    pub read: bool,
+    /// The final read of it ended in an error.
+    pub read_failed: bool,
+    /// What leaders appended last at each offset.
+    pub appended: OffsetMap<u32>,
+    /// Everything below was deleted by retention or DeleteRecords.
+    pub deleted_below: i64,
+    /// Elections, in order.
+    pub elections: Vec<Election>,
+    /// Leaders, in order.
+    pub leaders: Vec<Leadership>,
+    /// The log of each replica.
+    pub replicas: BTreeMap<BrokerId, ReplicaLog>,
+    /// In-sync replicas by the leader's word.
+    pub isr: Vec<(EventId, usize)>,
+}
+
+/// The end of a broker's process that was not in good order.
+#[derive(Clone, Copy, Debug)]
+pub struct Death {
+    /// When.
+    pub event: EventId,
+    /// On which node.
+    pub node: NodeId,
+}
+
+/// What every checker looks things up in.
+#[derive(Debug)]
+pub struct Index<'h> {
+    /// The history.
+    pub history: &'h History,
+    /// Every value sent.
+    pub values: Values,
+    /// Every partition named.
+    pub partitions: Vec<Partition>,
+    topics: Vec<(TopicName, Vec<u32>)>,
+    /// By client: producers' settings.
+    pub producers: Vec<Option<ProducerFacts>>,
+    /// By client: the place of a consumer's group in `groups`.
+    pub consumers: Vec<Option<usize>>,
+    /// Groups of the manifest.
+    pub groups: Vec<GroupFacts>,
+    /// Beginnings and ends of sends.
+    pub sends: Vec<EventId>,
+    /// What consumers polled, the final read left out.
+    pub polls: Vec<EventId>,
+    /// What the final read polled.
+    pub final_polls: Vec<EventId>,
+    /// What groups and their consumers did: polls, effects, commits, assignments, positions, the coordinator's own
+    /// words, and the deaths of client processes.
+    pub group_events: Vec<EventId>,
+    /// When phases began.
+    pub phases: Vec<(Phase, EventId)>,
+    /// Broker processes that died.
+    pub deaths: Vec<Death>,
+    /// Whether there is a final read to find records in.
+    pub whole: bool,
+    /// White-box invariants that broke.
+    pub broken: Vec<Broken>,
+}
+
+impl<'h> Index<'h> {
+    /// Reads a history.
+    pub fn build(history: &'h History) -> Self {
+        build::build(history)
+    }
+
+    /// An event.
+    pub fn event(&self, id: EventId) -> &'h Event {
+        &self.history.events[wide(id.0)]
+    }
+
+    /// The time of an event, in nanoseconds.
+    pub fn time(&self, id: EventId) -> u64 {
+        self.event(id).at
+    }
+
+    /// The name of an event's node.
+    pub fn node_of(&self, id: EventId) -> &'h str {
+        let node = self.event(id).node;
+        node.map_or("", |node| self.history.manifest.node_name(node))
+    }
+
+    /// One moment of a story.
+    pub fn moment(&self, id: EventId, text: impl Into<String>) -> Moment {
+        let event = self.event(id);
+        Moment {
+            at: event.at,
+            step: event.step,
+            node: self.node_of(id).to_owned(),
+            text: text.into(),
+        }
+    }
+
+    /// The dense number of a partition; [`NONE`] if nothing names it.
+    pub fn part(&self, name: &TopicPartition) -> u32 {
+        let topic = self.topics.iter().find(|(topic, _)| *topic == name.topic);
+        let index = usize::try_from(name.partition.0).ok();
+        let part = topic
+            .zip(index)
+            .and_then(|((_, parts), index)| parts.get(index));
+        part.copied().unwrap_or(NONE)
+    }
+
+    /// A partition.
+    pub fn partition(&self, part: u32) -> &Partition {
+        &self.partitions[wide(part)]
+    }
+
+    /// The topic of a partition in the manifest.
+    pub fn topic(&self, part: u32) -> Option<&'h Topic> {
+        let place = self.partition(part).topic?;
+        self.history.manifest.topics.get(place)
+    }
+
+    /// The name of a client.
+    pub fn client_name(&self, client: u16) -> &'h str {
+        let clients = &self.history.manifest.clients;
+        clients
+            .get(usize::from(client))
+            .map_or("?", |client| client.name.as_str())
+    }
+
+    /// The settings of the producer that sent a value.
+    pub fn producer(&self, client: u16) -> Option<&ProducerFacts> {
+        self.producers.get(usize::from(client))?.as_ref()
+    }
+
+    /// Whether any producer satisfies a condition.
+    pub fn any_producer(&self, condition: impl Fn(&ProducerFacts) -> bool) -> bool {
+        self.producers.iter().flatten().any(condition)
+    }
+
+    /// The group of a consumer, as a place in `groups`.
+    pub fn group_of_client(&self, client: u16) -> Option<usize> {
+        self.consumers.get(usize::from(client)).copied().flatten()
+    }
+
+    /// The place of a group.
+    pub fn group(&self, id: &GroupId) -> Option<usize> {
+        self.groups.iter().position(|group| group.id == *id)
+    }
+
+    /// The first event of a phase.
+    pub fn phase(&self, phase: Phase) -> Option<EventId> {
+        let found = self.phases.iter().find(|(other, _)| *other == phase);
+        found.map(|(_, event)| *event)
+    }
+
+    /// Whether the client is the reader that closes the run.
+    pub fn is_final_reader(&self, client: u16) -> bool {
+        let client = self.history.manifest.clients.get(usize::from(client));
+        client.is_some_and(|client| client.kind == ClientKind::FinalReader)
+    }
+
+    /// Partitions of the workload.
+    pub fn workload(&self) -> impl Iterator<Item = (u32, &Partition)> {
+        let numbered = (0..).zip(&self.partitions);
+        numbered.filter(|(_, partition)| partition.topic.is_some())
+    }
+
+    /// Whether an acknowledged value with a known place is missing from the final read, and was not deleted on purpose.
+    pub fn is_lost(&self, sent: &Sent) -> bool {
+        self.whole && sent.fate == Fate::Ok && sent.copies == 0 && !self.is_deleted(sent)
+    }
+
+    /// Whether retention or DeleteRecords removed where the value was.
+    pub fn is_deleted(&self, sent: &Sent) -> bool {
+        sent.part != NONE
+            && sent.offset >= 0
+            && sent.offset < self.partition(sent.part).deleted_below
+    }
+
+    /// The value at an offset of the final read.
+    pub fn found(&self, part: u32, offset: i64) -> ValueId {
+        ValueId(self.partition(part).found.get(offset))
+    }
+
+    /// `orders-0 at offset 7`.
+    pub fn place(&self, part: u32, offset: i64) -> String {
+        if part == NONE {
+            return "an unknown partition".to_owned();
+        }
+        let name = &self.partition(part).name;
+        if offset < 0 {
+            name.to_string()
+        } else {
+            format!("{name} at offset {offset}")
+        }
+    }
+
+    /// An offset as findings carry it.
+    pub fn offset(offset: i64) -> Option<Offset> {
+        (offset >= 0).then_some(Offset(offset))
+    }
+}

@@ -1,0 +1,402 @@
+//! Why a record is gone: who had it when it was acknowledged, what took it away, and whether the configuration admits that.
+//!
+//! A record acknowledged by the leader alone may go with any election. One acknowledged by all in-sync replicas may go with
+//! an unclean election, with the disks of as many replicas as `min.insync.replicas` asks for, or with machines that are
+//! declared gone for good; nothing else excuses it. The rule follows `LeaderCompleteness` of Kafka's replication
+//! specification.
+
+use super::index::{CutKind, EventId, Index, NONE, Sent, ValueId};
+use crate::event::{ElectionKind, Process, Replica, What};
+use crate::operation::Value;
+use crate::verdict::Moment;
+use protocol::ids::BrokerId;
+
+/// How far an acknowledgement promises.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Level {
+    /// The leader has it.
+    Leader,
+    /// The in-sync replicas have it.
+    InSync,
+}
+
+/// Why a record is gone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Cause {
+    /// The configuration admits it, for this reason.
+    Excused(String),
+    /// Nothing admits it; how it went, as far as known.
+    Unexcused(String),
+    /// The cluster has it, the final read did not return it.
+    Unread,
+    /// The history does not tell what brokers did.
+    Untold,
+}
+
+/// A record at a place, known to be there since an event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) part: u32,
+    pub(super) offset: i64,
+    pub(super) value: Value,
+    pub(super) since: EventId,
+}
+
+impl Record {
+    /// The record of an acknowledged send.
+    pub(super) fn acknowledged(index: &Index<'_>, id: ValueId) -> Self {
+        let sent = index.values.get(id);
+        Self {
+            part: sent.part,
+            offset: sent.offset,
+            value: index.values.value(id),
+            since: sent.ended,
+        }
+    }
+}
+
+/// The last event of the history.
+fn last_event(index: &Index<'_>) -> EventId {
+    let last = index.history.events.len().saturating_sub(1);
+    EventId(u32::try_from(last).unwrap_or(NONE))
+}
+
+/// Whether a replica had a record at some moment; the append that brought it.
+pub(super) fn held(
+    index: &Index<'_>,
+    record: Record,
+    broker: BrokerId,
+    at: EventId,
+) -> Option<EventId> {
+    let log = index.partition(record.part).replicas.get(&broker)?;
+    let append = log.holds(record.offset, at)?;
+    brings(index, record, append).then_some(append)
+}
+
+fn brings(index: &Index<'_>, record: Record, append: EventId) -> bool {
+    let What::Replica(_, Replica::Appended(append)) = &index.event(append).what else {
+        return false;
+    };
+    let count = append.last_offset.since(append.base_offset) + 1;
+    let dense = usize::try_from(count).is_ok_and(|count| count == append.values.len());
+    let place = usize::try_from(record.offset - append.base_offset.0).unwrap_or(usize::MAX);
+    // A batch with records of somebody else in it does not tell which offset is whose.
+    if dense {
+        append.values.get(place) == Some(&record.value)
+    } else {
+        append.values.contains(&record.value)
+    }
+}
+
+/// Who had the record at some moment.
+pub(super) fn holders(index: &Index<'_>, record: Record, at: EventId) -> Vec<BrokerId> {
+    let replicas = index.partition(record.part).replicas.keys().copied();
+    replicas
+        .filter(|broker| held(index, record, *broker, at).is_some())
+        .collect()
+}
+
+/// The first leader after the acknowledgement that did not have the record.
+fn dropper(index: &Index<'_>, record: Record) -> Option<(EventId, BrokerId, ElectionKind)> {
+    let partition = index.partition(record.part);
+    let first = partition
+        .leaders
+        .partition_point(|leader| leader.event <= record.since);
+    let lacking = partition.leaders[first..]
+        .iter()
+        .find(|leader| held(index, record, leader.broker, leader.event).is_none())?;
+    let election = partition
+        .elections
+        .iter()
+        .rfind(|election| election.epoch == lacking.epoch);
+    let kind = election.map_or(ElectionKind::Clean, |election| election.kind);
+    Some((lacking.event, lacking.broker, kind))
+}
+
+/// The replicas that lost the record with their disks after it was there, until some moment.
+fn lossy(index: &Index<'_>, record: Record, until: EventId) -> Vec<BrokerId> {
+    let replicas = &index.partition(record.part).replicas;
+    let lost = replicas.iter().filter(|(broker, log)| {
+        let mut cuts = log.cuts_of(record.offset);
+        cuts.any(|cut| {
+            let before = EventId(cut.event.0.saturating_sub(1));
+            cut.kind == CutKind::DiskLoss
+                && cut.event <= until
+                && held(index, record, **broker, before).is_some()
+        })
+    });
+    lost.map(|(broker, _)| *broker).collect()
+}
+
+fn names(brokers: &[BrokerId]) -> String {
+    let names: Vec<String> = brokers.iter().map(ToString::to_string).collect();
+    match names.len() {
+        1 => format!("broker {}", names[0]),
+        _ => format!("brokers {}", names.join(", ")),
+    }
+}
+
+fn kind_word(kind: ElectionKind) -> &'static str {
+    match kind {
+        ElectionKind::New => "first",
+        ElectionKind::Clean => "clean",
+        ElectionKind::Unclean => "unclean",
+        ElectionKind::Preferred => "preferred",
+        ElectionKind::ControlledShutdown => "controlled-shutdown",
+        ElectionKind::Reassignment => "reassignment",
+    }
+}
+
+/// Why a record that was there is not there any more.
+pub(super) fn cause(index: &Index<'_>, record: Record, level: Level) -> Cause {
+    if record.part == NONE || index.partition(record.part).replicas.is_empty() {
+        return Cause::Untold;
+    }
+    if record.offset < 0 {
+        return Cause::Unexcused("nobody said at which offset it was".to_owned());
+    }
+    let end = last_event(index);
+    let Some((event, winner, kind)) = dropper(index, record) else {
+        return undropped(index, record, level, end);
+    };
+    let epoch = index
+        .partition(record.part)
+        .leaders
+        .iter()
+        .find(|leader| leader.event == event)
+        .map_or_else(String::new, |leader| format!(" in epoch {}", leader.epoch));
+    let what = format!("{} election of broker {winner}{epoch}", kind_word(kind));
+    let lost = lossy(index, record, event);
+    if kind == ElectionKind::Unclean {
+        return Cause::Excused(what);
+    }
+    if holders(index, record, record.since).is_empty() {
+        return Cause::Unexcused("no replica had it when it was acknowledged".to_owned());
+    }
+    if let Some(why) = disks(index, record, level, &lost) {
+        return Cause::Excused(format!("{why}, then {what}"));
+    }
+    match level {
+        Level::Leader => Cause::Excused(what),
+        Level::InSync => Cause::Unexcused(format!("{what}, which did not have it")),
+    }
+}
+
+/// Lost disks that excuse.
+fn disks(index: &Index<'_>, record: Record, level: Level, lost: &[BrokerId]) -> Option<String> {
+    let least = match level {
+        Level::Leader => 1,
+        Level::InSync => index.topic(record.part).map_or(1, |topic| {
+            usize::try_from(topic.min_insync_replicas)
+                .unwrap_or(1)
+                .max(1)
+        }),
+    };
+    (lost.len() >= least).then(|| format!("unflushed data or disk lost by {}", names(lost)))
+}
+
+/// No leader lacked the record, and yet it was not read.
+fn undropped(index: &Index<'_>, record: Record, level: Level, end: EventId) -> Cause {
+    let partition = index.partition(record.part);
+    if holders(index, record, record.since).is_empty() {
+        return Cause::Unexcused("no replica had it when it was acknowledged".to_owned());
+    }
+    let offline = partition
+        .elections
+        .last()
+        .is_some_and(|election| election.leader.is_none());
+    let permanent = index
+        .history
+        .manifest
+        .faults
+        .iter()
+        .find(|fault| fault.permanent);
+    if let Some(fault) = permanent.filter(|_| offline || partition.read_failed || !partition.read) {
+        return Cause::Excused(format!(
+            "{} is offline for good: {}",
+            partition.name, fault.description
+        ));
+    }
+    let lost = lossy(index, record, end);
+    if let Some(why) = disks(index, record, level, &lost) {
+        return Cause::Excused(why);
+    }
+    let leader = partition.leaders.last();
+    let has = leader.is_some_and(|leader| held(index, record, leader.broker, end).is_some());
+    if has {
+        Cause::Unread
+    } else {
+        Cause::Unexcused("its leader lost it without an election".to_owned())
+    }
+}
+
+/// The way of a record from its send to its end, step by step.
+pub(super) fn story(index: &Index<'_>, record: Record, sent: Option<&Sent>) -> Vec<Moment> {
+    let mut told: Vec<(EventId, String)> = Vec::new();
+    let place = index.place(record.part, record.offset);
+    if let Some(sent) = sent {
+        let client = index.client_name(sent.client);
+        told.push((sent.invoked, format!("{client} sends {}", record.value)));
+    }
+    if record.part == NONE {
+        let moments = told
+            .into_iter()
+            .map(|(event, text)| index.moment(event, text));
+        return moments.collect();
+    }
+    let had = holders(index, record, record.since);
+    if let Some(sent) = sent {
+        let client = index.client_name(sent.client);
+        let by = leader_at(index, record);
+        let whom = if had.is_empty() {
+            "no replica has it".to_owned()
+        } else {
+            format!("{} had it then", names(&had))
+        };
+        let text = format!(
+            "{client} is told that {} is {place}{by}; {whom}",
+            record.value
+        );
+        told.push((record.since, text));
+    }
+    let dropped = dropper(index, record);
+    let until = dropped.map_or_else(|| last_event(index), |(event, ..)| event);
+    for broker in &had {
+        tell_replica(index, record, *broker, until, &mut told);
+    }
+    if let Some((event, winner, kind)) = dropped {
+        tell_election(index, record, (event, winner, kind), &mut told);
+    }
+    told.sort_by_key(|(event, _)| *event);
+    let mut moments: Vec<Moment> = told
+        .into_iter()
+        .map(|(event, text)| index.moment(event, text))
+        .collect();
+    if let Some(last) = index.history.events.last() {
+        moments.push(Moment {
+            at: last.at,
+            step: last.step,
+            node: String::new(),
+            text: at_the_end(index, record),
+        });
+    }
+    moments
+}
+
+fn leader_at(index: &Index<'_>, record: Record) -> String {
+    let leaders = &index.partition(record.part).leaders;
+    let before = leaders
+        .iter()
+        .rev()
+        .filter(|leader| leader.event <= record.since);
+    let mut having =
+        before.filter(|leader| held(index, record, leader.broker, record.since).is_some());
+    having.next().map_or_else(String::new, |leader| {
+        format!(
+            ", by leader broker {} in epoch {}",
+            leader.broker, leader.epoch
+        )
+    })
+}
+
+fn at_the_end(index: &Index<'_>, record: Record) -> String {
+    let found = index.found(record.part, record.offset);
+    let place = index.place(record.part, record.offset);
+    if found.is_some() {
+        format!(
+            "the final read finds {} at {place}",
+            index.values.value(found)
+        )
+    } else {
+        format!("the final read finds nothing of the workload at {place}")
+    }
+}
+
+/// Its broker's deaths and its log's cuts.
+fn tell_replica(
+    index: &Index<'_>,
+    record: Record,
+    broker: BrokerId,
+    until: EventId,
+    told: &mut Vec<(EventId, String)>,
+) {
+    let place = index.place(record.part, record.offset);
+    let own = |node| index.history.manifest.broker_of(node) == Some(broker);
+    for death in index.deaths.iter().filter(|death| own(death.node)) {
+        if death.event < record.since || death.event > until {
+            continue;
+        }
+        if let What::Process(Process::Died { how, bytes_lost }) = &index.event(death.event).what {
+            let text = match how.as_str() {
+                "power" => {
+                    format!("broker {broker} loses power, and {bytes_lost} unflushed bytes with it")
+                }
+                "exit" => format!("broker {broker} halts"),
+                _ => format!("broker {broker} is killed"),
+            };
+            told.push((death.event, text));
+        }
+    }
+    let Some(log) = index.partition(record.part).replicas.get(&broker) else {
+        return;
+    };
+    for cut in log
+        .cuts_of(record.offset)
+        .filter(|cut| cut.event >= record.since)
+    {
+        let What::Replica(_, replica) = &index.event(cut.event).what else {
+            continue;
+        };
+        let text = if let Replica::Truncated { to, from, rule } = replica {
+            format!(
+                "broker {broker} cuts its log from {from} back to {to} (rule: {rule}), and {place} with it"
+            )
+        } else if let Replica::Loaded { log_end_offset, .. } = replica {
+            format!(
+                "broker {broker} comes back with a log that ends at {log_end_offset}: {place} is not in it"
+            )
+        } else if let Replica::Stopped { .. } = replica {
+            format!("broker {broker} deletes its replica")
+        } else {
+            format!("broker {broker} writes {} below the end of its log", cut.to)
+        };
+        told.push((cut.event, text));
+    }
+}
+
+fn tell_election(
+    index: &Index<'_>,
+    record: Record,
+    (event, winner, kind): (EventId, BrokerId, ElectionKind),
+    told: &mut Vec<(EventId, String)>,
+) {
+    let partition = index.partition(record.part);
+    let What::Replica(
+        _,
+        Replica::BecameLeader {
+            leader_epoch,
+            log_end_offset,
+            isr,
+        },
+    ) = &index.event(event).what
+    else {
+        return;
+    };
+    let elected = partition
+        .elections
+        .iter()
+        .rfind(|election| election.epoch == *leader_epoch);
+    if let Some(election) = elected {
+        let text = format!(
+            "the controller elects broker {winner} leader of {} in epoch {leader_epoch} ({} election)",
+            partition.name,
+            kind_word(kind)
+        );
+        told.push((election.event, text));
+    }
+    let text = format!(
+        "broker {winner} leads {} in epoch {leader_epoch}; its log ends at {log_end_offset}, in-sync replicas {isr:?}: {} is not in it",
+        partition.name, record.value
+    );
+    told.push((event, text));
+}

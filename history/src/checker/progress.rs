@@ -1,0 +1,245 @@
+//! PROGRESS, life after healing. The anomalies: once everything has healed, sends still fail or never end, the final read
+//! does not complete, or a group does not catch up.
+
+use super::Checker;
+use super::effects::{effects, operation};
+use super::index::{EventId, Fate, Index, NONE, ValueId};
+use crate::event::{Phase, Process, What};
+use crate::manifest::{NodeRole, Stream};
+use crate::verdict::{Finding, Verdict};
+use std::collections::BTreeMap;
+
+/// PROGRESS.
+pub(super) struct Progress;
+
+impl Checker for Progress {
+    fn code(&self) -> &'static str {
+        "PROGRESS"
+    }
+
+    fn title(&self) -> &'static str {
+        "After healing, everything goes on"
+    }
+
+    fn definition(&self) -> &'static str {
+        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send ends, every partition can be read to its end, and every group that has a member catches up. What a permanent fault took offline is excused and named. Claimed by every configuration."
+    }
+
+    fn needs(&self) -> &'static [Stream] {
+        &[Stream::Operations, Stream::Faults]
+    }
+
+    fn check(&self, index: &Index<'_>) -> Verdict {
+        let Some(heal) = index.phase(Phase::Heal) else {
+            return Verdict::unknown(self.code(), "the run never healed");
+        };
+        let mut verdict = Verdict::new(self.code());
+        sends(index, heal, &mut verdict);
+        final_read(index, &mut verdict);
+        catching_up(index, &mut verdict);
+        verdict
+    }
+}
+
+/// The cause, where a permanent fault excuses.
+fn permanent(index: &Index<'_>, part: u32) -> Option<String> {
+    let fault = index
+        .history
+        .manifest
+        .faults
+        .iter()
+        .find(|fault| fault.permanent)?;
+    let offline = part == NONE
+        || index.partition(part).read_failed
+        || index
+            .partition(part)
+            .elections
+            .last()
+            .is_some_and(|election| election.leader.is_none());
+    offline.then(|| format!("for good: {}", fault.description))
+}
+
+fn report(verdict: &mut Verdict, cause: Option<String>, finding: impl FnOnce() -> Finding) {
+    match cause {
+        Some(why) => verdict.excuse(|| finding().because(why)),
+        None => verdict.violate(finding),
+    }
+}
+
+/// The last send of each producer that begins after healing succeeds, none fails after the grace time, and all end.
+fn sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
+    let grace = index
+        .time(heal)
+        .saturating_add(index.history.manifest.progress_within);
+    let mut last: BTreeMap<(u32, u32), ValueId> = BTreeMap::new();
+    for (id, sent) in index.values.all() {
+        let after = sent.invoked >= heal;
+        if after {
+            verdict.judged += 1;
+            let newest = last.entry((sent.process, sent.part)).or_insert(id);
+            if index.values.get(*newest).invoked < sent.invoked {
+                *newest = id;
+            }
+        }
+        let open = sent.fate == Fate::Open;
+        let failed = after && index.time(sent.invoked) > grace && sent.fate != Fate::Ok;
+        if open || failed {
+            report(verdict, permanent(index, sent.part), || stuck(index, id));
+        }
+    }
+    for id in last.into_values() {
+        let sent = index.values.get(id);
+        let counted = sent.fate == Fate::Open || index.time(sent.invoked) > grace;
+        if sent.fate != Fate::Ok && !counted {
+            report(verdict, permanent(index, sent.part), || stuck(index, id));
+        }
+    }
+}
+
+fn stuck(index: &Index<'_>, id: ValueId) -> Finding {
+    let sent = index.values.get(id);
+    let value = index.values.value(id);
+    let client = index.client_name(sent.client);
+    let (anomaly, how) = match sent.fate {
+        Fate::Open => ("send-never-ends", "never ended"),
+        Fate::Fail => ("send-fails-after-healing", "failed"),
+        Fate::Info => ("send-fails-after-healing", "ended without an answer"),
+        Fate::Ok | Fate::Unsent => ("send-never-ends", "ended"),
+    };
+    let mut story = vec![index.moment(sent.invoked, format!("{client} sends {value}"))];
+    if let Some(heal) = index.phase(Phase::Heal) {
+        story.push(index.moment(heal, "everything that is not permanent heals"));
+    }
+    if sent.ended.is_some() {
+        let error = operation(index, sent.ended).and_then(|operation| match &operation.action {
+            crate::operation::Action::Send { error, .. } => error.clone(),
+            crate::operation::Action::Poll { .. }
+            | crate::operation::Action::Commit { .. }
+            | crate::operation::Action::Assigned { .. }
+            | crate::operation::Action::Revoked { .. }
+            | crate::operation::Action::Lost { .. }
+            | crate::operation::Action::Position { .. }
+            | crate::operation::Action::Process { .. }
+            | crate::operation::Action::Admin { .. } => None,
+        });
+        let error = error.unwrap_or_default();
+        story.push(index.moment(sent.ended, format!("the send of {value} {how}: {error}")));
+    }
+    let text = format!("the send of {value} by {client} {how} although the cluster had healed");
+    let finding = Finding::new(anomaly, text, "an acknowledgement", how)
+        .about(value)
+        .told(story);
+    if sent.part == NONE {
+        finding
+    } else {
+        finding.at(&index.partition(sent.part).name, -1)
+    }
+}
+
+/// Every partition was read to its end.
+fn final_read(index: &Index<'_>, verdict: &mut Verdict) {
+    if !index.history.manifest.has(Stream::FinalRead) {
+        return;
+    }
+    for (part, partition) in index.workload() {
+        verdict.judged += 1;
+        if partition.read_failed {
+            report(verdict, permanent(index, part), || {
+                let text = format!(
+                    "{} could not be read to its end after healing",
+                    partition.name
+                );
+                Finding::new(
+                    "final-read-incomplete",
+                    text,
+                    "a complete read",
+                    "it failed",
+                )
+                .at(&partition.name, -1)
+            });
+        }
+    }
+}
+
+/// Every group with a member alive has got to the end of the partitions that it reads.
+fn catching_up(index: &Index<'_>, verdict: &mut Verdict) {
+    let alive = alive(index);
+    let groups = effects(index, |_| {});
+    for (group, effects) in groups.iter().enumerate() {
+        let id = &index.groups[group].id;
+        if !alive.get(group).copied().unwrap_or(false) {
+            continue;
+        }
+        for part in effects
+            .started
+            .keys()
+            .chain(effects.reached.keys())
+            .copied()
+        {
+            let Some((_, last)) = (part != NONE)
+                .then(|| index.partition(part).found.bounds())
+                .flatten()
+            else {
+                continue;
+            };
+            verdict.judged += 1;
+            let begun = effects.started.get(&part).map_or(0, |(offset, ..)| *offset);
+            let reached = effects
+                .reached
+                .get(&part)
+                .copied()
+                .unwrap_or(begun)
+                .max(begun);
+            if reached > last {
+                continue;
+            }
+            let partition = &index.partition(part).name;
+            report(verdict, permanent(index, part), || {
+                let text = format!(
+                    "group {id} got to offset {reached} of {partition}, whose last record is at {last}"
+                );
+                Finding::new(
+                    "group-lags",
+                    text,
+                    format!("offset {}", last + 1),
+                    reached.to_string(),
+                )
+                .at(partition, reached)
+            });
+        }
+    }
+}
+
+/// Which groups have a member alive at the end.
+fn alive(index: &Index<'_>) -> Vec<bool> {
+    let mut members: BTreeMap<u16, bool> = BTreeMap::new();
+    for event in &index.group_events {
+        let event = index.event(*event);
+        let What::Process(process) = &event.what else {
+            continue;
+        };
+        let nodes = &index.history.manifest.nodes;
+        let role = event
+            .node
+            .and_then(|node| nodes.get(usize::from(node.0)))
+            .map(|node| node.role);
+        if let Some(NodeRole::Client(client)) = role {
+            let lives = match process {
+                Process::Started { .. } | Process::Resumed => true,
+                Process::Died { .. }
+                | Process::Stopped
+                | Process::Panicked(_)
+                | Process::Paused => false,
+            };
+            members.insert(client, lives);
+        }
+    }
+    let mut groups = vec![false; index.groups.len()];
+    for (client, group) in (0..).zip(&index.consumers) {
+        // A history from elsewhere does not tell when clients start: they are there.
+        if let Some(group) = group {
+            groups[*group] |= members.get(&client).copied().unwrap_or(true);
+        }
+    }
+    groups
+}

@@ -1,0 +1,253 @@
+//! RES, resume. The anomalies: after an assignment a member reads on from another place than the group had committed, or
+//! finds no commit where there is one, or its first poll skips records behind its position.
+//!
+//! A position set by the reset policy for a recorded reason (expired, out of range, truncated) is lawful.
+
+use super::Checker;
+use super::index::{EventId, Index, NONE};
+use crate::event::{Group, What};
+use crate::manifest::{CommitPolicy, Stream};
+use crate::operation::{Action, Operation, Polled};
+use crate::verdict::{Finding, Verdict};
+use protocol::ids::{Offset, TopicPartition};
+use protocol::verb::ResetReason;
+use std::collections::BTreeMap;
+
+/// RES.
+pub(super) struct Resume;
+
+impl Checker for Resume {
+    fn code(&self) -> &'static str {
+        "RES"
+    }
+
+    fn title(&self) -> &'static str {
+        "Reading resumes where it was committed"
+    }
+
+    fn definition(&self) -> &'static str {
+        "After an assignment a member reads on from the group's committed offset, and its first poll leaves out no record from there on. If it says that there is no commit, there is none or it expired. Resets with another recorded reason (out of range, truncated, sought) are lawful. Claimed for groups that commit after processing or automatically."
+    }
+
+    fn needs(&self) -> &'static [Stream] {
+        &[Stream::Operations, Stream::Groups]
+    }
+
+    fn check(&self, index: &Index<'_>) -> Verdict {
+        let claimed = |commit| matches!(commit, CommitPolicy::After | CommitPolicy::Auto);
+        if !index.groups.iter().any(|group| claimed(group.commit)) {
+            return Verdict::not_claimed(self.code(), "no group commits after it processes");
+        }
+        let mut walk = Walk {
+            index,
+            verdict: Verdict::new(self.code()),
+            committed: BTreeMap::new(),
+            expired: BTreeMap::new(),
+            assigned: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        };
+        for event in &index.group_events {
+            match &index.event(*event).what {
+                What::Group(group, what) => {
+                    if let Some(group) = index.group(group) {
+                        walk.on_group(*event, group, what);
+                    }
+                }
+                What::Operation(operation) => {
+                    let group = index.group_of_client(operation.client);
+                    if let Some(group) = group.filter(|group| claimed(index.groups[*group].commit))
+                    {
+                        walk.on_operation(*event, group, operation);
+                    }
+                }
+                What::Replica(..)
+                | What::Controller(_)
+                | What::Broker(_)
+                | What::Keeper(_)
+                | What::Client(_)
+                | What::Process(_)
+                | What::Fault(_)
+                | What::Mark(_)
+                | What::Phase(_) => {}
+            }
+        }
+        walk.verdict
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Commit {
+    offset: i64,
+    at: EventId,
+    /// What it replaced.
+    before: Option<i64>,
+}
+
+struct Walk<'i, 'h> {
+    index: &'i Index<'h>,
+    verdict: Verdict,
+    /// By group and partition.
+    committed: BTreeMap<(usize, u32), Commit>,
+    expired: BTreeMap<(usize, u32), EventId>,
+    /// By life of a client and partition.
+    assigned: BTreeMap<(u32, u32), EventId>,
+    /// Positions whose first poll is still to come.
+    waiting: BTreeMap<(u32, u32), (i64, EventId)>,
+}
+
+impl Walk<'_, '_> {
+    fn on_group(&mut self, event: EventId, group: usize, what: &Group) {
+        match what {
+            Group::OffsetCommitted {
+                partition, offset, ..
+            } => {
+                let key = (group, self.index.part(partition));
+                let before = self.committed.get(&key).map(|commit| commit.offset);
+                let commit = Commit {
+                    offset: offset.0,
+                    at: event,
+                    before,
+                };
+                self.committed.insert(key, commit);
+            }
+            Group::OffsetExpired(partition) => {
+                let key = (group, self.index.part(partition));
+                self.committed.remove(&key);
+                self.expired.insert(key, event);
+            }
+            Group::State(_)
+            | Group::Generation { .. }
+            | Group::MemberJoined(_)
+            | Group::MemberRemoved { .. }
+            | Group::CommitRefused { .. }
+            | Group::Loaded { .. }
+            | Group::Unloaded => {}
+        }
+    }
+
+    fn on_operation(&mut self, event: EventId, group: usize, operation: &Operation) {
+        let process = operation.process.0;
+        match &operation.action {
+            Action::Assigned { partitions, .. } => {
+                for partition in partitions {
+                    self.assigned
+                        .insert((process, self.index.part(partition)), event);
+                }
+            }
+            Action::Position {
+                partition,
+                offset,
+                reason,
+            } => {
+                let part = self.index.part(partition);
+                self.on_position(event, (group, process, part), partition, (*offset, *reason));
+                self.waiting.insert((process, part), (offset.0, event));
+            }
+            Action::Poll { records, .. } => {
+                for polled in records {
+                    self.on_polled(event, process, polled);
+                }
+            }
+            Action::Send { .. }
+            | Action::Commit { .. }
+            | Action::Revoked { .. }
+            | Action::Lost { .. }
+            | Action::Process { .. }
+            | Action::Admin { .. } => {}
+        }
+    }
+
+    fn on_position(
+        &mut self,
+        event: EventId,
+        (group, process, part): (usize, u32, u32),
+        partition: &TopicPartition,
+        (offset, reason): (Offset, ResetReason),
+    ) {
+        let commit = self.committed.get(&(group, part)).copied();
+        let index = self.index;
+        match (reason, commit) {
+            (ResetReason::Committed, Some(commit)) => {
+                self.verdict.judged += 1;
+                let assigned = self.assigned.get(&(process, part)).copied();
+                // A commit that raced with the question may have come after the answer.
+                let raced = commit.before == Some(offset.0)
+                    && assigned.is_none_or(|assigned| commit.at > assigned);
+                if commit.offset != offset.0 && !raced {
+                    self.verdict.violate(|| {
+                        let (name, stored) = (&index.groups[group].id, commit.offset);
+                        let text = format!("{name} resumes {partition} at offset {offset}, but had committed {stored}");
+                        Finding::new("resumed-elsewhere", text, stored.to_string(), offset.to_string())
+                            .at(partition, offset.0)
+                            .told(vec![
+                                index.moment(commit.at, format!("{name} has committed {stored} of {partition}")),
+                                index.moment(event, format!("reads {partition} from offset {offset}")),
+                            ])
+                    });
+                }
+            }
+            (ResetReason::NoCommit, Some(commit)) => {
+                self.verdict.judged += 1;
+                self.verdict.violate(|| {
+                    let (name, stored) = (&index.groups[group].id, commit.offset);
+                    let text = format!("{name} begins {partition} at offset {offset} as if nothing had been committed; {stored} had been");
+                    Finding::new("commit-forgotten", text, stored.to_string(), format!("no commit, so {offset}"))
+                        .at(partition, offset.0)
+                        .told(vec![
+                            index.moment(commit.at, format!("{name} has committed {stored} of {partition}")),
+                            index.moment(event, format!("reads {partition} from offset {offset}, by its reset policy")),
+                        ])
+                });
+            }
+            (ResetReason::NoCommit, None) => {
+                self.verdict.judged += 1;
+                if let Some(expired) = self.expired.get(&(group, part)).copied() {
+                    self.verdict.excuse(|| {
+                        let name = &index.groups[group].id;
+                        let text = format!("{name} begins {partition} at offset {offset}: its committed offset had expired");
+                        Finding::new("commit-expired", text, "the committed offset", offset.to_string())
+                            .at(partition, offset.0)
+                            .told(vec![
+                                index.moment(expired, format!("the committed offset of {partition} expires")),
+                                index.moment(event, format!("reads {partition} from offset {offset}")),
+                            ])
+                            .because("offsets.retention.minutes ran out")
+                    });
+                }
+            }
+            (ResetReason::Committed, None)
+            | (ResetReason::OutOfRange | ResetReason::Truncated | ResetReason::Seek, _) => {}
+        }
+    }
+
+    fn on_polled(&mut self, event: EventId, process: u32, polled: &Polled) {
+        let part = self.index.part(&polled.partition);
+        let Some((position, at)) = self.waiting.remove(&(process, part)) else {
+            return;
+        };
+        let Some((first, _)) = polled.records.first() else {
+            return;
+        };
+        if part == NONE || first.0 <= position {
+            return;
+        }
+        let log = &self.index.partition(part).found;
+        let end = log
+            .bounds()
+            .map_or(position, |(_, last)| last + 1)
+            .min(first.0);
+        let Some(skipped) = (position..end).find(|at| log.get(*at) != NONE) else {
+            return;
+        };
+        let (index, partition) = (self.index, &polled.partition);
+        self.verdict.violate(|| {
+            let text = format!("reading {partition} from offset {position}, the first poll returns offset {first} and skips {skipped}");
+            Finding::new("resume-skipped", text, format!("offset {skipped} first"), first.to_string())
+                .at(partition, skipped)
+                .told(vec![
+                    index.moment(at, format!("reads {partition} from offset {position}")),
+                    index.moment(event, format!("polls offset {first} first")),
+                ])
+        });
+    }
+}

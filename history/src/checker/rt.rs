@@ -1,0 +1,130 @@
+//! RT, append order in real time. The anomaly: a send begins after another one was acknowledged, and gets a lower offset.
+
+use super::Checker;
+use super::index::{Acks, Fate, Index, NONE, ValueId, wide};
+use super::loss::{Cause, Level, Record, cause};
+use crate::event::What;
+use crate::manifest::Stream;
+use crate::operation::{Action, Stage};
+use crate::verdict::{Finding, Verdict};
+
+/// RT.
+pub(super) struct AppendOrder;
+
+impl Checker for AppendOrder {
+    fn code(&self) -> &'static str {
+        "RT"
+    }
+
+    fn title(&self) -> &'static str {
+        "Offsets follow real time"
+    }
+
+    fn definition(&self) -> &'static str {
+        "If one send is acknowledged before another to the same partition begins, the first has the lower offset. Where the first record was lost for a reason that the configuration admits, a lower offset is excused. Claimed for producers with acks=1 or acks=all."
+    }
+
+    fn needs(&self) -> &'static [Stream] {
+        &[Stream::Operations]
+    }
+
+    fn check(&self, index: &Index<'_>) -> Verdict {
+        if !index.any_producer(|facts| facts.acks != Acks::Zero) {
+            return Verdict::not_claimed(
+                self.code(),
+                "every producer runs with acks=0 and is told no offsets",
+            );
+        }
+        let mut verdict = Verdict::new(self.code());
+        let whole = index.history.manifest.has(Stream::FinalRead);
+        // The acknowledged record with the highest offset so far, by partition: of all, and of those that stay.
+        let none = (-1_i64, ValueId::NONE);
+        let mut highest = vec![[none, none]; index.partitions.len()];
+        for event in &index.sends {
+            let What::Operation(operation) = &index.event(*event).what else {
+                continue;
+            };
+            let Action::Send { value, .. } = &operation.action else {
+                continue;
+            };
+            let id = index.values.id(*value);
+            if !id.is_some() {
+                continue;
+            }
+            let sent = index.values.get(id);
+            if sent.fate != Fate::Ok || sent.part == NONE || sent.offset < 0 {
+                continue;
+            }
+            let slot = &mut highest[wide(sent.part)];
+            match operation.stage {
+                Stage::Invoke => {
+                    verdict.judged += 1;
+                    if slot[1].0 >= sent.offset && slot[1].1 != id {
+                        let earlier = slot[1].1;
+                        verdict.violate(|| finding(index, earlier, id));
+                    } else if slot[0].0 >= sent.offset && slot[0].1 != id {
+                        judge_lost(index, slot[0].1, id, &mut verdict);
+                    }
+                }
+                Stage::Ok => {
+                    let stays = !whole || !index.is_lost(sent);
+                    if sent.offset > slot[0].0 {
+                        slot[0] = (sent.offset, id);
+                    }
+                    if stays && sent.offset > slot[1].0 {
+                        slot[1] = (sent.offset, id);
+                    }
+                }
+                Stage::Fail | Stage::Info => {}
+            }
+        }
+        verdict
+    }
+}
+
+/// The earlier record is lost, so its offset could be given again.
+fn judge_lost(index: &Index<'_>, earlier: ValueId, later: ValueId, verdict: &mut Verdict) {
+    let sent = index.values.get(earlier);
+    let all = index
+        .producer(sent.client)
+        .is_some_and(|facts| facts.acks == Acks::All);
+    let level = if all { Level::InSync } else { Level::Leader };
+    let why = match cause(index, Record::acknowledged(index, earlier), level) {
+        Cause::Excused(why) | Cause::Unexcused(why) => why,
+        Cause::Unread | Cause::Untold => "the earlier record is missing in the end".to_owned(),
+    };
+    // Its loss is judged by P1 and PA; here it only explains the offset.
+    verdict.excuse(|| {
+        finding(index, earlier, later).because(format!("the earlier record was lost: {why}"))
+    });
+}
+
+fn finding(index: &Index<'_>, earlier: ValueId, later: ValueId) -> Finding {
+    let (first, second) = (index.values.get(earlier), index.values.get(later));
+    let (a, b) = (index.values.value(earlier), index.values.value(later));
+    let partition = &index.partition(second.part).name;
+    let text = format!(
+        "{b} was sent after {a} had been acknowledged at offset {} of {partition}, and got offset {}",
+        first.offset, second.offset
+    );
+    let story = vec![
+        index.moment(
+            first.ended,
+            format!("{a} is acknowledged at offset {}", first.offset),
+        ),
+        index.moment(second.invoked, format!("{b} is sent")),
+        index.moment(
+            second.ended,
+            format!("{b} is acknowledged at offset {}", second.offset),
+        ),
+    ];
+    Finding::new(
+        "offset-back-in-time",
+        text,
+        format!("an offset above {}", first.offset),
+        second.offset.to_string(),
+    )
+    .at(partition, second.offset)
+    .about(b)
+    .told(story)
+}

@@ -1,0 +1,471 @@
+//! INV-HW, INV-LOG and INV-COMPLETE: what leaders committed, and whether every replica agrees.
+//!
+//! A partition has one committed log: what the newest leader has below its high watermark. When a replica's high watermark
+//! moves, only its batches between the old and the new one are compared with it.
+
+use super::replica::{Batch, ReplicaState};
+use super::{Breach, Findings, Seen, Spot, broker_name};
+use crate::event::{Controller, ElectionKind, Replica};
+use crate::manifest::Manifest;
+use protocol::ids::{BrokerId, LeaderEpoch, TopicName, TopicPartition};
+use std::collections::BTreeMap;
+
+/// What is committed in one partition.
+#[derive(Clone, Debug)]
+struct Committed {
+    name: TopicPartition,
+    min_isr: usize,
+    batches: Vec<Batch>,
+    end: i64,
+    replicas: BTreeMap<BrokerId, ReplicaState>,
+    /// The newest leader, its epoch, and when it took over.
+    leader: Option<(BrokerId, LeaderEpoch, Seen)>,
+    kinds: BTreeMap<LeaderEpoch, ElectionKind>,
+    /// The smallest set of in-sync replicas so far.
+    smallest_isr: usize,
+    /// Who lost its disk from which offset on, and has not caught up since.
+    lossy: BTreeMap<BrokerId, i64>,
+    /// When the end moved last.
+    moved: Option<Seen>,
+}
+
+/// What is committed everywhere.
+#[derive(Clone, Debug)]
+pub(super) struct Commitments {
+    places: BTreeMap<TopicPartition, usize>,
+    /// The place looked up last: events come in runs.
+    last: usize,
+    partitions: Vec<Committed>,
+    min_isr: Vec<(TopicName, usize)>,
+}
+
+impl Commitments {
+    pub(super) fn new(manifest: &Manifest) -> Self {
+        let min_isr = manifest.topics.iter().map(|topic| {
+            let least = usize::try_from(topic.min_insync_replicas).unwrap_or(1);
+            (topic.name.clone(), least.max(1))
+        });
+        Self {
+            places: BTreeMap::new(),
+            last: usize::MAX,
+            partitions: Vec::new(),
+            min_isr: min_isr.collect(),
+        }
+    }
+
+    fn partition(&mut self, name: &TopicPartition) -> &mut Committed {
+        let hit = self
+            .partitions
+            .get(self.last)
+            .is_some_and(|known| known.name == *name);
+        if !hit {
+            let next = self.partitions.len();
+            self.last = *self.places.entry(name.clone()).or_insert(next);
+            if self.last == next {
+                let min_isr = self.min_isr.iter().find(|(topic, _)| *topic == name.topic);
+                let min_isr = min_isr.map_or(1, |(_, least)| *least);
+                self.partitions.push(Committed::new(name.clone(), min_isr));
+            }
+        }
+        &mut self.partitions[self.last]
+    }
+
+    pub(super) fn on_controller(&mut self, controller: &Controller) {
+        match controller {
+            Controller::LeaderElected(election) => {
+                let partition = self.partition(&election.partition);
+                partition.kinds.insert(election.leader_epoch, election.kind);
+                partition.isr(election.isr.len());
+            }
+            Controller::IsrWritten { partition, isr, .. } => {
+                self.partition(partition).isr(isr.len());
+            }
+            Controller::TopicDeleted(topic) => {
+                for partition in self
+                    .partitions
+                    .iter_mut()
+                    .filter(|known| known.name.topic == *topic)
+                {
+                    *partition = Committed::new(partition.name.clone(), partition.min_isr);
+                }
+            }
+            Controller::Elected { .. }
+            | Controller::Resigned { .. }
+            | Controller::BrokerUp { .. }
+            | Controller::BrokerDown { .. }
+            | Controller::TopicCreated(..) => {}
+        }
+    }
+
+    pub(super) fn on_replica(
+        &mut self,
+        (seen, broker): (Seen, BrokerId),
+        name: &TopicPartition,
+        replica: &Replica,
+        findings: &mut Findings,
+    ) {
+        let partition = self.partition(name);
+        let state = partition.replicas.entry(broker).or_default();
+        match replica {
+            Replica::Appended(append) => state.append(Batch::of(append)),
+            Replica::Truncated { to, rule, .. } => match rule.as_str() {
+                "recovery" => partition.lose(broker, to.0),
+                "full_and_start_at" => {
+                    state.cut(i64::MIN);
+                    state.end = to.0;
+                    state.high_watermark = None;
+                }
+                _ => state.cut(to.0),
+            },
+            Replica::Loaded {
+                log_end_offset,
+                high_watermark,
+                ..
+            } => partition.load(broker, log_end_offset.0, high_watermark.0),
+            Replica::HighWatermark(mark) => {
+                partition.on_high_watermark((seen, broker), mark.0, findings);
+            }
+            Replica::BecameLeader {
+                leader_epoch,
+                isr,
+                log_end_offset,
+            } => {
+                state.high_watermark = None;
+                if state.known && log_end_offset.0 < state.end {
+                    partition.lose(broker, log_end_offset.0);
+                }
+                partition.isr(isr.len());
+                partition.on_leader((seen, broker), *leader_epoch, findings);
+            }
+            Replica::BecameFollower { .. } => state.high_watermark = None,
+            Replica::IsrChanged { isr, .. } => partition.isr(isr.len()),
+            Replica::Stopped { deleted: true } => *state = ReplicaState::default(),
+            Replica::LogStart(_)
+            | Replica::Flushed(_)
+            | Replica::IsrProposed { .. }
+            | Replica::IsrRefused { .. }
+            | Replica::Stopped { deleted: false }
+            | Replica::DuplicateBatch { .. }
+            | Replica::AppendRefused { .. }
+            | Replica::Acknowledged { .. } => {}
+        }
+    }
+}
+
+impl Committed {
+    fn new(name: TopicPartition, min_isr: usize) -> Self {
+        Self {
+            name,
+            min_isr,
+            batches: Vec::new(),
+            end: 0,
+            replicas: BTreeMap::new(),
+            leader: None,
+            kinds: BTreeMap::new(),
+            smallest_isr: usize::MAX,
+            lossy: BTreeMap::new(),
+            moved: None,
+        }
+    }
+
+    fn isr(&mut self, size: usize) {
+        self.smallest_isr = self.smallest_isr.min(size.max(1));
+    }
+
+    /// A crash took everything from `to` on.
+    fn lose(&mut self, broker: BrokerId, to: i64) {
+        let Some(state) = self.replicas.get_mut(&broker) else {
+            return;
+        };
+        if to < state.end {
+            let lowest = self.lossy.entry(broker).or_insert(to);
+            *lowest = to.min(*lowest);
+        }
+        state.cut(to);
+    }
+
+    fn load(&mut self, broker: BrokerId, end: i64, high_watermark: i64) {
+        self.lose(broker, end);
+        if self.leader.is_some_and(|(leader, ..)| leader == broker) {
+            // The leader begins again from its checkpoint, and followers take over what it says.
+            for state in self.replicas.values_mut() {
+                state.high_watermark = None;
+            }
+        }
+        if let Some(state) = self.replicas.get_mut(&broker) {
+            state.end = end;
+            state.known = true;
+            state.high_watermark = Some(high_watermark.min(end));
+        }
+    }
+
+    fn on_high_watermark(
+        &mut self,
+        (seen, broker): (Seen, BrokerId),
+        mark: i64,
+        findings: &mut Findings,
+    ) {
+        findings.look("INV-HW");
+        let Some(mut state) = self.replicas.remove(&broker) else {
+            return;
+        };
+        let before = state.high_watermark.replace(mark);
+        if let Some(before) = before.filter(|before| mark < *before) {
+            let found = format!("{mark}");
+            let expected = format!("at least {before}");
+            let text = format!(
+                "the high watermark of {} goes back from {before} to {mark}",
+                self.name
+            );
+            findings.breaches.push(self.breach(
+                "INV-HW",
+                mark,
+                (text, expected, found),
+                (seen, broker),
+            ));
+        }
+        if state.known && mark > state.end {
+            let text = format!(
+                "the high watermark of {} is above the end of the log",
+                self.name
+            );
+            let expected = format!("at most {}", state.end);
+            findings.breaches.push(self.breach(
+                "INV-HW",
+                mark,
+                (text, expected, mark.to_string()),
+                (seen, broker),
+            ));
+        }
+        self.compare((seen, broker), &mut state, mark, findings);
+        if state.end >= self.end {
+            self.lossy.remove(&broker);
+        }
+        self.replicas.insert(broker, state);
+    }
+
+    /// Compares what came below the replica's high watermark; what the leader has beyond the committed end is committed now.
+    fn compare(
+        &mut self,
+        (seen, broker): (Seen, BrokerId),
+        state: &mut ReplicaState,
+        mark: i64,
+        findings: &mut Findings,
+    ) {
+        let leads = self.leader.is_some_and(|(leader, ..)| leader == broker);
+        let mut twin = None;
+        while let Some(batch) = state.batches.get(state.compared).copied() {
+            if batch.last >= mark || state.diverged {
+                break;
+            }
+            if batch.base >= self.end {
+                if !leads {
+                    break;
+                }
+                self.batches.push(batch);
+                self.end = batch.last + 1;
+                self.moved = Some(seen);
+                state.compared += 1;
+                continue;
+            }
+            findings.look("INV-LOG");
+            let place = twin.unwrap_or_else(|| self.place_of(batch.base));
+            let known = self.batches.get(place).copied();
+            // What was committed before the recording began is taken as it comes.
+            let older = self
+                .batches
+                .first()
+                .is_none_or(|first| batch.last < first.base);
+            if known != Some(batch) && !older {
+                findings
+                    .breaches
+                    .push(self.mismatch((seen, broker), batch, known));
+                if leads {
+                    self.restart_at(batch.base);
+                    continue;
+                }
+                state.diverged = true;
+                break;
+            }
+            twin = Some(if older { place } else { place + 1 });
+            state.compared += 1;
+        }
+    }
+
+    fn place_of(&self, base: i64) -> usize {
+        self.batches.partition_point(|batch| batch.base < base)
+    }
+
+    /// The committed log ends at `offset` now.
+    fn restart_at(&mut self, offset: i64) {
+        let keep = self.batches.partition_point(|batch| batch.last < offset);
+        self.batches.truncate(keep);
+        self.end = self.end.min(offset);
+        for state in self.replicas.values_mut() {
+            state.forget_from(offset);
+        }
+    }
+
+    fn on_leader(
+        &mut self,
+        (seen, broker): (Seen, BrokerId),
+        epoch: LeaderEpoch,
+        findings: &mut Findings,
+    ) {
+        if self.leader.is_some_and(|(_, newest, _)| newest >= epoch) {
+            return;
+        }
+        let previous = self.leader.replace((broker, epoch, seen));
+        findings.look("INV-COMPLETE");
+        let Some(mut state) = self.replicas.remove(&broker) else {
+            return;
+        };
+        if let Some(lacking) = self.first_lacking(&mut state) {
+            let unclean = self.kinds.get(&epoch) == Some(&ElectionKind::Unclean);
+            let lossy = self.lossy.values().filter(|to| **to < self.end).count();
+            let excused = unclean || lossy >= self.min_isr.min(self.smallest_isr);
+            if !excused {
+                findings
+                    .breaches
+                    .push(self.incomplete((seen, broker), epoch, lacking, previous));
+            }
+            self.restart_at(lacking);
+            self.lossy.clear();
+            state.forget_from(lacking);
+        }
+        self.replicas.insert(broker, state);
+    }
+
+    /// The first committed offset that the replica does not have as committed.
+    fn first_lacking(&self, state: &mut ReplicaState) -> Option<i64> {
+        let mut place = None;
+        while let Some(batch) = state.batches.get(state.compared) {
+            if batch.base >= self.end {
+                break;
+            }
+            let at = place.unwrap_or_else(|| self.place_of(batch.base));
+            let older = self
+                .batches
+                .first()
+                .is_none_or(|first| batch.last < first.base);
+            if self.batches.get(at) != Some(batch) && !older {
+                return Some(batch.base);
+            }
+            place = Some(if older { at } else { at + 1 });
+            state.compared += 1;
+        }
+        (state.end < self.end).then_some(state.end)
+    }
+
+    fn mismatch(
+        &self,
+        (seen, broker): (Seen, BrokerId),
+        batch: Batch,
+        known: Option<Batch>,
+    ) -> Breach {
+        let name = &self.name;
+        let text = format!(
+            "{name} at offset {} is not the same everywhere below the high watermark",
+            batch.base
+        );
+        let expected = known.map_or_else(
+            || "no batch begins there".to_owned(),
+            |known| {
+                format!(
+                    "batch {}..={} of epoch {} (crc {:08x})",
+                    known.base, known.last, known.epoch, known.crc
+                )
+            },
+        );
+        let found = format!(
+            "{} holds batch {}..={} of epoch {} (crc {:08x})",
+            broker_name(broker),
+            batch.base,
+            batch.last,
+            batch.epoch,
+            batch.crc
+        );
+        self.breach(
+            "INV-LOG",
+            batch.base,
+            (text, expected, found),
+            (seen, broker),
+        )
+    }
+
+    fn incomplete(
+        &self,
+        (seen, broker): (Seen, BrokerId),
+        epoch: LeaderEpoch,
+        lacking: i64,
+        previous: Option<(BrokerId, LeaderEpoch, Seen)>,
+    ) -> Breach {
+        let kind = self
+            .kinds
+            .get(&epoch)
+            .map_or("clean", |kind| kind_name(*kind));
+        let text = format!(
+            "{} became leader of {} in epoch {epoch} ({kind} election) without the committed record at offset {lacking}",
+            broker_name(broker),
+            self.name,
+        );
+        let expected = format!(
+            "a log that holds everything committed, up to offset {}",
+            self.end - 1
+        );
+        let found = format!("the committed log is missing from offset {lacking} on");
+        let mut breach = self.breach(
+            "INV-COMPLETE",
+            lacking,
+            (text, expected, found),
+            (seen, broker),
+        );
+        if let Some((leader, epoch, took_over)) = previous {
+            let text = format!(
+                "{} leads {} in epoch {epoch}",
+                broker_name(leader),
+                self.name
+            );
+            breach.story.insert(0, took_over.moment(text));
+        }
+        breach
+    }
+
+    fn breach(
+        &self,
+        code: &'static str,
+        offset: i64,
+        (summary, expected, found): (String, String, String),
+        (seen, broker): (Seen, BrokerId),
+    ) -> Breach {
+        let mut story: Vec<Spot> = Vec::new();
+        if let Some(moved) = self.moved {
+            story.push(moved.moment(format!(
+                "{} is committed up to offset {}",
+                self.name, self.end
+            )));
+        }
+        story.push(seen.moment(format!("{}: {summary}", broker_name(broker))));
+        Breach {
+            code,
+            partition: Some(self.name.clone()),
+            offset: Some(offset),
+            summary,
+            expected,
+            found,
+            story,
+        }
+    }
+}
+
+/// The word for a kind of election.
+pub(super) fn kind_name(kind: ElectionKind) -> &'static str {
+    match kind {
+        ElectionKind::New => "new",
+        ElectionKind::Clean => "clean",
+        ElectionKind::Unclean => "unclean",
+        ElectionKind::Preferred => "preferred",
+        ElectionKind::ControlledShutdown => "controlled shutdown",
+        ElectionKind::Reassignment => "reassignment",
+    }
+}
