@@ -12,13 +12,14 @@ use protocol::time::Span;
 use sim::host::run_hosted;
 use sim::world::{NetworkConfig, Unobserved, World};
 use std::hint::black_box;
+use std::sync::Arc;
 use toys::{Role, ms, node};
 
 /// Five pairs with this many messages under way in each.
 fn pings(window: i32) -> World<Role> {
     let mut specs = Vec::new();
     for pair in 0..5 {
-        let peer = format!("e{pair}");
+        let peer: Arc<str> = format!("e{pair}").into();
         specs.push(node(&peer, Role::Echo));
         specs.push(node(
             &format!("p{pair}"),
@@ -35,10 +36,10 @@ fn pings(window: i32) -> World<Role> {
 /// A leader with a follower and two writers: disk operations, flushes, timers.
 fn appends() -> World<Role> {
     let writer = || Role::Writer {
-        peer: "a".to_owned(),
-        interval: Span::micros(500),
+        peer: "a".into(),
+        interval: Span::millis(2),
     };
-    let follower = Some("b".to_owned());
+    let follower = Some("b".into());
     let specs = vec![
         node("a", Role::Appender { follower }),
         node("b", Role::Appender { follower: None }),

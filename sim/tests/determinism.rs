@@ -7,14 +7,15 @@ use sim::world::{
     At, DiskAtRestart, Fault, FaultId, KillKind, LinkChange, NetworkConfig, NodeSpec, Unobserved,
     World, WorldCommand, first_difference,
 };
+use std::sync::Arc;
 use toys::{A, B, C, Role, ms, node};
 
 fn nodes() -> Vec<NodeSpec<Role>> {
     let appender = |follower: Option<&str>| Role::Appender {
-        follower: follower.map(str::to_owned),
+        follower: follower.map(Arc::from),
     };
     let writer = || Role::Writer {
-        peer: "a".to_owned(),
+        peer: "a".into(),
         interval: Span::millis(3),
     };
     vec![
@@ -26,7 +27,7 @@ fn nodes() -> Vec<NodeSpec<Role>> {
         node(
             "p",
             Role::Pinger {
-                peer: "e".to_owned(),
+                peer: "e".into(),
                 window: 4,
                 pad: 100,
             },

@@ -20,7 +20,7 @@ fn world(seed: u64) -> World<Role> {
         node(
             "p",
             Role::Pinger {
-                peer: "e".to_owned(),
+                peer: "e".into(),
                 window: 3,
                 pad: 10,
             },
@@ -30,7 +30,7 @@ fn world(seed: u64) -> World<Role> {
         node(
             "v",
             Role::Writer {
-                peer: "w".to_owned(),
+                peer: "w".into(),
                 interval: Span::millis(2),
             },
         ),

@@ -214,6 +214,30 @@ fn a_send_on_a_dead_connection_vanishes() {
 }
 
 #[test]
+fn a_listener_that_ends_during_the_handshake_resets_the_dialler() {
+    for clean in [true, false] {
+        let mut world = scripts(constant());
+        run(&mut world, 0);
+        act(&mut world, dial(A, "b"));
+        // The first packet has arrived, the third has not.
+        run(&mut world, 1);
+        let end = if clean {
+            WorldCommand::Stop { node: B }
+        } else {
+            WorldCommand::Kill {
+                node: B,
+                kind: KillKind::Process,
+            }
+        };
+        act(&mut world, end);
+        run(&mut world, 10);
+        let tail = story(&world, A).split_off(1);
+        assert_eq!(tail, [Seen::Opened, Seen::Closed(CloseReason::Reset)]);
+        assert!(world.connections().is_empty());
+    }
+}
+
+#[test]
 fn a_two_way_cut_is_silent_and_delivers_after_the_next_retransmission() {
     let mut world = connected(constant());
     act(&mut world, cut(true));

@@ -39,19 +39,14 @@ pub enum DiskAtRestart {
 }
 
 /// Work of a lane waits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LaneRule {
     /// On this node.
     pub node: NodeId,
     /// Which thread is slow.
-    #[serde(skip, default = "any_lane")]
     pub lane: Lane,
     /// How long each piece waits; until the rule ends when absent.
     pub delay: Option<Span>,
-}
-
-fn any_lane() -> Lane {
-    Lane::RequestHandler
 }
 
 /// A fault that lasts until it is ended.

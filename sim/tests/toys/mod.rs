@@ -33,14 +33,14 @@ pub enum Role {
     Echo,
     /// Keeps this many requests under way to a peer, for ever.
     Pinger {
-        peer: String,
+        peer: Arc<str>,
         window: i32,
         pad: usize,
     },
     /// Appends what it gets, flushes, and acknowledges when it is durable; passes it on to a follower first.
-    Appender { follower: Option<String> },
+    Appender { follower: Option<Arc<str>> },
     /// Sends a numbered record every interval, and counts acknowledgements; reconnects when it loses its connection.
-    Writer { peer: String, interval: Span },
+    Writer { peer: Arc<str>, interval: Span },
     /// Does what the verbs tell it, and remembers what happened.
     #[default]
     Script,
@@ -91,9 +91,16 @@ pub fn numbered(number: i32, pad: usize) -> Message {
     Message::Request(Box::new(Request {
         api_version: 0,
         correlation_id: CorrelationId(number),
-        client_id: ClientId(Arc::from("x".repeat(pad))),
+        client_id: padding(pad),
         body: RequestBody::ApiVersions(ApiVersionsRequest),
     }))
+}
+
+fn padding(len: usize) -> ClientId {
+    if len == 0 {
+        return ClientId(Arc::default());
+    }
+    ClientId(Arc::from("x".repeat(len)))
 }
 
 pub fn number_of(message: &Message) -> i32 {

@@ -36,6 +36,10 @@ impl<B: Boot> World<B> {
                 let id = end.id;
                 match how {
                     SocketsEnd::Close if end.held => self.close(id),
+                    // The listening socket is gone before it could hand the connection over.
+                    SocketsEnd::Close if end.kernel == Kernel::SynReceived => {
+                        self.reset_socket(slot, side);
+                    }
                     SocketsEnd::Close => {}
                     SocketsEnd::Kill(KillKind::Process) => self.reset_socket(slot, side),
                     SocketsEnd::Kill(KillKind::Power) => self.darken_socket(slot, side),
