@@ -333,19 +333,16 @@ impl Coordination {
             Some(RegistrationOutcome::Registered(epoch)) => {
                 self.isr.set_broker_epoch(epoch);
                 self.configs.start(hands);
-                if self.started {
-                    self.controller.on_registered(hands);
-                } else {
+                if !self.started {
                     self.started = true;
                     self.controller.startup(hands.io);
                     self.producer_ids.start(hands);
                 }
+                self.controller.on_registered(hands);
                 self.events.push_back(CoordinationEvent::Registered(epoch));
             }
             Some(RegistrationOutcome::Refused(why)) => {
-                if self.started {
-                    self.controller.on_registration_refused(hands);
-                }
+                self.controller.on_registration_refused(hands);
                 self.events.push_back(CoordinationEvent::Refused(why));
             }
         }

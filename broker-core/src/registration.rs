@@ -132,6 +132,15 @@ impl Registration {
 
     /// Takes the answer to an operation of [`KeeperOwner::Registration`].
     pub fn on_reply(&mut self, hands: &mut Hands<'_, '_>, ticket: Ticket, answer: &Answer) {
+        let preparing = matches!(
+            self.phase,
+            Phase::Paths(_) | Phase::ReadingClusterId | Phase::CreatingClusterId
+        );
+        if preparing && error_of(answer) == Some(KeeperError::SessionExpired) {
+            // Start-up fails with the session it began in.
+            self.refuse(Arc::from(KeeperError::SessionExpired.name()));
+            return;
+        }
         if let Phase::Paths(due) = self.phase {
             self.path_created(hands, due);
             return;

@@ -6,13 +6,18 @@
 //! policies, quotas. A handler thread of Kafka's is blocked while it writes; here the answer is late, but the next request is
 //! served, and creation on first use answers at once.
 
+mod operation;
+mod plan;
+
+use self::operation::{Entry, Kind, Operation, Phase, Wish, entry_of, operation};
+use self::plan::{check_config, exists, grow};
 use crate::hands::Hands;
 use crate::keeper_session::{
-    Answer, KeeperOwner, Ticket, create, error_of, get_children, get_data, set_data,
+    Answer, KeeperOwner, Ticket, create, get_children, get_data, set_data,
 };
 use crate::metadata_cache::MetadataCache;
 use crate::placement::{
-    Draws, Refusal, Start, assign_replicas, check_assignment, check_topic_name, collides,
+    Draws, Refusal, Start, assign_replicas, check_assignment, check_topic_name,
 };
 use crate::timer::TimerOwner;
 use crate::znode::topic::{Assignment, Topic, TopicVersion};
@@ -23,12 +28,11 @@ use protocol::api::topics::{
     DeleteTopicsRequest, DeleteTopicsResponse, NewPartitions,
 };
 use protocol::behaviour::{Behaviour, Era, Fix};
-use protocol::config::{SettingError, TopicOverrides};
-use protocol::error_code::{ErrorCode, KeeperError};
-use protocol::ids::{BrokerId, PartitionIndex, TopicName, TopicPartition};
-use protocol::keeper::{KeeperOp, KeeperResult};
+use protocol::error_code::ErrorCode;
+use protocol::ids::{BrokerId, PartitionIndex, TopicName};
+use protocol::keeper::KeeperOp;
 use protocol::machine::RequestToken;
-use protocol::time::{Mono, Span};
+use protocol::time::Span;
 use protocol::verb::NewTopic;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,57 +59,6 @@ pub struct AdminSettings {
 
 /// The offsets topic.
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
-
-/// What is wanted of a topic.
-#[derive(Clone, Debug)]
-enum Wish {
-    Create {
-        content: Topic,
-        config: BTreeMap<String, String>,
-    },
-    Delete,
-    Grow(NewPartitions),
-}
-
-/// One topic of a request, and what has become of it.
-#[derive(Clone, Debug)]
-struct Entry {
-    topic: TopicName,
-    wish: Wish,
-    error: ErrorCode,
-    message: Option<String>,
-    /// Which partitions must show up.
-    expected: Vec<PartitionIndex>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Create,
-    Delete,
-    Grow,
-}
-
-#[derive(Clone, Debug)]
-enum Phase {
-    Reading,
-    /// So many operations per topic that is still in the race; the last one decides.
-    Writing(usize),
-    Waiting,
-}
-
-#[derive(Clone, Debug)]
-struct Operation {
-    kind: Kind,
-    /// None when the broker creates a topic on first use.
-    token: Option<RequestToken>,
-    timeout: Span,
-    deadline: Mono,
-    validate_only: bool,
-    entries: Vec<Entry>,
-    phase: Phase,
-    tickets: Vec<Ticket>,
-    answers: BTreeMap<Ticket, Answer>,
-}
 
 /// Topic administration.
 #[derive(Clone, Debug)]
@@ -551,254 +504,7 @@ impl TopicAdmin {
     }
 }
 
-impl Entry {
-    fn refuse(&mut self, (error, message): Refusal) {
-        self.error = error;
-        self.message = (!message.is_empty()).then_some(message);
-    }
-}
-
-impl Operation {
-    /// Topics that nothing has refused.
-    fn open(&self) -> impl Iterator<Item = &Entry> {
-        let open = |entry: &&Entry| entry.error == ErrorCode::None;
-        self.entries.iter().filter(open)
-    }
-
-    /// The list of topics decides what may be created or deleted (`validateTopicCreate`).
-    fn read(&mut self, answers: &[Answer]) {
-        let Some(Ok(KeeperResult::Children(names, _))) = answers.first() else {
-            if self.kind != Kind::Grow {
-                for entry in &mut self.entries {
-                    entry.refuse((ErrorCode::UnknownServerError, String::new()));
-                }
-            }
-            return;
-        };
-        let open = |entry: &&mut Entry| entry.error == ErrorCode::None;
-        for entry in self.entries.iter_mut().filter(open) {
-            let topic = entry.topic.as_str();
-            let known = names.iter().any(|name| &**name == topic);
-            match entry.wish {
-                Wish::Create { .. } if known => entry.refuse(exists(&entry.topic)),
-                Wish::Create { .. } => {
-                    let like = names.iter().filter(|name| collides(name, topic));
-                    let like: Vec<&str> = like.map(|name| &**name).collect();
-                    if !like.is_empty() {
-                        let message = format!(
-                            "Topic '{topic}' collides with existing topics: {}",
-                            like.join(", ")
-                        );
-                        entry.refuse((ErrorCode::InvalidTopicException, message));
-                    }
-                }
-                Wish::Delete if !known => {
-                    entry.refuse((ErrorCode::UnknownTopicOrPartition, String::new()));
-                }
-                Wish::Delete | Wish::Grow(_) => {}
-            }
-        }
-    }
-
-    fn written(&mut self, answers: &[Answer], per_topic: usize) {
-        let open = |entry: &&mut Entry| entry.error == ErrorCode::None;
-        let entries = self.entries.iter_mut().filter(open);
-        for (entry, answers) in entries.zip(answers.chunks(per_topic)) {
-            match (answers.last().and_then(error_of), &entry.wish) {
-                // Somebody has asked for the deletion already: as good as ours.
-                (None, _) | (Some(KeeperError::NodeExists), Wish::Delete) => {}
-                (Some(KeeperError::NodeExists), _) => entry.refuse(exists(&entry.topic)),
-                (Some(KeeperError::NoNode), _) => {
-                    entry.refuse((ErrorCode::UnknownTopicOrPartition, String::new()));
-                }
-                (Some(_), _) => entry.refuse((ErrorCode::UnknownServerError, String::new())),
-            }
-        }
-    }
-
-    /// Whether this broker's metadata shows what was wanted.
-    fn is_done(&self, entry: &Entry, cache: &MetadataCache) -> bool {
-        if self.kind == Kind::Delete {
-            return !cache.contains_topic(&entry.topic);
-        }
-        entry.expected.iter().all(|index| {
-            let partition = TopicPartition {
-                topic: entry.topic.clone(),
-                partition: *index,
-            };
-            let cached = cache.partition(&partition);
-            cached.is_some_and(|cached| cached.leader.is_some())
-        })
-    }
-
-    fn finish(mut self, hands: &mut Hands<'_, '_>, cache: &MetadataCache) {
-        let Some(token) = self.token else {
-            return;
-        };
-        for at in 0..self.entries.len() {
-            let entry = &self.entries[at];
-            let late = entry.error == ErrorCode::None
-                && !self.validate_only
-                && !self.is_done(entry, cache);
-            if late {
-                self.entries[at].refuse((ErrorCode::RequestTimedOut, String::new()));
-            }
-        }
-        let entries = self.entries.into_iter();
-        match self.kind {
-            Kind::Create => {
-                let topics = entries
-                    .map(|entry| (entry.topic, entry.error, entry.message))
-                    .collect();
-                hands.respond(token, CreateTopicsResponse { topics });
-            }
-            Kind::Grow => {
-                let topics = entries
-                    .map(|entry| (entry.topic, entry.error, entry.message))
-                    .collect();
-                hands.respond(token, CreatePartitionsResponse { topics });
-            }
-            Kind::Delete => {
-                let topics = entries.map(|entry| (entry.topic, entry.error)).collect();
-                hands.respond(token, DeleteTopicsResponse { topics });
-            }
-        }
-    }
-}
-
-/// The assignment with more partitions, and which are new (`AdminManager.createPartitions`).
-fn grow(
-    new: &NewPartitions,
-    brokers: &[BrokerId],
-    answer: Option<&Answer>,
-) -> Result<(Topic, Vec<PartitionIndex>), Refusal> {
-    let Some(Ok(KeeperResult::Data(data, _))) = answer else {
-        let message = format!("The topic '{}' does not exist.", new.topic);
-        return Err((ErrorCode::UnknownTopicOrPartition, message));
-    };
-    let mut content = Topic::decode(data).unwrap_or_default();
-    let present = content.partitions.len();
-    let count = i32::try_from(present).unwrap_or(i32::MAX);
-    let increment = new.total - count;
-    if increment < 0 {
-        let message = format!(
-            "Topic currently has {count} partitions, which is higher than the requested {}.",
-            new.total
-        );
-        return Err((ErrorCode::InvalidPartitions, message));
-    }
-    if increment == 0 {
-        let message = format!("Topic already has {count} partitions.");
-        return Err((ErrorCode::InvalidPartitions, message));
-    }
-    let added = if let Some(lists) = &new.assignment {
-        given(lists, (count, increment), brokers)?
-    } else {
-        let first = content.partitions.values().next().cloned();
-        let first = first.unwrap_or_default();
-        let leader = first.first().copied().unwrap_or(BrokerId(0));
-        let start = Start::At {
-            broker: brokers.iter().position(|id| *id >= leader).unwrap_or(0),
-            partition: present,
-        };
-        let replicas = i32::try_from(first.len()).unwrap_or(i32::MAX);
-        // Nothing is drawn when the start is given.
-        assign_replicas(brokers, (increment, replicas), start, &mut Draws::new(0))?
-    };
-    let indexes = added.keys().copied().collect();
-    content.partitions.extend(added);
-    Ok((content, indexes))
-}
-
-fn given(
-    lists: &[Vec<BrokerId>],
-    (count, increment): (i32, i32),
-    brokers: &[BrokerId],
-) -> Result<Assignment, Refusal> {
-    let refuse = |message: String| Err((ErrorCode::InvalidReplicaAssignment, message));
-    let unknown: BTreeSet<String> = lists
-        .iter()
-        .flatten()
-        .filter(|id| !brokers.contains(id))
-        .map(ToString::to_string)
-        .collect();
-    if !unknown.is_empty() {
-        let list = unknown.into_iter().collect::<Vec<_>>().join(", ");
-        return refuse(format!("Unknown broker(s) in replica assignment: {list}."));
-    }
-    if i32::try_from(lists.len()) != Ok(increment) {
-        return refuse(format!(
-            "Increasing the number of partitions by {increment} but {} assignments provided.",
-            lists.len()
-        ));
-    }
-    Ok((count..)
-        .map(PartitionIndex)
-        .zip(lists.iter().cloned())
-        .collect())
-}
-
-fn check_config(config: &BTreeMap<String, String>) -> Result<(), Refusal> {
-    let mut overrides = TopicOverrides::default();
-    for (key, value) in config {
-        match overrides.set(key, value) {
-            Ok(()) | Err(SettingError::NotModelled { .. }) => {}
-            Err(SettingError::Unknown { key, .. }) => {
-                let message = format!("Unknown topic config name: {key}");
-                return Err((ErrorCode::InvalidConfig, message));
-            }
-            Err(SettingError::Invalid { key, value, .. }) => {
-                let message = format!("Invalid value {value} for configuration {key}");
-                return Err((ErrorCode::InvalidConfig, message));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn exists(topic: &TopicName) -> Refusal {
-    let message = format!("Topic '{topic}' already exists.");
-    (ErrorCode::TopicAlreadyExists, message)
-}
-
 fn live(cache: &MetadataCache) -> Vec<BrokerId> {
     let brokers = cache.live_brokers();
     brokers.into_iter().map(|broker| broker.id).collect()
-}
-
-fn entry_of(topic: &TopicName, wish: Result<Wish, Refusal>) -> Entry {
-    let (wish, refusal) = match wish {
-        Ok(wish) => (wish, None),
-        Err(refusal) => (Wish::Delete, Some(refusal)),
-    };
-    let mut entry = Entry {
-        topic: topic.clone(),
-        wish,
-        error: ErrorCode::None,
-        message: None,
-        expected: Vec::new(),
-    };
-    if let Some(refusal) = refusal {
-        entry.refuse(refusal);
-    }
-    entry
-}
-
-fn operation(
-    kind: Kind,
-    token: Option<RequestToken>,
-    timeout: Span,
-    entries: Vec<Entry>,
-) -> Operation {
-    Operation {
-        kind,
-        token,
-        timeout,
-        deadline: Mono(0),
-        validate_only: false,
-        entries,
-        phase: Phase::Reading,
-        tickets: Vec::new(),
-        answers: BTreeMap::new(),
-    }
 }
