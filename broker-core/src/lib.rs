@@ -5,6 +5,7 @@
 
 pub mod controller;
 pub mod coordination;
+mod broker;
 pub mod group;
 pub mod hands;
 pub mod isr_writer;
@@ -22,6 +23,8 @@ pub mod timer;
 pub mod topic_admin;
 pub mod topic_configs;
 pub mod znode;
+
+pub use broker::{Broker, BrokerSpec};
 
 #[cfg(test)]
 mod coordination_test;

@@ -1,8 +1,8 @@
 //! The simulator: one seed, all faults, drives the cores.
 //!
-//! [`world`] is the world itself, a plain value without any runtime; [`random`] its keyed randomness, [`host`] runs it inside
-//! a madsim runtime, where async code can share its clock, and [`scenario`] the
-//! language in which a run is described.
+//! [`world`] is the world itself, a plain value without any runtime; [`random`] its keyed randomness; [`host`] runs it
+//! inside a madsim runtime, where async code can share its clock. [`scenario`] is the language in which a run is described,
+//! and [`run`](mod@run) puts brokers, keepers and [`application`]s into a world and a plan into effect.
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -10,7 +10,9 @@ compile_error!(
      a RUSTFLAGS variable replaces: build from the repository's root, and add `--cfg madsim` to RUSTFLAGS if you set it"
 );
 
+pub mod application;
 pub mod host;
 pub mod random;
+pub mod run;
 pub mod scenario;
 pub mod world;

@@ -1,0 +1,95 @@
+//! From the first keeper connection to the first request served.
+
+use super::{Broker, Stage};
+use crate::coordination::CoordinationEvent;
+use protocol::config::TopicOverrides;
+use protocol::ids::{TopicName, TopicPartition};
+use protocol::machine::{Io, Lane};
+use protocol::note::{BrokerNote, Note};
+use protocol::time::Now;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Broker {
+    pub(super) fn on_coordination(&mut self, now: Now, event: CoordinationEvent, io: &mut Io<'_>) {
+        match event {
+            CoordinationEvent::Prepared { .. } => self.read_settings(now, io),
+            CoordinationEvent::Registered(epoch) => {
+                self.replicas.set_broker_epoch(epoch);
+                if self.stage == Stage::Registering {
+                    self.serve(now, io);
+                }
+            }
+            CoordinationEvent::Refused(why) if self.stage == Stage::Registering => {
+                io.note(Note::Broker(BrokerNote::Fatal(why)));
+                io.exit(false);
+            }
+            CoordinationEvent::Refused(_) | CoordinationEvent::SessionExpired => {}
+            CoordinationEvent::Closed => io.exit(true),
+        }
+    }
+
+    /// The logs on disk are loaded with their topics' settings, so those are read first.
+    fn read_settings(&mut self, now: Now, io: &mut Io<'_>) {
+        let topics = self.topics_on_disk(io);
+        self.ensure_settings(now, io, &topics);
+        self.stage = Stage::ReadingSettings(topics);
+        self.load_when_settings_are_known(now, io);
+    }
+
+    fn topics_on_disk(&self, io: &mut Io<'_>) -> BTreeSet<TopicName> {
+        let mut topics = BTreeSet::new();
+        for directory in &self.spec.config.log_dirs {
+            let names = io.disk.list(directory.trim_start_matches('/'));
+            topics.extend(names.iter().filter_map(|name| TopicPartition::parse(name)).map(|partition| partition.topic));
+        }
+        topics
+    }
+
+    /// Asks for settings that are not known; whether all are known already.
+    pub(super) fn ensure_settings(&mut self, now: Now, io: &mut Io<'_>, topics: &BTreeSet<TopicName>) -> bool {
+        let keeper = &mut self.coordination.keeper;
+        let mut hands = crate::hands::Hands { now, io, keeper, requests: &mut self.requests };
+        self.coordination.configs.ensure(&mut hands, topics)
+    }
+
+    /// Settings of topics that were read go to the logs.
+    pub(super) fn apply_settings(&mut self) -> bool {
+        let changed = self.coordination.configs.take_changed();
+        for topic in &changed {
+            let mut overrides = TopicOverrides::default();
+            if let Some(settings) = self.coordination.configs.get(topic) {
+                for (key, value) in settings.iter() {
+                    // What the admin call accepted and this broker does not know has no effect, as in Kafka.
+                    let _ = overrides.set(key, value);
+                }
+            }
+            self.replicas.set_topic_config(topic.clone(), overrides);
+        }
+        !changed.is_empty()
+    }
+
+    pub(super) fn load_when_settings_are_known(&mut self, now: Now, io: &mut Io<'_>) {
+        let Stage::ReadingSettings(topics) = &self.stage else { return };
+        if topics.iter().all(|topic| self.coordination.configs.get(topic).is_some()) {
+            self.apply_settings();
+            self.replicas.on_started(now, io);
+            self.stage = Stage::Registering;
+            self.coordination.register(now, io, &mut self.requests);
+        }
+    }
+
+    fn serve(&mut self, now: Now, io: &mut Io<'_>) {
+        self.stage = Stage::Running;
+        self.groups.on_started(now, io, None);
+        for _ in 0..std::mem::take(&mut self.early) {
+            io.queue(Lane::RequestHandler);
+        }
+    }
+
+    /// Ends the process at once, as `Exit.halt` does.
+    pub(super) fn halt(why: &str, io: &mut Io<'_>) {
+        io.note(Note::Broker(BrokerNote::Fatal(Arc::from(why))));
+        io.exit(false);
+    }
+}

@@ -1,0 +1,262 @@
+//! An application that polls, processes and commits, in the order its commit policy says.
+//!
+//! *Before*: poll, commit the new positions, process — at most once. *After*: poll, process, commit — at least once.
+//! *Auto*: poll and process; the client commits inside `poll`. A record is processed when its time is over; until then the
+//! application is busy and does not poll, which is what `max.poll.interval.ms` watches.
+
+use super::{APPLICATION_TIMER, Identity, call, drive, error_name, stage_of};
+use crate::scenario::plan::ConsumerPlan;
+use client_core::Consumer;
+use history::manifest::CommitPolicy;
+use history::record::decode_payload;
+use protocol::ids::{GroupId, Offset, TopicPartition};
+use protocol::machine::{Input, Io, Machine};
+use protocol::operation::{Action, Polled, Stage, Value};
+use protocol::time::{Now, Span};
+use protocol::verb::{ConsumerRecord, OffsetAndMetadata, OperationId, Outcome, Verb};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// What the application is in the middle of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    /// Nothing yet.
+    Starting,
+    /// A `poll` is under way.
+    Polling(u64),
+    /// A `commitSync` is under way; then it goes on with what it polled (`Before`) or polls again (`After`).
+    Committing(u64),
+    /// A record is being processed until the timer rings.
+    Processing,
+}
+
+/// The application.
+#[derive(Clone, Debug)]
+pub struct ConsumerApp {
+    core: Consumer,
+    plan: Arc<ConsumerPlan>,
+    identity: Identity,
+    group: Option<GroupId>,
+    next_id: u64,
+    doing: Doing,
+    /// Polled and not processed yet.
+    inbox: VecDeque<(TopicPartition, Offset, Option<Value>)>,
+    /// Where a commit would continue, per partition of the last poll.
+    positions: BTreeMap<TopicPartition, OffsetAndMetadata>,
+}
+
+impl ConsumerApp {
+    /// One life of a consumer.
+    pub fn new(core: Consumer, plan: Arc<ConsumerPlan>, identity: Identity) -> Self {
+        let group = plan.config.group_id.as_ref().map(|group| GroupId::from(group.as_str()));
+        Self {
+            core,
+            plan,
+            identity,
+            group,
+            next_id: 0,
+            doing: Doing::Starting,
+            inbox: VecDeque::new(),
+            positions: BTreeMap::new(),
+        }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn call(&mut self, now: Now, io: &mut Io<'_>, id: u64, verb: Verb) {
+        let outcomes = call(&mut self.core, now, io, id, verb);
+        self.conclude(now, io, outcomes);
+    }
+
+    fn begin(&mut self, now: Now, io: &mut Io<'_>) {
+        let id = self.id();
+        if self.plan.assign.is_empty() {
+            self.call(now, io, id, Verb::Subscribe(self.plan.topics.clone()));
+        } else {
+            self.call(now, io, id, Verb::Assign(self.plan.assign.clone()));
+            let action = Action::Assigned { group: None, generation: None, partitions: self.plan.assign.clone() };
+            self.identity.note(io, id, Stage::Ok, action);
+        }
+        self.poll(now, io);
+    }
+
+    fn poll(&mut self, now: Now, io: &mut Io<'_>) {
+        let id = self.id();
+        self.doing = Doing::Polling(id);
+        self.call(now, io, id, Verb::Poll(self.plan.poll));
+    }
+
+    /// Goes on with what was polled: the next record, or what comes after the last one.
+    fn work(&mut self, now: Now, io: &mut Io<'_>) {
+        if self.plan.processing == Span::ZERO {
+            while let Some(record) = self.inbox.pop_front() {
+                self.process(io, record);
+            }
+        }
+        if !self.inbox.is_empty() {
+            self.doing = Doing::Processing;
+            io.set_timer(APPLICATION_TIMER, now.mono + self.plan.processing);
+        } else if self.plan.commit == CommitPolicy::After && !self.positions.is_empty() {
+            self.commit(now, io);
+        } else {
+            self.poll(now, io);
+        }
+    }
+
+    fn process(&mut self, io: &mut Io<'_>, (partition, offset, value): (TopicPartition, Offset, Option<Value>)) {
+        let Some(value) = value else { return };
+        let id = self.id();
+        let action = Action::Process { group: self.group.clone(), partition, offset, value };
+        self.identity.note(io, id, Stage::Ok, action);
+    }
+
+    fn commit(&mut self, now: Now, io: &mut Io<'_>) {
+        let id = self.id();
+        self.doing = Doing::Committing(id);
+        let offsets = std::mem::take(&mut self.positions);
+        self.note_commit(io, id, Stage::Invoke, &offsets, (false, None));
+        self.call(now, io, id, Verb::CommitSync(offsets));
+    }
+
+    fn note_commit(
+        &self,
+        io: &mut Io<'_>,
+        id: u64,
+        stage: Stage,
+        offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+        (auto, error): (bool, Option<String>),
+    ) {
+        let Some(group) = self.group.clone() else { return };
+        let offsets = offsets.iter().map(|(partition, entry)| (partition.clone(), entry.offset)).collect();
+        self.identity.note(io, id, stage, Action::Commit { group, offsets, auto, error });
+    }
+
+    fn conclude(&mut self, now: Now, io: &mut Io<'_>, outcomes: Vec<(OperationId, Outcome)>) {
+        for (OperationId(id), outcome) in outcomes {
+            match outcome {
+                Outcome::Polled(result) => self.on_polled(now, io, id, result),
+                Outcome::Committed { offsets, result } => {
+                    let (stage, error) = match &result {
+                        Ok(()) => (Stage::Ok, None),
+                        Err(failure) => (stage_of(failure), Some(error_name(&failure.error))),
+                    };
+                    let own = self.doing == Doing::Committing(id);
+                    self.note_commit(io, id, stage, &offsets, (!own, error));
+                    if own {
+                        self.on_committed(now, io, result.is_ok());
+                    }
+                }
+                Outcome::Assigned(partitions) => {
+                    let action = Action::Assigned { group: self.group.clone(), generation: None, partitions };
+                    self.identity.note(io, id, Stage::Ok, action);
+                }
+                Outcome::Revoked(partitions) => {
+                    let action = Action::Revoked { group: self.group.clone(), partitions };
+                    self.identity.note(io, id, Stage::Ok, action);
+                    // Everything polled was processed and committed before this poll: the listener has nothing left to do.
+                    let listener = self.id();
+                    self.call(now, io, listener, Verb::ListenerReturned);
+                }
+                Outcome::Lost(partitions) => {
+                    let action = Action::Lost { group: self.group.clone(), partitions };
+                    self.identity.note(io, id, Stage::Ok, action);
+                }
+                Outcome::PositionReset { partition, offset, reason } => {
+                    self.identity.note(io, id, Stage::Ok, Action::Position { partition, offset, reason });
+                }
+                Outcome::Sent(_) | Outcome::Offsets(_) | Outcome::Described(_) | Outcome::Group(_) | Outcome::Done(_) => {}
+            }
+        }
+    }
+
+    fn on_polled(
+        &mut self,
+        now: Now,
+        io: &mut Io<'_>,
+        id: u64,
+        result: Result<Vec<(TopicPartition, Vec<ConsumerRecord>)>, protocol::verb::Failure>,
+    ) {
+        if self.doing != Doing::Polling(id) {
+            return;
+        }
+        match result {
+            Ok(partitions) => {
+                self.take_in(io, id, partitions);
+                if self.plan.commit == CommitPolicy::Before && !self.positions.is_empty() {
+                    self.commit(now, io);
+                } else {
+                    self.work(now, io);
+                }
+            }
+            Err(failure) => {
+                let action = Action::Poll { records: Vec::new(), error: Some(error_name(&failure.error)) };
+                self.identity.note(io, id, stage_of(&failure), action);
+                // `poll` threw: a simple application logs and polls on, after its poll time-out.
+                self.doing = Doing::Processing;
+                io.set_timer(APPLICATION_TIMER, now.mono + self.plan.poll);
+            }
+        }
+    }
+
+    fn take_in(&mut self, io: &mut Io<'_>, id: u64, partitions: Vec<(TopicPartition, Vec<ConsumerRecord>)>) {
+        let mut records = Vec::new();
+        for (partition, batch) in partitions {
+            let mut polled = Vec::with_capacity(batch.len());
+            for record in &batch {
+                let value = record.value.as_deref().and_then(decode_payload);
+                polled.push((record.offset, value));
+                self.inbox.push_back((partition.clone(), record.offset, value));
+            }
+            if let Some(last) = batch.last() {
+                let position = OffsetAndMetadata {
+                    offset: last.offset.next(),
+                    leader_epoch: last.leader_epoch,
+                    metadata: String::new(),
+                };
+                self.positions.insert(partition.clone(), position);
+                records.push(Polled { partition, records: polled });
+            }
+        }
+        // An empty poll happens ten times a second and tells nothing.
+        if !records.is_empty() {
+            self.identity.note(io, id, Stage::Ok, Action::Poll { records, error: None });
+        }
+    }
+
+    fn on_committed(&mut self, now: Now, io: &mut Io<'_>, committed: bool) {
+        if self.plan.commit == CommitPolicy::Before && !committed {
+            // At most once: what is not surely committed is not processed, because somebody else may get it.
+            self.inbox.clear();
+        }
+        if self.plan.commit == CommitPolicy::Before {
+            self.work(now, io);
+        } else {
+            self.poll(now, io);
+        }
+    }
+}
+
+impl Machine for ConsumerApp {
+    fn handle(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
+        match input {
+            Input::Started => {
+                let outcomes = drive(&mut self.core, now, input, io);
+                self.conclude(now, io, outcomes);
+                self.begin(now, io);
+            }
+            Input::Timer { timer: APPLICATION_TIMER } => {
+                if let Some(record) = self.inbox.pop_front() {
+                    self.process(io, record);
+                }
+                self.work(now, io);
+            }
+            input => {
+                let outcomes = drive(&mut self.core, now, input, io);
+                self.conclude(now, io, outcomes);
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Applications: what uses a client, and how.
+//!
+//! A client core sends and polls; *when* it sends, and whether it commits before or after it processes, is application
+//! code, and lives here. Each application is a machine that holds its client core, calls its verbs and looks at its
+//! outcomes; to the world the two are one process.
+
+mod consumer;
+mod producer;
+
+pub use consumer::ConsumerApp;
+pub use producer::ProducerApp;
+
+use protocol::machine::{Effect, Input, Io, Machine, Stamped, TimerId};
+use protocol::note::Note;
+use protocol::operation::{Action, Operation, ProcessId, Stage};
+use protocol::time::Now;
+use protocol::verb::{Certainty, ClientError, Failure, OperationId, Outcome, Verb};
+
+/// Timers of applications; client cores count theirs from 0.
+const APPLICATION_TIMER: TimerId = TimerId(u64::MAX);
+
+/// Who an application is in the history.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Its index among the manifest's clients.
+    pub client: u16,
+    /// Which life of it.
+    pub process: ProcessId,
+}
+
+impl Identity {
+    /// Life `life` of client `client`.
+    pub fn new(client: u16, life: u32) -> Self {
+        Self { client, process: ProcessId((u32::from(client) << 16) | (life & 0xffff)) }
+    }
+
+    fn note(self, io: &mut Io<'_>, id: u64, stage: Stage, action: Action) {
+        let operation = Operation { client: self.client, process: self.process, id, stage, action };
+        io.note(Note::Operation(Box::new(operation)));
+    }
+}
+
+/// Calls into a client core and keeps what it answers for the application to look at.
+///
+/// The core's other effects pass on to the world unchanged.
+fn drive(core: &mut impl Machine, now: Now, input: Input, io: &mut Io<'_>) -> Vec<(OperationId, Outcome)> {
+    let mut effects: Vec<Stamped> = Vec::new();
+    core.handle(now, input, &mut io.redirected(&mut effects));
+    let mut outcomes = Vec::new();
+    for stamped in effects {
+        if let Effect::Outcome { operation, outcome } = stamped.effect {
+            outcomes.push((operation, outcome));
+        } else {
+            io.forward(stamped);
+        }
+    }
+    outcomes
+}
+
+/// A call of a verb.
+fn call(core: &mut impl Machine, now: Now, io: &mut Io<'_>, id: u64, verb: Verb) -> Vec<(OperationId, Outcome)> {
+    drive(core, now, Input::Verb { operation: OperationId(id), verb }, io)
+}
+
+/// How a failed call ends in the history.
+fn stage_of(failure: &Failure) -> Stage {
+    match failure.certainty {
+        Certainty::Fail => Stage::Fail,
+        Certainty::Info => Stage::Info,
+    }
+}
+
+/// The name an application sees: Kafka's error code, or the Java client's exception.
+pub fn error_name(error: &ClientError) -> String {
+    match error {
+        ClientError::Broker(code) => code.name().to_owned(),
+        ClientError::Timeout(what) => format!("TimeoutException({what})"),
+        ClientError::Disconnected => "DisconnectException".to_owned(),
+        ClientError::CommitFailed => "CommitFailedException".to_owned(),
+        ClientError::NoOffset(partition) => format!("NoOffsetForPartitionException({partition})"),
+        ClientError::LogTruncation(partition, _) => format!("LogTruncationException({partition})"),
+        ClientError::BufferExhausted => "BufferExhaustedException".to_owned(),
+        ClientError::IllegalState(what) => format!("IllegalStateException({what})"),
+        ClientError::Closed => "closed".to_owned(),
+        ClientError::Crashed => "crashed".to_owned(),
+    }
+}

@@ -1,0 +1,109 @@
+//! An application that sends records at a steady rate and looks at every answer.
+
+use super::{APPLICATION_TIMER, Identity, call, drive, error_name, stage_of};
+use crate::scenario::plan::ProducerPlan;
+use bytes::Bytes;
+use client_core::Producer;
+use history::record::encode_payload;
+use protocol::machine::{Input, Io, Machine};
+use protocol::operation::{Action, Stage, Value};
+use protocol::time::{Mono, Now, Span};
+use protocol::verb::{OperationId, Outcome, ProducerRecord, Verb};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The application.
+#[derive(Clone, Debug)]
+pub struct ProducerApp {
+    core: Producer,
+    plan: Arc<ProducerPlan>,
+    identity: Identity,
+    /// The number of the next record.
+    next: u64,
+    /// The first number that is not its own.
+    end: u64,
+    started: Mono,
+    sent: u64,
+    /// What is not answered yet.
+    open: BTreeMap<u64, Value>,
+}
+
+impl ProducerApp {
+    /// One life of a producer: it sends records `first` to `end` (excluded).
+    pub fn new(core: Producer, plan: Arc<ProducerPlan>, identity: Identity, first: u64, end: u64) -> Self {
+        Self { core, plan, identity, next: first, end, started: Mono(0), sent: 0, open: BTreeMap::new() }
+    }
+
+    fn send_due(&mut self, now: Now, io: &mut Io<'_>) {
+        while self.next < self.end && self.due(self.sent) <= now.mono {
+            let outcomes = self.send(now, io);
+            self.conclude(io, outcomes);
+        }
+        if self.next < self.end {
+            io.set_timer(APPLICATION_TIMER, self.due(self.sent));
+        }
+    }
+
+    /// When record number `sent` of this life is due; from the start, so that no rounding adds up.
+    fn due(&self, sent: u64) -> Mono {
+        self.started + Span(sent.saturating_mul(1_000_000_000) / u64::from(self.plan.rate))
+    }
+
+    fn send(&mut self, now: Now, io: &mut Io<'_>) -> Vec<(OperationId, Outcome)> {
+        let value = Value::new(self.identity.client, self.next);
+        let key = self.plan.keys.map(|keys| format!("k{}", self.next % u64::from(keys.max(1))));
+        let id = self.next;
+        self.next += 1;
+        self.sent += 1;
+        self.open.insert(id, value);
+        let action = Action::Send {
+            topic: self.plan.topic.clone(),
+            partition: self.plan.partition,
+            key: key.clone(),
+            value,
+            offset: None,
+            error: None,
+        };
+        self.identity.note(io, id, Stage::Invoke, action);
+        let size = usize::try_from(self.plan.size).unwrap_or(usize::MAX);
+        let record = ProducerRecord {
+            topic: self.plan.topic.clone(),
+            partition: self.plan.partition,
+            key: key.map(Bytes::from),
+            value: Some(encode_payload(value, size)),
+            timestamp: None,
+        };
+        call(&mut self.core, now, io, id, Verb::Send(Box::new(record)))
+    }
+
+    fn conclude(&mut self, io: &mut Io<'_>, outcomes: Vec<(OperationId, Outcome)>) {
+        for (OperationId(id), outcome) in outcomes {
+            let Outcome::Sent(result) = outcome else { continue };
+            let Some(value) = self.open.remove(&id) else { continue };
+            let topic = self.plan.topic.clone();
+            let (stage, partition, offset, error) = match result {
+                Ok(metadata) => (Stage::Ok, Some(metadata.partition.partition.0), metadata.offset, None),
+                Err(failure) => (stage_of(&failure), self.plan.partition, None, Some(error_name(&failure.error))),
+            };
+            self.identity.note(io, id, stage, Action::Send { topic, partition, key: None, value, offset, error });
+        }
+    }
+}
+
+impl Machine for ProducerApp {
+    fn handle(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
+        match input {
+            Input::Started => {
+                self.started = now.mono;
+                let outcomes = drive(&mut self.core, now, input, io);
+                self.conclude(io, outcomes);
+                self.send_due(now, io);
+            }
+            Input::Timer { timer: APPLICATION_TIMER } => self.send_due(now, io),
+            input => {
+                let outcomes = drive(&mut self.core, now, input, io);
+                self.conclude(io, outcomes);
+            }
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The nodes of a run: brokers, keeper servers, the scenario's clients, the operator and the final reader.
+
+use super::view::Directory;
+use crate::application::{ConsumerApp, Identity, ProducerApp};
+use crate::random::{Latency as WorldLatency, mix};
+use crate::scenario::format::Latency;
+use crate::scenario::plan::{BrokerPlan, ConsumerPlan, KeeperPlan, Plan, ProducerPlan};
+use crate::world::{Boot, NetworkConfig, NodeSpec};
+use broker_core::{Broker, BrokerSpec};
+use client_core::{Admin, Consumer, Producer};
+use history::manifest::{ClientInfo, ClientKind, Node as ManifestNode, NodeRole};
+use keeper_core::{CLIENT_PORT, ELECTION_PORT, Keeper, KeeperSpec, QUORUM_PORT};
+use protocol::api::data::{Acks, IsolationLevel};
+use protocol::behaviour::Behaviour;
+use protocol::config::{AdminConfig, ConsumerConfig};
+use protocol::ids::{ClientId, Endpoint, GroupId, KeeperId, NodeId};
+use protocol::machine::{Input, Io, Machine};
+use protocol::time::Now;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The port that brokers listen on.
+pub const BROKER_PORT: u16 = 9092;
+
+/// A core of any kind.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "each variant is the core of that name")]
+pub enum Core {
+    Broker(Box<Broker>),
+    Keeper(Box<Keeper>),
+    Producer(Box<ProducerApp>),
+    Consumer(Box<ConsumerApp>),
+    Operator(Box<Admin>),
+    Reader(Box<Consumer>),
+}
+
+impl Machine for Core {
+    fn handle(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
+        match self {
+            Self::Broker(core) => core.handle(now, input, io),
+            Self::Keeper(core) => core.handle(now, input, io),
+            Self::Producer(core) => core.handle(now, input, io),
+            Self::Consumer(core) => core.handle(now, input, io),
+            Self::Operator(core) => core.handle(now, input, io),
+            Self::Reader(core) => core.handle(now, input, io),
+        }
+    }
+}
+
+/// How to build a core.
+#[derive(Clone, Debug)]
+pub struct CoreBoot {
+    role: Role,
+    cluster: Arc<Shared>,
+    /// Of this node, derived from the run's.
+    seed: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Role {
+    Broker(BrokerPlan),
+    Keeper(KeeperPlan),
+    Producer(Arc<ProducerPlan>, u16),
+    Consumer(Arc<ConsumerPlan>, u16),
+    Operator,
+    Reader,
+}
+
+/// What every node knows of the cluster.
+#[derive(Debug)]
+struct Shared {
+    behaviour: Behaviour,
+    bootstrap: Vec<Endpoint>,
+    keepers: Vec<(KeeperId, Endpoint)>,
+}
+
+impl Boot for CoreBoot {
+    type Machine = Core;
+
+    fn boot(&self, life: u32) -> Core {
+        let cluster = &self.cluster;
+        // Each life draws anew: a restarted process does not repeat its predecessor's jitter.
+        let seed = mix(self.seed ^ u64::from(life));
+        let bootstrap = cluster.bootstrap.clone();
+        match &self.role {
+            Role::Broker(plan) => Core::Broker(Box::new(Broker::new(BrokerSpec {
+                id: plan.id,
+                config: plan.config.clone(),
+                behaviour: plan.behaviour,
+                listener: Endpoint::new(broker_host(plan.id.0), BROKER_PORT),
+                keepers: cluster.keepers.iter().map(|(_, endpoint)| endpoint.clone()).collect(),
+                seed,
+            }))),
+            Role::Keeper(plan) => Core::Keeper(Box::new(Keeper::new(KeeperSpec {
+                id: plan.id,
+                servers: cluster.keepers.iter().map(|(id, endpoint)| (*id, endpoint.host.clone())).collect(),
+                data_dir: Arc::from("data"),
+                data_log_dir: Arc::from("datalog"),
+                config: (*plan.config).clone(),
+                behaviour: cluster.behaviour,
+                seed,
+            }))),
+            Role::Producer(plan, client) => {
+                let id = ClientId::from(plan.name.as_str());
+                let core = Producer::new(plan.config.clone(), bootstrap, cluster.behaviour, id, seed);
+                // Every life numbers its own records; a value is never sent by two lives.
+                let first = u64::from(life - 1) * plan.count;
+                let identity = Identity::new(*client, life - 1);
+                Core::Producer(Box::new(ProducerApp::new(core, plan.clone(), identity, first, first + plan.count)))
+            }
+            Role::Consumer(plan, client) => {
+                let id = ClientId::from(plan.name.as_str());
+                let core = Consumer::new(plan.config.clone(), bootstrap, cluster.behaviour, id, seed);
+                Core::Consumer(Box::new(ConsumerApp::new(core, plan.clone(), Identity::new(*client, life - 1))))
+            }
+            Role::Operator => {
+                let config = Arc::new(AdminConfig::defaults(cluster.behaviour.era));
+                let id = ClientId::from("operator");
+                Core::Operator(Box::new(Admin::new(config, bootstrap, cluster.behaviour, id, seed)))
+            }
+            Role::Reader => {
+                let id = ClientId::from("final-reader");
+                let config = Arc::new(reader_config(cluster.behaviour));
+                Core::Reader(Box::new(Consumer::new(config, bootstrap, cluster.behaviour, id, seed)))
+            }
+        }
+    }
+}
+
+/// A reader without a group that takes everything from the beginning.
+fn reader_config(behaviour: Behaviour) -> ConsumerConfig {
+    let mut config = ConsumerConfig::defaults(behaviour.era);
+    for (key, value) in [("enable.auto.commit", "false"), ("auto.offset.reset", "earliest"), ("max.poll.records", "10000")] {
+        config.set(key, value).expect("a setting of our own");
+    }
+    config.finish().expect("settings of our own")
+}
+
+fn broker_host(id: i32) -> String {
+    format!("b{id}")
+}
+
+fn keeper_host(id: i32) -> String {
+    format!("z{id}")
+}
+
+/// The nodes of a run, and who they are.
+pub struct Nodes {
+    /// By node id.
+    pub specs: Vec<NodeSpec<CoreBoot>>,
+    /// Who is who.
+    pub directory: Directory,
+    /// For the manifest.
+    pub manifest_nodes: Vec<ManifestNode>,
+    /// For the manifest; a value's writer is an index into these.
+    pub clients: Vec<ClientInfo>,
+    /// Producers.
+    pub producers: BTreeSet<NodeId>,
+    /// Brokers that are not there at first.
+    pub absent: BTreeSet<NodeId>,
+    /// The node of each producer and consumer, in the order of the plan.
+    pub client_nodes: Vec<NodeId>,
+    /// The admin client.
+    pub operator: NodeId,
+    /// The final reader, and its index among the clients.
+    pub reader: (NodeId, u16),
+}
+
+/// Builds the nodes of a plan.
+pub fn nodes(plan: &Plan, seed: u64) -> Nodes {
+    let keepers = plan.keepers.iter().map(|keeper| (keeper.id, Endpoint::new(keeper_host(keeper.id.0), CLIENT_PORT)));
+    let shared = Arc::new(Shared {
+        behaviour: plan.behaviour,
+        bootstrap: plan.brokers.iter().map(|broker| Endpoint::new(broker_host(broker.id.0), BROKER_PORT)).collect(),
+        keepers: keepers.collect(),
+    });
+    let mut builder = Builder { shared, seed, nodes: Nodes::empty() };
+    builder.nodes.directory.offsets_partitions = plan.brokers.first().map_or(50, |broker| broker.config.offsets_topic_num_partitions);
+    builder.keepers(plan);
+    builder.brokers(plan);
+    builder.clients(plan);
+    builder.own_clients();
+    builder.nodes
+}
+
+impl Nodes {
+    fn empty() -> Self {
+        Self {
+            specs: Vec::new(),
+            directory: Directory::default(),
+            manifest_nodes: Vec::new(),
+            clients: Vec::new(),
+            producers: BTreeSet::new(),
+            absent: BTreeSet::new(),
+            client_nodes: Vec::new(),
+            operator: NodeId(0),
+            reader: (NodeId(0), 0),
+        }
+    }
+}
+
+struct Builder {
+    shared: Arc<Shared>,
+    seed: u64,
+    nodes: Nodes,
+}
+
+impl Builder {
+    fn add(&mut self, host: &str, ports: Vec<u16>, role: Role, manifest_role: NodeRole, starts: bool) -> NodeId {
+        let id = NodeId(u16::try_from(self.nodes.specs.len()).expect("a few hundred nodes at most"));
+        let boot = CoreBoot { role, cluster: self.shared.clone(), seed: mix(self.seed ^ (u64::from(id.0) << 32)) };
+        let mut spec = NodeSpec::new(host, ports, boot);
+        if !starts {
+            spec.start = None;
+        }
+        self.nodes.specs.push(spec);
+        self.nodes.manifest_nodes.push(ManifestNode { name: host.to_owned(), role: manifest_role });
+        id
+    }
+
+    fn keepers(&mut self, plan: &Plan) {
+        for keeper in &plan.keepers {
+            let ports = vec![CLIENT_PORT, QUORUM_PORT, ELECTION_PORT];
+            let role = Role::Keeper(keeper.clone());
+            let node = self.add(&keeper_host(keeper.id.0), ports, role, NodeRole::Keeper(keeper.id), true);
+            self.nodes.directory.keepers.insert(keeper.id, node);
+        }
+    }
+
+    fn brokers(&mut self, plan: &Plan) {
+        for broker in &plan.brokers {
+            let role = Role::Broker(broker.clone());
+            let host = broker_host(broker.id.0);
+            let node = self.add(&host, vec![BROKER_PORT], role, NodeRole::Broker(broker.id), !broker.absent);
+            self.nodes.directory.brokers.insert(broker.id, node);
+            self.nodes.directory.log_dirs.insert(node, broker.config.log_dirs.clone());
+            if broker.absent {
+                self.nodes.absent.insert(node);
+            }
+        }
+    }
+
+    fn client(&mut self, name: &str, kind: ClientKind, role: impl FnOnce(u16) -> Role) -> NodeId {
+        let index = u16::try_from(self.nodes.clients.len()).expect("a few hundred clients at most");
+        let node = self.add(name, Vec::new(), role(index), NodeRole::Client(index), false);
+        self.nodes.clients.push(ClientInfo { name: name.to_owned(), node, kind });
+        node
+    }
+
+    fn clients(&mut self, plan: &Plan) {
+        for producer in &plan.producers {
+            let plan = Arc::new(producer.clone());
+            let node = self.client(&producer.name, producer_kind(producer), |index| Role::Producer(plan, index));
+            self.nodes.directory.clients.insert(producer.name.clone(), node);
+            self.nodes.producers.insert(node);
+            self.nodes.client_nodes.push(node);
+        }
+        for consumer in &plan.consumers {
+            let plan = Arc::new(consumer.clone());
+            let node = self.client(&consumer.name, consumer_kind(consumer), |index| Role::Consumer(plan, index));
+            self.nodes.directory.clients.insert(consumer.name.clone(), node);
+            self.nodes.client_nodes.push(node);
+        }
+    }
+
+    fn own_clients(&mut self) {
+        self.nodes.operator = self.client("operator", ClientKind::Admin, |_| Role::Operator);
+        let index = u16::try_from(self.nodes.clients.len()).expect("a few hundred clients at most");
+        self.nodes.reader = (self.client("final-reader", ClientKind::FinalReader, |_| Role::Reader), index);
+    }
+}
+
+fn producer_kind(plan: &ProducerPlan) -> ClientKind {
+    ClientKind::Producer {
+        acks: match plan.config.acks {
+            Acks::None => "0".to_owned(),
+            Acks::Leader => "1".to_owned(),
+            Acks::All => "all".to_owned(),
+            Acks::Other(number) => number.to_string(),
+        },
+        retries: u64::try_from(plan.config.retries).unwrap_or(0),
+        in_flight: u32::try_from(plan.config.max_in_flight_requests_per_connection).unwrap_or(u32::MAX),
+        idempotence: plan.config.enable_idempotence,
+        transactional_id: plan.config.transactional_id.clone(),
+    }
+}
+
+fn consumer_kind(plan: &ConsumerPlan) -> ClientKind {
+    ClientKind::Consumer {
+        group: plan.config.group_id.as_ref().map(|group| GroupId::from(group.as_str())),
+        commit: plan.commit,
+        read_committed: plan.config.isolation_level == IsolationLevel::ReadCommitted,
+    }
+}
+
+/// The network of a plan, without its faults.
+pub fn network(plan: &Plan) -> NetworkConfig {
+    NetworkConfig {
+        latency: latency(plan.network.latency),
+        loss_per_million: u32::from(plan.network.loss_per_mille) * 1000,
+        bandwidth: plan.network.bandwidth,
+        unfaithful: plan.faults.iter().any(|fault| fault.kind == "duplicate"),
+        ..NetworkConfig::default()
+    }
+}
+
+/// A scenario's delay as the world draws it.
+pub fn latency(latency: Latency) -> WorldLatency {
+    match latency {
+        Latency::Constant(time) => WorldLatency::Constant(time.0),
+        Latency::Uniform([min, max]) => WorldLatency::Uniform { min: min.0, max: max.0 },
+    }
+}
+
+/// Names to nodes as conditions use them: a group of members answers to their common name too.
+pub fn condition_names(plan: &Plan, directory: &Directory) -> BTreeMap<String, Vec<NodeId>> {
+    let mut names: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
+    for (name, node) in &directory.clients {
+        names.entry(name.clone()).or_default().push(*node);
+    }
+    for consumer in &plan.consumers {
+        if let Some((stem, number)) = consumer.name.rsplit_once('-')
+            && number.parse::<u16>().is_ok()
+            && let Some(node) = directory.clients.get(&consumer.name)
+        {
+            names.entry(stem.to_owned()).or_default().push(*node);
+        }
+    }
+    names
+}

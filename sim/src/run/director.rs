@@ -1,0 +1,484 @@
+//! Watches a run, records it, and makes the scenario's faults happen when they are due.
+//!
+//! The director is the world's observer. Conditions are offered every note as it is said, and what they set off goes to the
+//! world before any effect of that step is delivered. What is due at a time waits in the director's own schedule, which the
+//! run works off between two steps.
+
+use super::barrier::{Barriers, Reaction};
+use super::fault::{self, Injection};
+use super::recorder::Recorder;
+use super::view::ClusterView;
+use crate::random::{Draws, Purpose};
+use crate::scenario::plan::{FaultAction, FaultPlan, Plan, Trigger};
+use crate::world::{At, Commands, DiskAtRestart, FaultId, Happening, KillKind, Observer, Place, Step, Transfer, WorldCommand};
+use history::event::{FaultStage, Process};
+use protocol::ids::{NodeId, SessionId};
+use protocol::keeper::KeeperReply;
+use protocol::message::Message;
+use protocol::note::{KeeperNote, Note};
+use protocol::time::Span;
+use protocol::verb::{OperationId, Outcome};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Operator calls of faults are numbered from here; the run's own from 0.
+const OPERATOR_CALLS: u64 = 1 << 32;
+
+/// Something to do at a time.
+#[derive(Clone, Debug, PartialEq)]
+enum Due {
+    Inject(usize),
+    End(FaultId),
+    Command(WorldCommand),
+    Resume { fault: usize, node: NodeId },
+}
+
+/// One occurrence of a fault that is under way.
+#[derive(Clone, Debug)]
+struct Active {
+    fault: usize,
+    ids: Vec<FaultId>,
+    paused: BTreeSet<NodeId>,
+    target: String,
+}
+
+/// What is known of one declared fault.
+#[derive(Clone, Debug, Default)]
+struct FaultState {
+    occurrences: u32,
+    hits: u64,
+    effects: Vec<String>,
+}
+
+/// The director.
+#[derive(Clone, Debug)]
+pub struct Director {
+    plan: Arc<Plan>,
+    /// The cluster as its nodes tell it.
+    pub view: ClusterView,
+    /// What waits for the state.
+    pub barriers: Barriers,
+    /// What happened.
+    pub recorder: Recorder,
+    /// Answers to the run's own calls (operator, final reader), for the run to take.
+    pub outcomes: Vec<(NodeId, OperationId, Outcome)>,
+    /// Nodes whose answers the run takes.
+    own: BTreeSet<NodeId>,
+    schedule: BTreeMap<(At, u64), Due>,
+    ordinal: u64,
+    seed: u64,
+    next_fault_id: u32,
+    active: Vec<Active>,
+    states: Vec<FaultState>,
+    alive: BTreeSet<NodeId>,
+    /// Who died by a fault that is not to be healed.
+    gone_for_good: BTreeSet<NodeId>,
+    /// The keeper session each node was told last.
+    sessions: BTreeMap<SessionId, NodeId>,
+    /// The node that carries out an operator's calls, and which fault each call stands for.
+    operator: NodeId,
+    operator_calls: BTreeMap<OperationId, usize>,
+    /// Faults are over: nothing is injected any more.
+    healed: bool,
+    step: u64,
+}
+
+impl Director {
+    /// A director for a plan; `operator` is the node of the admin client.
+    pub fn new(plan: Arc<Plan>, seed: u64, view: ClusterView, barriers: Barriers, operator: NodeId) -> Self {
+        let states = vec![FaultState::default(); plan.faults.len()];
+        Self {
+            plan,
+            view,
+            barriers,
+            recorder: Recorder::default(),
+            outcomes: Vec::new(),
+            own: BTreeSet::new(),
+            schedule: BTreeMap::new(),
+            ordinal: 0,
+            seed,
+            next_fault_id: 0,
+            active: Vec::new(),
+            states,
+            alive: BTreeSet::new(),
+            gone_for_good: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            operator,
+            operator_calls: BTreeMap::new(),
+            healed: false,
+            step: 0,
+        }
+    }
+
+    /// Answers of this node are the run's.
+    pub fn own(&mut self, node: NodeId) {
+        self.own.insert(node);
+    }
+
+    /// The next time something is due.
+    pub fn next_due(&self) -> Option<At> {
+        self.schedule.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Whether a node's process runs.
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        self.alive.contains(&node)
+    }
+
+    fn at(&mut self, at: At, due: Due) {
+        self.ordinal += 1;
+        self.schedule.insert((at, self.ordinal), due);
+    }
+
+    /// Carries out a command at a time.
+    pub fn schedule_command(&mut self, at: At, command: WorldCommand) {
+        self.at(at, Due::Command(command));
+    }
+
+    /// The safety phase begins: times count from here, conditions wait from here.
+    pub fn begin_faults(&mut self, now: At) {
+        let plan = self.plan.clone();
+        for (index, fault) in plan.faults.iter().enumerate() {
+            match &fault.trigger {
+                Trigger::At(at) => self.at(now + *at + fault.after, Due::Inject(index)),
+                Trigger::Between(first, last) => {
+                    let width = last.saturating_sub(*first).0.saturating_add(1);
+                    let key = u64::try_from(index).unwrap_or(u64::MAX);
+                    let drawn = Draws::keyed(self.seed, Purpose::named("fault time"), key, 0, 0).below(width);
+                    self.at(now + *first + Span(drawn) + fault.after, Due::Inject(index));
+                }
+                Trigger::When(condition) => self.barriers.wait(condition.clone(), Reaction::Inject(index)),
+            }
+        }
+    }
+
+    /// Works off what is due by `now`.
+    pub fn work_off(&mut self, now: At, commands: &mut Commands) {
+        while let Some(entry) = self.schedule.first_entry() {
+            if entry.key().0 > now {
+                return;
+            }
+            match entry.remove() {
+                Due::Inject(index) => self.inject(now, index, commands),
+                Due::End(id) => self.end(id, commands),
+                Due::Command(command) => commands.push(command),
+                Due::Resume { fault, node } => {
+                    commands.push(WorldCommand::Resume { node });
+                    self.active.retain(|active| active.fault != fault || !active.paused.contains(&node));
+                }
+            }
+        }
+    }
+
+    fn react(&mut self, now: At, reactions: Vec<Reaction>, commands: &mut Commands) {
+        for reaction in reactions {
+            match reaction {
+                Reaction::Inject(index) => {
+                    let after = self.plan.faults[index].after;
+                    if after == Span::ZERO {
+                        self.inject(now, index, commands);
+                    } else {
+                        self.at(now + after, Due::Inject(index));
+                    }
+                }
+                Reaction::End(index) => self.end_all_of(index, commands),
+                Reaction::StartClient(node) => {
+                    commands.push(WorldCommand::Restart { node, disk: DiskAtRestart::Same });
+                }
+                Reaction::Mark(name) => self.recorder.mark(name),
+            }
+        }
+    }
+
+    fn inject(&mut self, now: At, index: usize, commands: &mut Commands) {
+        if self.healed {
+            return;
+        }
+        let plan = self.plan.clone();
+        let fault = &plan.faults[index];
+        self.states[index].occurrences += 1;
+        let injection = fault::resolve(&fault.action, &self.view);
+        let target = self.names(&injection.nodes);
+        self.recorder.fault(index, fault.kind, target.clone(), FaultStage::Injected);
+        self.carry_out(now, index, fault, &injection, commands);
+        if let Some(verb) = injection.operator {
+            let operation = OperationId(OPERATOR_CALLS + u64::from(self.next_fault_id));
+            self.next_fault_id += 1;
+            self.operator_calls.insert(operation, index);
+            commands.push(WorldCommand::Submit { node: self.operator, operation, verb });
+        }
+        if let Some((every, times)) = fault.repeat
+            && times.is_none_or(|times| self.states[index].occurrences < times)
+        {
+            self.at(now + every, Due::Inject(index));
+        }
+        if let Some(name) = &fault.name {
+            self.view.remember_victims(name, &injection.nodes);
+            let reactions = self.barriers.on_fault(name);
+            self.react(now, reactions, commands);
+        }
+    }
+
+    fn carry_out(&mut self, now: At, index: usize, fault: &FaultPlan, injection: &Injection, commands: &mut Commands) {
+        let mut active =
+            Active { fault: index, ids: Vec::new(), paused: BTreeSet::new(), target: self.names(&injection.nodes) };
+        for begun in &injection.begin {
+            let id = FaultId(self.next_fault_id);
+            self.next_fault_id += 1;
+            active.ids.push(id);
+            commands.push(WorldCommand::Begin { id, fault: begun.clone() });
+            if let Some(lasting) = fault.lasting {
+                self.at(now + lasting, Due::End(id));
+            }
+        }
+        for command in &injection.once {
+            if let WorldCommand::Pause { node, .. } = command {
+                active.paused.insert(*node);
+                if let Some(lasting) = fault.lasting {
+                    self.at(now + lasting, Due::Resume { fault: index, node: *node });
+                }
+            }
+            commands.push(command.clone());
+        }
+        if let FaultAction::Kill { restart_after, empty_disk, .. } = &fault.action {
+            self.schedule_restarts(now, injection, *restart_after, *empty_disk, fault.permanent);
+        }
+        if let FaultAction::Stop { restart_after, .. } = &fault.action {
+            self.schedule_restarts(now, injection, *restart_after, false, fault.permanent);
+        }
+        if !active.ids.is_empty() || !active.paused.is_empty() {
+            self.active.push(active);
+        }
+        if let Some(until) = &fault.until {
+            self.barriers.wait(until.clone(), Reaction::End(index));
+        }
+    }
+
+    fn schedule_restarts(&mut self, now: At, injection: &Injection, after: Option<Span>, empty: bool, permanent: bool) {
+        for node in &injection.nodes {
+            match after {
+                Some(after) => {
+                    let disk = if empty { DiskAtRestart::Empty } else { DiskAtRestart::Same };
+                    self.at(now + after, Due::Command(WorldCommand::Restart { node: *node, disk }));
+                }
+                None if permanent => {
+                    self.gone_for_good.insert(*node);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn end(&mut self, id: FaultId, commands: &mut Commands) {
+        if self.active.iter().any(|active| active.ids.contains(&id)) {
+            commands.push(WorldCommand::End { id });
+        }
+    }
+
+    fn end_all_of(&mut self, index: usize, commands: &mut Commands) {
+        for active in self.active.iter().filter(|active| active.fault == index) {
+            commands.extend(active.ids.iter().map(|id| WorldCommand::End { id: *id }));
+            commands.extend(active.paused.iter().map(|node| WorldCommand::Resume { node: *node }));
+        }
+    }
+
+    /// Ends every fault that is not permanent and brings every node back that is not gone for good. Producers that were
+    /// killed stay away: an application that crashed is started again by its owner, not by the network healing.
+    pub fn heal(&mut self, producers: &BTreeSet<NodeId>, absent: &BTreeSet<NodeId>, commands: &mut Commands) {
+        self.healed = true;
+        self.barriers.forget_injections();
+        self.schedule.retain(|_, due| matches!(due, Due::Command(WorldCommand::Submit { .. })));
+        let plan = self.plan.clone();
+        for active in self.active.iter().filter(|active| !plan.faults[active.fault].permanent) {
+            commands.extend(active.ids.iter().map(|id| WorldCommand::End { id: *id }));
+            commands.extend(active.paused.iter().map(|node| WorldCommand::Resume { node: *node }));
+        }
+        let directory = self.view.directory();
+        let all = directory.brokers.values().chain(directory.keepers.values()).chain(directory.clients.values());
+        for node in all.filter(|node| !producers.contains(node) && !absent.contains(node)) {
+            if !self.alive.contains(node) && !self.gone_for_good.contains(node) {
+                commands.push(WorldCommand::Restart { node: *node, disk: DiskAtRestart::Same });
+            }
+        }
+    }
+
+    /// Says for every fault whether it was seen to have an effect.
+    pub fn witness(&mut self) {
+        let plan = self.plan.clone();
+        for (index, fault) in plan.faults.iter().enumerate() {
+            let state = std::mem::take(&mut self.states[index]);
+            if state.occurrences == 0 {
+                let why = "its time or condition never came".to_owned();
+                self.recorder.fault(index, fault.kind, String::new(), FaultStage::Inert(why));
+            } else if state.effects.is_empty() {
+                let why = "nothing was seen to be different".to_owned();
+                self.recorder.fault(index, fault.kind, String::new(), FaultStage::Inert(why));
+            }
+        }
+    }
+
+    fn names(&self, nodes: &BTreeSet<NodeId>) -> String {
+        let directory = self.view.directory();
+        let name = |node: &NodeId| {
+            let broker = directory.brokers.iter().find(|(_, at)| *at == node).map(|(id, _)| format!("broker {id}"));
+            let keeper = directory.keepers.iter().find(|(_, at)| *at == node).map(|(id, _)| format!("keeper {id}"));
+            let client = directory.clients.iter().find(|(_, at)| *at == node).map(|(name, _)| name.clone());
+            broker.or(keeper).or(client).unwrap_or_default()
+        };
+        nodes.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    fn effective(&mut self, index: usize, target: String, what: String) {
+        let kind = self.plan.faults[index].kind;
+        let first = self.states[index].effects.is_empty();
+        self.states[index].effects.push(what.clone());
+        if first {
+            self.recorder.fault(index, kind, target, FaultStage::Effective(what));
+        }
+    }
+
+    /// The faults of a kind that have been injected at this node's cost; the newest first.
+    fn blame(&self, matches: impl Fn(&FaultAction) -> bool) -> Option<usize> {
+        let injected = |index: &usize| self.states[*index].occurrences > 0 && matches(&self.plan.faults[*index].action);
+        (0..self.plan.faults.len()).rev().find(injected)
+    }
+
+    fn on_killed(&mut self, node: NodeId, kind: KillKind, bytes_lost: u64) {
+        let power = kind == KillKind::Power;
+        let how = if power { "power" } else { "process" };
+        self.recorder.process(node, Process::Died { how: how.to_owned(), bytes_lost });
+        let name = self.names(&BTreeSet::from([node]));
+        if let Some(index) = self.blame(|action| matches!(action, FaultAction::Kill { power: with, .. } if *with == power)) {
+            let what = if power { format!("{name} lost power and {bytes_lost} unflushed bytes") } else { format!("{name} was killed") };
+            self.effective(index, name, what);
+        }
+    }
+}
+
+impl Observer for Director {
+    // Only connects of keeper sessions matter, and they are few: see `delivered`.
+    const WANTS_MESSAGES: bool = true;
+
+    fn note(&mut self, place: Place, note: &Note, commands: &mut Commands) {
+        self.recorder.moment(place.at.0, self.step);
+        self.recorder.note(place.node, note);
+        self.view.on_note(place.node, note);
+        if let Note::Keeper(KeeperNote::SessionExpired(session)) = note {
+            self.on_session_expired(*session, commands);
+        }
+        let reactions = self.barriers.on_note(place.node, note);
+        self.react(place.at, reactions, commands);
+    }
+
+    fn outcome(&mut self, place: Place, operation: OperationId, outcome: &Outcome, _commands: &mut Commands) {
+        if let Some(index) = self.operator_calls.remove(&operation) {
+            self.recorder.moment(place.at.0, self.step);
+            match outcome {
+                Outcome::Done(Ok(())) => self.effective(index, "operator".to_owned(), "the cluster did what it was asked".to_owned()),
+                other => {
+                    let kind = self.plan.faults[index].kind;
+                    self.recorder.fault(index, kind, "operator".to_owned(), FaultStage::Inert(format!("the cluster answered {other:?}")));
+                }
+            }
+        } else if self.own.contains(&place.node) {
+            self.outcomes.push((place.node, operation, outcome.clone()));
+        }
+    }
+
+    fn delivered(&mut self, transfer: Transfer<'_>) {
+        if let Message::KeeperReply(reply) = transfer.message
+            && let KeeperReply::Connected { session, .. } = **reply
+        {
+            self.sessions.insert(session, transfer.name.to);
+        }
+    }
+
+    fn happened(&mut self, place: Place, happening: &Happening, _commands: &mut Commands) {
+        self.recorder.moment(place.at.0, self.step);
+        let node = place.node;
+        match happening {
+            Happening::Started => {
+                self.alive.insert(node);
+                self.recorder.process(node, Process::Started { life: place.life });
+                if place.life > 0 || self.plan.faults.iter().any(|fault| matches!(fault.action, FaultAction::Start { .. })) {
+                    let name = self.names(&BTreeSet::from([node]));
+                    if let Some(index) = self.blame(|action| matches!(action, FaultAction::Start { .. })) {
+                        self.effective(index, name.clone(), format!("{name} started"));
+                    }
+                }
+            }
+            Happening::Killed { kind, loss, .. } => {
+                self.alive.remove(&node);
+                self.on_killed(node, *kind, loss.bytes_lost);
+            }
+            Happening::Exited { clean } => {
+                self.alive.remove(&node);
+                let process = if *clean { Process::Stopped } else { Process::Died { how: "exit".to_owned(), bytes_lost: 0 } };
+                self.recorder.process(node, process);
+                let name = self.names(&BTreeSet::from([node]));
+                if let Some(index) = self.blame(|action| matches!(action, FaultAction::Stop { .. })) {
+                    self.effective(index, name.clone(), format!("{name} ended in good order"));
+                }
+            }
+            Happening::Paused => self.recorder.process(node, Process::Paused),
+            Happening::Resumed { waiting } => {
+                self.recorder.process(node, Process::Resumed);
+                let name = self.names(&BTreeSet::from([node]));
+                if *waiting > 0
+                    && let Some(index) = self.blame(|action| matches!(action, FaultAction::Pause { .. }))
+                {
+                    self.effective(index, name.clone(), format!("{waiting} inputs waited for {name}"));
+                }
+            }
+            Happening::ClockChanged => {
+                let name = self.names(&BTreeSet::from([node]));
+                let clock = |action: &FaultAction| matches!(action, FaultAction::ClockJump { .. } | FaultAction::ClockDrift { .. });
+                if let Some(index) = self.blame(clock) {
+                    self.effective(index, name.clone(), format!("the clock of {name} is askew"));
+                }
+            }
+            Happening::Flushed { .. }
+            | Happening::Accepted { .. }
+            | Happening::Broken { .. }
+            | Happening::Corrupted { .. }
+            | Happening::Ignored => {}
+        }
+    }
+
+    fn fault(&mut self, at: At, id: FaultId, began: bool, hits: u64) {
+        if began {
+            return;
+        }
+        self.recorder.moment(at.0, self.step);
+        let Some(position) = self.active.iter().position(|active| active.ids.contains(&id)) else { return };
+        let (index, target) = (self.active[position].fault, self.active[position].target.clone());
+        self.states[index].hits += hits;
+        let expires = matches!(self.plan.faults[index].action, FaultAction::ExpireSession { .. });
+        if hits > 0 && !expires {
+            self.effective(index, target.clone(), fault::effect_in_words(&self.plan.faults[index].action, hits));
+        }
+        self.recorder.fault(index, self.plan.faults[index].kind, target, FaultStage::Healed);
+        self.active[position].ids.retain(|other| *other != id);
+        if self.active[position].ids.is_empty() {
+            self.active.remove(position);
+        }
+    }
+
+    fn after_step(&mut self, step: &Step, _commands: &mut Commands) {
+        self.step = step.position;
+    }
+}
+
+impl Director {
+    fn on_session_expired(&mut self, session: SessionId, commands: &mut Commands) {
+        let Some(node) = self.sessions.get(&session).copied() else { return };
+        let name = self.names(&BTreeSet::from([node]));
+        let plan = self.plan.clone();
+        let expiring = |active: &&Active| matches!(plan.faults[active.fault].action, FaultAction::ExpireSession { .. });
+        let hit: Vec<Active> = self.active.iter().filter(expiring).filter(|active| active.target.contains(&name)).cloned().collect();
+        for active in hit {
+            self.effective(active.fault, name.clone(), format!("the keeper session of {name} expired"));
+            commands.extend(active.ids.iter().map(|id| WorldCommand::End { id: *id }));
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! One run: a plan and a seed become a history.
+//!
+//! A run has phases. *Setup*: the ensemble and the brokers form, the operator creates the topics, every replica is in sync.
+//! *Safety*: the workload runs and the faults happen. *Heal*: everything that is not permanent ends. *Liveness*: what was
+//! begun is finished and the groups catch up, within the time the scenario grants. *Final read*: every partition is read
+//! from its beginning, so that a record that is missing is proven missing.
+
+pub mod barrier;
+pub mod cluster;
+pub mod director;
+pub mod fault;
+mod finish;
+pub mod recorder;
+pub mod view;
+
+use crate::scenario::plan::{Plan, Start};
+use crate::world::{At, DiskAtRestart, World, WorldCommand};
+use barrier::{Barriers, Reaction};
+use cluster::{CoreBoot, Nodes};
+use director::Director;
+use finish::{FinalRead, Progress};
+use history::History;
+use history::event::Phase;
+use history::manifest::{FORMAT_VERSION, Manifest, PlannedFault, Stream, Topic};
+use protocol::ids::{NodeId, TopicPartition};
+use protocol::operation::{Action, Operation, ProcessId, Stage};
+use protocol::time::Span;
+use protocol::verb::{NewTopic, OperationId, Outcome, Verb};
+use std::sync::Arc;
+
+/// How long a cluster may take to form: more than the slowest honest start, keeper elections included.
+const SETUP_LIMIT: Span = Span::secs(120);
+
+/// What a run was, besides its history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// Events the world handled.
+    pub events: u64,
+    /// Simulated time.
+    pub simulated: Span,
+}
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What happened.
+    pub history: History,
+    /// How much of it.
+    pub statistics: Statistics,
+}
+
+/// Runs a plan with a seed in a bare loop.
+pub fn run(plan: &Arc<Plan>, seed: u64) -> Run {
+    let mut runner = Runner::new(plan.clone(), seed);
+    runner.setup();
+    runner.safety();
+    runner.heal();
+    runner.liveness();
+    runner.final_read();
+    runner.finish()
+}
+
+/// A run under way.
+pub struct Runner {
+    plan: Arc<Plan>,
+    seed: u64,
+    world: World<CoreBoot>,
+    director: Director,
+    nodes: Nodes,
+    /// Follows what is still to be done before the run may end.
+    progress: Progress,
+    steps: u64,
+}
+
+impl Runner {
+    /// A world at time zero.
+    pub fn new(plan: Arc<Plan>, seed: u64) -> Self {
+        let nodes = cluster::nodes(&plan, seed);
+        let world = World::new(seed, nodes.specs.clone(), cluster::network(&plan));
+        let brokers = nodes.directory.brokers.iter().map(|(id, node)| (*node, id.0)).collect();
+        let barriers = Barriers::new(cluster::condition_names(&plan, &nodes.directory), brokers);
+        let view = view::ClusterView::new(nodes.directory.clone());
+        let mut director = Director::new(plan.clone(), seed, view, barriers, nodes.operator);
+        director.own(nodes.operator);
+        director.own(nodes.reader.0);
+        let progress = Progress::new(&plan, &nodes);
+        Self { plan, seed, world, director, nodes, progress, steps: 0 }
+    }
+
+    /// One step, or one thing that is due; `false` when `until` is reached.
+    fn advance(&mut self, until: At) -> bool {
+        let due = self.director.next_due().filter(|due| *due <= until);
+        let next = self.world.next_event().filter(|next| *next <= until);
+        match (next, due) {
+            (Some(next), due) if due.is_none_or(|due| next <= due) => {
+                let seen = self.director.recorder.len();
+                self.world.step_until(next, &mut self.director);
+                self.steps += 1;
+                self.progress.take_in(self.director.recorder.since(seen));
+                true
+            }
+            (_, Some(due)) => {
+                self.world.run_until(due, &mut self.director);
+                let mut commands = Vec::new();
+                self.director.recorder.moment(due.0, self.world.position());
+                self.director.work_off(due, &mut commands);
+                self.command(commands);
+                true
+            }
+            (_, None) => {
+                self.world.run_until(until, &mut self.director);
+                false
+            }
+        }
+    }
+
+    fn command(&mut self, commands: Vec<WorldCommand>) {
+        self.director.recorder.moment(self.world.now().0, self.world.position());
+        for command in commands {
+            self.world.command(command, &mut self.director);
+        }
+    }
+
+    fn phase(&mut self, phase: Phase) {
+        self.director.recorder.moment(self.world.now().0, self.world.position());
+        self.director.recorder.phase(phase);
+    }
+
+    /// Advances until `done`, or until `limit` from now has passed; tells whether it is done.
+    fn advance_until(&mut self, limit: Span, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let until = self.world.now() + limit;
+        loop {
+            if done(self) {
+                return true;
+            }
+            if !self.advance(until) {
+                return done(self);
+            }
+        }
+    }
+
+    /// The cluster forms and the topics are created.
+    pub fn setup(&mut self) {
+        self.phase(Phase::Setup);
+        let operator = self.nodes.operator;
+        self.command(vec![WorldCommand::Restart { node: operator, disk: DiskAtRestart::Same }]);
+        let present = self.plan.brokers.iter().filter(|broker| !broker.absent).count();
+        self.advance_until(SETUP_LIMIT, |this| this.progress.registered() >= present && this.director.view.controller().is_some());
+        let topics = self.plan.topics.iter().map(|topic| NewTopic {
+            name: topic.name.clone(),
+            partitions: if topic.assignment.is_empty() { topic.partitions } else { -1 },
+            replication_factor: if topic.assignment.is_empty() { topic.replication_factor } else { -1 },
+            assignment: topic.assignment.clone(),
+            config: topic.config.clone(),
+        });
+        let topics: Vec<NewTopic> = topics.collect();
+        if !topics.is_empty() {
+            self.ask_operator(0, "create topics", Verb::CreateTopics(topics));
+        }
+        let partitions = self.partitions();
+        self.advance_until(SETUP_LIMIT, |this| {
+            this.take_answers();
+            partitions.iter().all(|partition| this.director.view.stands(partition))
+        });
+    }
+
+    /// All partitions of the scenario's topics, as many as they have now.
+    fn partitions(&self) -> Vec<TopicPartition> {
+        let of_topic = |topic: &crate::scenario::plan::TopicPlan| {
+            let count = topic.partitions.max(self.director.view.partitions_of(&topic.name));
+            let name = topic.name.clone();
+            (0..count).map(move |index| TopicPartition::new(name.clone(), index))
+        };
+        self.plan.topics.iter().flat_map(of_topic).collect()
+    }
+
+    fn ask_operator(&mut self, id: u64, call: &str, verb: Verb) {
+        let node = self.nodes.operator;
+        self.director.recorder.moment(self.world.now().0, self.world.position());
+        self.director.recorder.operation(node, self.operator_operation(id, Stage::Invoke, call, None));
+        self.command(vec![WorldCommand::Submit { node, operation: OperationId(id), verb }]);
+    }
+
+    fn operator_operation(&self, id: u64, stage: Stage, call: &str, error: Option<String>) -> Operation {
+        let client = self.nodes.reader.1 - 1;
+        let action = Action::Admin { call: call.to_owned(), error };
+        Operation { client, process: ProcessId(u32::from(client) << 16), id, stage, action }
+    }
+
+    /// Answers to the operator's calls become operations.
+    fn take_answers(&mut self) {
+        for (node, operation, outcome) in std::mem::take(&mut self.director.outcomes) {
+            if node == self.nodes.operator
+                && let Outcome::Done(result) = outcome
+            {
+                let (stage, error) = match result {
+                    Ok(()) => (Stage::Ok, None),
+                    Err(failure) => (Stage::Fail, Some(crate::application::error_name(&failure.error))),
+                };
+                let operation = self.operator_operation(operation.0, stage, "create topics", error);
+                self.director.recorder.operation(node, operation);
+            }
+        }
+    }
+
+    /// The workload runs and the faults happen.
+    pub fn safety(&mut self) {
+        self.phase(Phase::Safety);
+        let begin = self.world.now();
+        for (name, condition) in &self.plan.reaches {
+            self.director.barriers.wait(condition.clone(), Reaction::Mark(name.clone()));
+        }
+        self.director.begin_faults(begin);
+        self.start_clients(begin);
+        let until = begin + self.plan.duration;
+        while self.advance(until) {}
+    }
+
+    fn start_clients(&mut self, begin: At) {
+        let producers = self.plan.producers.iter().map(|producer| &producer.start);
+        let starts: Vec<Start> = producers.chain(self.plan.consumers.iter().map(|consumer| &consumer.start)).cloned().collect();
+        for (start, node) in starts.into_iter().zip(self.nodes.client_nodes.clone()) {
+            match start {
+                Start::At(at) => {
+                    let command = WorldCommand::Restart { node, disk: DiskAtRestart::Same };
+                    self.director.schedule_command(begin + at, command);
+                }
+                Start::When(condition) => self.director.barriers.wait(condition, Reaction::StartClient(node)),
+            }
+        }
+        let plan = self.plan.clone();
+        let consumers = self.nodes.client_nodes.iter().skip(plan.producers.len());
+        for (consumer, node) in plan.consumers.iter().zip(consumers) {
+            if let Some((to, at)) = consumer.seek {
+                let verb = finish::seek_verb(to, consumer, &self.partitions());
+                for verb in verb {
+                    let command = WorldCommand::Submit { node: *node, operation: OperationId(u64::MAX), verb };
+                    self.director.schedule_command(begin + at, command);
+                }
+            }
+        }
+    }
+
+    /// Everything that is not permanent ends, and who is dead comes back.
+    pub fn heal(&mut self) {
+        self.phase(Phase::Heal);
+        let mut commands = Vec::new();
+        self.director.heal(&self.nodes.producers, &self.nodes.absent, &mut commands);
+        self.command(commands);
+        self.director.recorder.moment(self.world.now().0, self.world.position());
+        self.director.witness();
+    }
+
+    /// What was begun is finished, and the groups catch up.
+    pub fn liveness(&mut self) {
+        self.phase(Phase::Liveness);
+        let limit = self.plan.progress_within;
+        self.advance_until(limit, |this| this.progress.is_done(&this.director));
+    }
+
+    /// Every partition is read from its beginning.
+    pub fn final_read(&mut self) {
+        self.phase(Phase::FinalRead);
+        let (node, client) = self.nodes.reader;
+        self.command(vec![WorldCommand::Restart { node, disk: DiskAtRestart::Same }]);
+        let mut read = FinalRead::new(node, client, self.partitions());
+        let limit = self.plan.progress_within;
+        let verbs = read.begin();
+        self.command(verbs);
+        self.advance_until(limit, |this| {
+            let answers = std::mem::take(&mut this.director.outcomes);
+            let mut commands = Vec::new();
+            this.director.recorder.moment(this.world.now().0, this.world.position());
+            for (from, operation, outcome) in answers {
+                if from == node {
+                    commands.extend(read.on_outcome(operation, outcome, &mut this.director.recorder));
+                }
+            }
+            this.command(commands);
+            read.is_done()
+        });
+    }
+
+    /// The history.
+    pub fn finish(mut self) -> Run {
+        self.phase(Phase::End);
+        let statistics = Statistics { events: self.world.position(), simulated: Span(self.world.now().0) };
+        let hash = format!("{:016x}", self.world.hash());
+        let manifest = manifest(&self.plan, self.seed, &self.nodes);
+        let history = History { manifest, events: self.director.recorder.into_events(), hash };
+        Run { history, statistics }
+    }
+
+    /// The world.
+    pub fn world(&self) -> &World<CoreBoot> {
+        &self.world
+    }
+
+    /// Who is who.
+    pub fn node(&self, name: &str) -> Option<NodeId> {
+        let position = self.nodes.manifest_nodes.iter().position(|node| node.name == name)?;
+        u16::try_from(position).ok().map(NodeId)
+    }
+}
+
+fn manifest(plan: &Plan, seed: u64, nodes: &Nodes) -> Manifest {
+    let topics = plan.topics.iter().map(|topic| Topic {
+        name: topic.name.clone(),
+        partitions: topic.partitions,
+        replication_factor: topic.replication_factor,
+        min_insync_replicas: topic.effective.min_insync_replicas,
+        unclean_leader_election: topic.effective.unclean_leader_election_enable,
+    });
+    let faults = plan.faults.iter().map(|fault| PlannedFault {
+        kind: fault.kind.to_owned(),
+        description: fault.description.clone(),
+        permanent: fault.permanent,
+        random: false,
+    });
+    Manifest {
+        format: "ktrial-history".to_owned(),
+        version: FORMAT_VERSION,
+        scenario: plan.name.clone(),
+        path: plan.path.clone(),
+        variant: plan.variant.clone(),
+        title: plan.title.clone(),
+        question: plan.question.clone(),
+        lesson: plan.lesson.clone(),
+        seed,
+        era: plan.behaviour.era.name().to_owned(),
+        fixes: plan.fixes.clone(),
+        streams: vec![
+            Stream::Operations,
+            Stream::Brokers,
+            Stream::Keepers,
+            Stream::Groups,
+            Stream::Faults,
+            Stream::FinalRead,
+        ],
+        nodes: nodes.manifest_nodes.clone(),
+        topics: topics.collect(),
+        clients: nodes.clients.clone(),
+        faults: faults.collect(),
+        expect: plan.expect.clone(),
+        reaches: plan.reaches.iter().map(|(name, _)| name.clone()).collect(),
+        progress_within: plan.progress_within.0,
+    }
+}
