@@ -248,10 +248,11 @@ impl TxnLog {
                 end = end.saturating_sub(content.uncounted(zxid));
             }
             if end < disk.len(id) {
-                disk.truncate(id, end)?;
-                if !self.dirty.contains(&id) {
-                    self.dirty.push(id);
-                }
+                // At once and for good: were the cut only cached, a power loss could bring the tail back in front of what
+                // the new leader sends next.
+                let kept = disk.read(id, 0, end)?;
+                self.dirty.retain(|dirty| *dirty != id);
+                disk.replace(&path, kept)?;
             }
             break;
         }
