@@ -2,7 +2,6 @@
 
 use super::{Broker, Stage};
 use crate::coordination::CoordinationEvent;
-use protocol::config::TopicOverrides;
 use protocol::ids::{TopicName, TopicPartition};
 use protocol::machine::{Io, Lane};
 use protocol::note::{BrokerNote, Note};
@@ -57,13 +56,7 @@ impl Broker {
     pub(super) fn apply_settings(&mut self) -> bool {
         let changed = self.coordination.configs.take_changed();
         for topic in &changed {
-            let mut overrides = TopicOverrides::default();
-            if let Some(settings) = self.coordination.configs.get(topic) {
-                for (key, value) in settings.iter() {
-                    // What the admin call accepted and this broker does not know has no effect, as in Kafka.
-                    let _ = overrides.set(key, value);
-                }
-            }
+            let overrides = self.coordination.configs.get(topic).copied().unwrap_or_default();
             self.replicas.set_topic_config(topic.clone(), overrides);
         }
         !changed.is_empty()
