@@ -118,13 +118,14 @@ impl Keeper {
             mesh: Mesh::new(self.spec.clone()),
             role: Role::Looking,
         };
+        running.note_looking(step);
         running.service.note_restored(step);
         running.service.store.log.flush(step.io);
         if self.spec.is_standalone() {
             let leading = Leading::start(&mut running.service, step);
             running.role = Role::Leading(Box::new(leading));
         } else {
-            running.look(step);
+            running.elect(step);
         }
         self.running = Some(running);
     }
@@ -313,15 +314,18 @@ impl Running {
         }
     }
 
-    /// Looks for a leader.
-    fn look(&mut self, step: &mut Step<'_, '_>) {
-        self.role = Role::Looking;
-        let epoch = self.service.store.current_epoch();
+    fn note_looking(&self, step: &mut Step<'_, '_>) {
         step.io.note(Note::Keeper(KeeperNote::Role {
             role: KeeperRole::Looking,
-            epoch,
+            epoch: self.service.store.current_epoch(),
             leader: None,
         }));
+    }
+
+    /// Looks for a leader.
+    fn elect(&mut self, step: &mut Step<'_, '_>) {
+        self.role = Role::Looking;
+        let epoch = self.service.store.current_epoch();
         let has = (epoch, self.service.database.last_zxid);
         self.election.start(has, &mut self.mesh, step);
     }
@@ -351,6 +355,7 @@ impl Running {
             Role::Leading(leading) => leading.shut_down(&mut self.service, step),
             Role::Following(following) => following.shut_down(&mut self.service, step),
         }
-        self.look(step);
+        self.note_looking(step);
+        self.elect(step);
     }
 }
