@@ -1,6 +1,11 @@
 //! Judging a generated history: one million operations (a send and its end, a poll of a hundred, an effect each), three
 //! replicas that append every batch, one group, one final read. The target is ten million in ten seconds.
 
+#![allow(
+    missing_docs,
+    reason = "criterion's macro makes an undocumented function"
+)]
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use history::History;
 use history::event::{Append, Event, Phase, Replica, What};
@@ -158,7 +163,7 @@ impl Generator {
             );
         }
         self.next_id += 1;
-        let poll = self.poll(partition, base, &values);
+        let poll = Self::poll(partition, base, &values);
         self.operation(1, self.next_id, Stage::Ok, poll);
         for (offset, value) in (base..).zip(&values) {
             self.next_id += 1;
@@ -172,7 +177,7 @@ impl Generator {
         }
     }
 
-    fn poll(&self, partition: &TopicPartition, base: i64, values: &[Value]) -> Action {
+    fn poll(partition: &TopicPartition, base: i64, values: &[Value]) -> Action {
         let records = (base..)
             .zip(values)
             .map(|(offset, value)| (Offset(offset), Some(*value)));
@@ -226,7 +231,7 @@ fn generate(operations: i64) -> History {
     for (slot, base, first) in found {
         let numbers = first..first + u64::try_from(BATCH).unwrap_or(0);
         let values: Vec<Value> = numbers.map(|number| Value::new(0, number)).collect();
-        let poll = generator.poll(&partitions[slot], base, &values);
+        let poll = Generator::poll(&partitions[slot], base, &values);
         generator.operation(2, first, Stage::Ok, poll);
     }
     generator.push(None, What::Phase(Phase::End));
@@ -243,7 +248,7 @@ fn judging(c: &mut Criterion) {
     group.sample_size(10);
     group.throughput(Throughput::Elements(1_000_000));
     group.bench_function("1 M operations", |b| {
-        b.iter(|| black_box(judge(black_box(&history))))
+        b.iter(|| black_box(judge(black_box(&history))));
     });
     group.finish();
 }

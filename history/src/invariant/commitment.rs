@@ -21,7 +21,8 @@ struct Committed {
     /// The newest leader, its epoch, and when it took over.
     leader: Option<(BrokerId, LeaderEpoch, Seen)>,
     kinds: BTreeMap<LeaderEpoch, ElectionKind>,
-    /// The smallest set of in-sync replicas so far.
+    /// How many replicas are in sync now, and how few were when anything was committed.
+    in_sync: usize,
     smallest_isr: usize,
     /// Who lost its disk from which offset on, and has not caught up since.
     lossy: BTreeMap<BrokerId, i64>,
@@ -75,7 +76,6 @@ impl Commitments {
             Controller::LeaderElected(election) => {
                 let partition = self.partition(&election.partition);
                 partition.kinds.insert(election.leader_epoch, election.kind);
-                partition.isr(election.isr.len());
             }
             Controller::IsrWritten { partition, isr, .. } => {
                 self.partition(partition).isr(isr.len());
@@ -162,6 +162,7 @@ impl Committed {
             replicas: BTreeMap::new(),
             leader: None,
             kinds: BTreeMap::new(),
+            in_sync: usize::MAX,
             smallest_isr: usize::MAX,
             lossy: BTreeMap::new(),
             moved: None,
@@ -169,7 +170,7 @@ impl Committed {
     }
 
     fn isr(&mut self, size: usize) {
-        self.smallest_isr = self.smallest_isr.min(size.max(1));
+        self.in_sync = size.max(1);
     }
 
     /// A crash took everything from `to` on.
@@ -265,6 +266,7 @@ impl Committed {
                 self.batches.push(batch);
                 self.end = batch.last + 1;
                 self.moved = Some(seen);
+                self.smallest_isr = self.smallest_isr.min(self.in_sync);
                 state.compared += 1;
                 continue;
             }

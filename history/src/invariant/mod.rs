@@ -12,6 +12,8 @@
 mod commitment;
 mod keepers;
 mod leadership;
+#[cfg(test)]
+mod naive;
 mod replica;
 
 use crate::event::{Event, What};

@@ -1,0 +1,460 @@
+//! Histories by hand: a cluster of three brokers, one topic `orders` with one partition, and whatever happens, one
+//! millisecond an event.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_arguments,
+    reason = "test code outside of test functions"
+)]
+
+use history::History;
+use history::event::{
+    Append, Client, Controller, ElectionKind, Event, Fault, FaultStage, Group, Keeper,
+    LeaderElection, Phase, Process, Replica, What,
+};
+use history::expectation::Expectations;
+use history::manifest::{
+    ClientInfo, ClientKind, CommitPolicy, FORMAT_VERSION, Manifest, Node, NodeRole, PlannedFault,
+    Stream, Topic,
+};
+use history::operation::{Action, Operation, Polled, ProcessId, Stage, Value};
+use protocol::ids::{
+    BrokerId, ControllerEpoch, GenerationId, GroupId, KeeperId, LeaderEpoch, MemberId, NodeId,
+    Offset, TopicName, TopicPartition, Zxid,
+};
+use protocol::verb::ResetReason;
+use std::collections::BTreeMap;
+
+/// The only partition.
+pub(crate) fn orders() -> TopicPartition {
+    TopicPartition::new("orders", 0)
+}
+
+/// A history in the making.
+pub(crate) struct Builder {
+    pub(crate) history: History,
+    number: u64,
+}
+
+/// Nodes: brokers 1 to 3 are 0 to 2, keepers 1 to 3 are 3 to 5, clients follow.
+const CLIENTS: u16 = 6;
+
+impl Builder {
+    pub(crate) fn new(scenario: &str) -> Self {
+        let broker = |id| Node {
+            name: format!("b{id}"),
+            role: NodeRole::Broker(BrokerId(id)),
+        };
+        let keeper = |id| Node {
+            name: format!("k{id}"),
+            role: NodeRole::Keeper(KeeperId(id)),
+        };
+        let manifest = Manifest {
+            format: "ktrial-history".to_owned(),
+            version: FORMAT_VERSION,
+            scenario: scenario.to_owned(),
+            path: format!("history/testdata/{scenario}.jsonl"),
+            variant: None,
+            title: "by hand".to_owned(),
+            question: String::new(),
+            lesson: String::new(),
+            seed: 0,
+            era: "2.8".to_owned(),
+            fixes: BTreeMap::new(),
+            streams: vec![
+                Stream::Operations,
+                Stream::Brokers,
+                Stream::Keepers,
+                Stream::Groups,
+                Stream::Faults,
+                Stream::FinalRead,
+            ],
+            nodes: vec![
+                broker(1),
+                broker(2),
+                broker(3),
+                keeper(1),
+                keeper(2),
+                keeper(3),
+            ],
+            topics: vec![Topic {
+                name: TopicName::from("orders"),
+                partitions: 1,
+                replication_factor: 3,
+                min_insync_replicas: 2,
+                unclean_leader_election: false,
+            }],
+            clients: Vec::new(),
+            faults: Vec::new(),
+            expect: Expectations::default(),
+            reaches: Vec::new(),
+            progress_within: 10_000_000,
+        };
+        let history = History {
+            manifest,
+            events: Vec::new(),
+            hash: String::new(),
+        };
+        Self { history, number: 0 }
+    }
+
+    fn client(&mut self, name: &str, kind: ClientKind) -> u16 {
+        let clients = &mut self.history.manifest.clients;
+        let index = u16::try_from(clients.len()).unwrap();
+        clients.push(ClientInfo {
+            name: name.to_owned(),
+            node: NodeId(CLIENTS + index),
+            kind,
+        });
+        let node = Node {
+            name: name.to_owned(),
+            role: NodeRole::Client(index),
+        };
+        self.history.manifest.nodes.push(node);
+        index
+    }
+
+    /// A producer that retries, with one request in flight or five.
+    pub(crate) fn producer(&mut self, acks: &str, in_flight: u32, idempotence: bool) -> u16 {
+        let retries = if acks == "0" { 0 } else { 10 };
+        let kind = ClientKind::Producer {
+            acks: acks.to_owned(),
+            retries,
+            in_flight,
+            idempotence,
+            transactional_id: None,
+        };
+        let name = format!("p{}", self.history.manifest.clients.len());
+        self.client(&name, kind)
+    }
+
+    /// A member of group `g`.
+    pub(crate) fn consumer(&mut self, commit: CommitPolicy) -> u16 {
+        let kind = ClientKind::Consumer {
+            group: Some(GroupId::from("g")),
+            commit,
+            read_committed: false,
+        };
+        let name = format!("c{}", self.history.manifest.clients.len());
+        self.client(&name, kind)
+    }
+
+    pub(crate) fn at(&mut self, node: Option<u16>, what: What) {
+        let step = u64::try_from(self.history.events.len()).unwrap();
+        let event = Event {
+            at: step * 1_000_000,
+            step,
+            node: node.map(NodeId),
+            what,
+        };
+        self.history.events.push(event);
+    }
+
+    pub(crate) fn broker(&mut self, broker: u16, replica: Replica) {
+        self.at(Some(broker - 1), What::Replica(orders(), replica));
+    }
+
+    pub(crate) fn operation(&mut self, client: u16, stage: Stage, action: Action) {
+        self.number += 1;
+        let operation = Operation {
+            client,
+            process: ProcessId(u32::from(client) << 16),
+            id: self.number,
+            stage,
+            action,
+        };
+        self.at(Some(CLIENTS + client), What::Operation(operation));
+    }
+
+    /// The controller on broker 1 elects a leader, which says so; everybody alive follows.
+    pub(crate) fn elect(
+        &mut self,
+        leader: u16,
+        epoch: i32,
+        kind: ElectionKind,
+        isr: &[i32],
+        end: i64,
+    ) {
+        let isr: Vec<BrokerId> = isr.iter().copied().map(BrokerId).collect();
+        let election = LeaderElection {
+            partition: orders(),
+            leader: Some(BrokerId(i32::from(leader))),
+            leader_epoch: LeaderEpoch(epoch),
+            isr: isr.clone(),
+            kind,
+            controller_epoch: ControllerEpoch(1),
+        };
+        self.at(
+            Some(0),
+            What::Controller(Controller::LeaderElected(election)),
+        );
+        let became = Replica::BecameLeader {
+            leader_epoch: LeaderEpoch(epoch),
+            isr,
+            log_end_offset: Offset(end),
+        };
+        self.broker(leader, became);
+    }
+
+    /// Nobody can lead.
+    pub(crate) fn offline(&mut self, epoch: i32) {
+        let election = LeaderElection {
+            partition: orders(),
+            leader: None,
+            leader_epoch: LeaderEpoch(epoch),
+            isr: vec![BrokerId(1)],
+            kind: ElectionKind::Clean,
+            controller_epoch: ControllerEpoch(1),
+        };
+        self.at(
+            Some(0),
+            What::Controller(Controller::LeaderElected(election)),
+        );
+    }
+
+    /// The first leader is broker 1 with all in sync.
+    pub(crate) fn born(&mut self) {
+        self.elect(1, 0, ElectionKind::New, &[1, 2, 3], 0);
+    }
+
+    pub(crate) fn value(client: u16, number: u64) -> Value {
+        Value::new(client, number)
+    }
+
+    fn send_action(value: Value, offset: Option<i64>, error: Option<&str>) -> Action {
+        Action::Send {
+            topic: TopicName::from("orders"),
+            partition: Some(0),
+            key: None,
+            value,
+            offset: offset.map(Offset),
+            error: error.map(str::to_owned),
+        }
+    }
+
+    pub(crate) fn send(&mut self, client: u16, number: u64) {
+        let action = Self::send_action(Self::value(client, number), None, None);
+        self.operation(client, Stage::Invoke, action);
+    }
+
+    pub(crate) fn acked(&mut self, client: u16, number: u64, offset: i64) {
+        let action = Self::send_action(Self::value(client, number), Some(offset), None);
+        self.operation(client, Stage::Ok, action);
+    }
+
+    pub(crate) fn ended(&mut self, client: u16, number: u64, stage: Stage) {
+        let error = (stage != Stage::Ok).then_some("TimeoutException");
+        let action = Self::send_action(Self::value(client, number), None, error);
+        self.operation(client, stage, action);
+    }
+
+    /// Replicas append one record each; the first named is the leader.
+    pub(crate) fn append(&mut self, brokers: &[u16], offset: i64, epoch: i32, value: Value) {
+        for broker in brokers {
+            let append = Append {
+                base_offset: Offset(offset),
+                last_offset: Offset(offset),
+                leader_epoch: LeaderEpoch(epoch),
+                crc: u32::try_from(value.0 & 0xffff).unwrap() ^ (u32::from(value.writer()) << 20),
+                leader: Some(broker) == brokers.first(),
+                producer: None,
+                control: false,
+                values: vec![value],
+            };
+            self.broker(*broker, Replica::Appended(append));
+        }
+    }
+
+    pub(crate) fn high_watermark(&mut self, brokers: &[u16], mark: i64) {
+        for broker in brokers {
+            self.broker(*broker, Replica::HighWatermark(Offset(mark)));
+        }
+    }
+
+    /// Sent, appended by all three, committed, acknowledged.
+    pub(crate) fn written(&mut self, client: u16, number: u64, offset: i64) {
+        self.send(client, number);
+        self.append(&[1, 2, 3], offset, 0, Self::value(client, number));
+        self.high_watermark(&[1, 2, 3], offset + 1);
+        self.acked(client, number, offset);
+    }
+
+    pub(crate) fn truncate(&mut self, broker: u16, to: i64, from: i64, rule: &str) {
+        let truncated = Replica::Truncated {
+            to: Offset(to),
+            from: Offset(from),
+            rule: rule.to_owned(),
+        };
+        self.broker(broker, truncated);
+    }
+
+    /// The broker loses power and comes back with a log that ends at `end`.
+    pub(crate) fn power_loss(&mut self, broker: u16, end: i64) {
+        let died = Process::Died {
+            how: "power".to_owned(),
+            bytes_lost: 100,
+        };
+        self.at(Some(broker - 1), What::Process(died));
+        self.at(
+            Some(broker - 1),
+            What::Process(Process::Started { life: 1 }),
+        );
+        let loaded = Replica::Loaded {
+            log_start_offset: Offset(0),
+            log_end_offset: Offset(end),
+            high_watermark: Offset(end),
+            clean: false,
+        };
+        self.broker(broker, loaded);
+    }
+
+    pub(crate) fn kill(&mut self, broker: u16) {
+        let died = Process::Died {
+            how: "process".to_owned(),
+            bytes_lost: 0,
+        };
+        self.at(Some(broker - 1), What::Process(died));
+    }
+
+    fn records(records: &[(i64, Value)]) -> Vec<Polled> {
+        let records = records
+            .iter()
+            .map(|(offset, value)| (Offset(*offset), Some(*value)));
+        vec![Polled {
+            partition: orders(),
+            records: records.collect(),
+        }]
+    }
+
+    pub(crate) fn polled(&mut self, client: u16, records: &[(i64, Value)]) {
+        let records = Self::records(records);
+        self.operation(
+            client,
+            Stage::Ok,
+            Action::Poll {
+                records,
+                error: None,
+            },
+        );
+    }
+
+    pub(crate) fn processed(&mut self, client: u16, offset: i64, value: Value) {
+        let group = Some(GroupId::from("g"));
+        let action = Action::Process {
+            group,
+            partition: orders(),
+            offset: Offset(offset),
+            value,
+        };
+        self.operation(client, Stage::Ok, action);
+    }
+
+    /// A member joined a generation and was given the partition.
+    pub(crate) fn assigned(&mut self, client: u16, generation: i32) {
+        let joined = Client::Joined {
+            group: GroupId::from("g"),
+            generation: GenerationId(generation),
+            member: MemberId::from(format!("m{client}")),
+        };
+        self.at(Some(CLIENTS + client), What::Client(joined));
+        let group = Some(GroupId::from("g"));
+        let action = Action::Assigned {
+            group,
+            generation: None,
+            partitions: vec![orders()],
+        };
+        self.operation(client, Stage::Ok, action);
+    }
+
+    pub(crate) fn revoked(&mut self, client: u16) {
+        let group = Some(GroupId::from("g"));
+        let action = Action::Revoked {
+            group,
+            partitions: vec![orders()],
+        };
+        self.operation(client, Stage::Ok, action);
+    }
+
+    pub(crate) fn position(&mut self, client: u16, offset: i64, reason: ResetReason) {
+        let action = Action::Position {
+            partition: orders(),
+            offset: Offset(offset),
+            reason,
+        };
+        self.operation(client, Stage::Ok, action);
+    }
+
+    pub(crate) fn group(&mut self, group: Group) {
+        self.at(Some(0), What::Group(GroupId::from("g"), group));
+    }
+
+    pub(crate) fn generation(&mut self, generation: i32) {
+        let members = vec![MemberId::from("m")];
+        self.group(Group::Generation {
+            generation: GenerationId(generation),
+            members,
+        });
+    }
+
+    /// A member commits, the coordinator stores it, the member is told.
+    pub(crate) fn committed(&mut self, client: u16, generation: i32, offset: i64) {
+        self.group(Group::OffsetCommitted {
+            partition: orders(),
+            offset: Offset(offset),
+            member: MemberId::from(format!("m{client}")),
+            generation: GenerationId(generation),
+        });
+        let offsets = vec![(orders(), Offset(offset))];
+        let action = Action::Commit {
+            group: GroupId::from("g"),
+            offsets,
+            auto: false,
+            error: None,
+        };
+        self.operation(client, Stage::Ok, action);
+    }
+
+    pub(crate) fn keeper(&mut self, keeper: u16, zxid: i64, digest: u32) {
+        self.at(
+            Some(2 + keeper),
+            What::Keeper(Keeper::Applied {
+                zxid: Zxid(zxid),
+                digest,
+            }),
+        );
+    }
+
+    pub(crate) fn phase(&mut self, phase: Phase) {
+        self.at(None, What::Phase(phase));
+    }
+
+    pub(crate) fn planned(&mut self, kind: &str, permanent: bool) {
+        self.history.manifest.faults.push(PlannedFault {
+            kind: kind.to_owned(),
+            description: format!("{kind} of broker 1"),
+            permanent,
+            random: false,
+        });
+    }
+
+    pub(crate) fn fault(&mut self, index: u32, stage: FaultStage) {
+        let fault = Fault {
+            index,
+            kind: "kill".to_owned(),
+            target: "broker 1".to_owned(),
+            stage,
+        };
+        self.at(None, What::Fault(fault));
+    }
+
+    /// Heals, and reads everything.
+    pub(crate) fn finish(mut self, found: &[(i64, Value)]) -> History {
+        let reader = self.client("reader", ClientKind::FinalReader);
+        self.phase(Phase::Heal);
+        self.phase(Phase::FinalRead);
+        self.polled(reader, found);
+        self.phase(Phase::End);
+        self.history
+    }
+}

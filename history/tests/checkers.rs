@@ -1,0 +1,830 @@
+//! Every guarantee against a history that breaks it and one that nearly does. The histories are built here, kept as files
+//! in `testdata` for everybody to read, and judged from those files. `KTRIAL_BLESS=1` writes the files anew.
+
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
+mod builder;
+
+use builder::Builder;
+use history::event::{Controller, ElectionKind, Phase, Replica, What};
+use history::judge::{Judgement, judge};
+use history::manifest::CommitPolicy;
+use history::operation::Stage;
+use history::verdict::Answer;
+use history::{History, jsonl};
+use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch};
+use protocol::verb::ResetReason;
+use std::io::BufReader;
+use std::path::PathBuf;
+
+fn v(number: u64) -> history::operation::Value {
+    Builder::value(0, number)
+}
+
+/// Keeps the history as a file and judges what is read back from it.
+fn judged(history: &History) -> Judgement {
+    let mut bytes = Vec::new();
+    jsonl::write(history, &mut bytes).unwrap();
+    let name = format!("{}.jsonl", history.manifest.scenario);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(name);
+    if std::env::var_os("KTRIAL_BLESS").is_some() {
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    let file = std::fs::read(&path).unwrap();
+    assert!(
+        file == bytes,
+        "{} is not what its test builds: KTRIAL_BLESS=1 writes it anew",
+        path.display()
+    );
+    let read = jsonl::read(BufReader::new(file.as_slice())).unwrap();
+    assert_eq!(read, *history);
+    judge(&read)
+}
+
+fn convicts(history: &History, code: &str, anomaly: &str) {
+    let judgement = judged(history);
+    let verdict = judgement.verdict(code).unwrap();
+    assert_eq!(verdict.answer, Answer::Violated, "{code}: {verdict:#?}");
+    let finding = &verdict.findings[0];
+    assert_eq!(finding.anomaly, anomaly, "{finding:#?}");
+    assert!(!finding.story.is_empty(), "no story: {finding:#?}");
+    let times: Vec<u64> = finding.story.iter().map(|moment| moment.at).collect();
+    assert!(times.is_sorted(), "{:#?}", finding.story);
+}
+
+fn acquits(history: &History, code: &str, excused: u64) {
+    let judgement = judged(history);
+    let verdict = judgement.verdict(code).unwrap();
+    assert_eq!(verdict.answer, Answer::Holds, "{code}: {verdict:#?}");
+    assert!(verdict.judged > 0, "{code} judged nothing");
+    assert_eq!(verdict.excused_total, excused, "{code}: {verdict:#?}");
+    assert!(
+        verdict
+            .excused
+            .iter()
+            .all(|finding| finding.cause.is_some())
+    );
+}
+
+#[test]
+fn v0_convicts_a_read_of_a_failed_send() {
+    let mut b = Builder::new("v0-bad");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1, 2, 3], 0, 0, v(0));
+    b.high_watermark(&[1, 2, 3], 1);
+    b.ended(p, 0, Stage::Fail);
+    convicts(&b.finish(&[(0, v(0))]), "V0", "read-of-failed-send");
+}
+
+#[test]
+fn v0_acquits_a_read_of_a_send_that_may_have_happened() {
+    let mut b = Builder::new("v0-near");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1, 2, 3], 0, 0, v(0));
+    b.high_watermark(&[1, 2, 3], 1);
+    b.ended(p, 0, Stage::Info);
+    acquits(&b.finish(&[(0, v(0))]), "V0", 0);
+}
+
+#[test]
+fn p0_convicts_a_record_written_twice_without_a_retry() {
+    let mut b = Builder::new("p0-bad");
+    let p = b.producer("0", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.ended(p, 0, Stage::Ok);
+    b.append(&[1, 2, 3], 0, 0, v(0));
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    convicts(&b.finish(&[(0, v(0)), (1, v(0))]), "P0", "duplicate");
+}
+
+#[test]
+fn p0_acquits_a_record_that_is_simply_gone() {
+    let mut b = Builder::new("p0-near");
+    let p = b.producer("0", 5, false);
+    b.born();
+    for number in 0..2 {
+        b.send(p, number);
+        b.ended(p, number, Stage::Ok);
+    }
+    b.append(&[1, 2, 3], 0, 0, v(1));
+    acquits(&b.finish(&[(0, v(1))]), "P0", 0);
+}
+
+#[test]
+fn p1_convicts_an_acknowledgement_of_what_no_replica_had() {
+    let mut b = Builder::new("p1-bad");
+    let p = b.producer("1", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.acked(p, 0, 0);
+    convicts(&b.finish(&[]), "P1", "acknowledged-lost");
+}
+
+#[test]
+fn p1_excuses_what_went_with_an_election() {
+    let mut b = Builder::new("p1-near");
+    let p = b.producer("1", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1], 0, 0, v(0));
+    b.acked(p, 0, 0);
+    b.kill(1);
+    b.elect(2, 1, ElectionKind::Clean, &[2, 3], 0);
+    b.truncate(1, 0, 1, "leader_epoch");
+    acquits(&b.finish(&[]), "P1", 1);
+}
+
+/// Broker 2 cuts to a high watermark that lags, and is then elected cleanly (KAFKA-1211, closed by KIP-101).
+fn truncated_to_high_watermark(name: &str, kind: ElectionKind) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1, 2], 0, 0, v(0));
+    b.high_watermark(&[1], 1);
+    b.acked(p, 0, 0);
+    b.truncate(2, 0, 1, "high_watermark");
+    b.kill(1);
+    b.elect(2, 1, kind, &[2], 0);
+    b.truncate(1, 0, 1, "high_watermark");
+    b.finish(&[])
+}
+
+#[test]
+fn pa_convicts_a_clean_election_of_a_leader_that_lacks_the_record() {
+    let history = truncated_to_high_watermark("pa-bad", ElectionKind::Clean);
+    convicts(&history, "PA", "acknowledged-lost");
+    let judgement = judge(&history);
+    let finding = &judgement.verdict("PA").unwrap().findings[0];
+    let story: Vec<&str> = finding
+        .story
+        .iter()
+        .map(|moment| moment.text.as_str())
+        .collect();
+    let told = story.join("\n");
+    for part in [
+        "p0 sends 0:0",
+        "by leader broker 1 in epoch 0; brokers 1, 2 had it then",
+        "broker 2 cuts its log from 1 back to 0 (rule: high_watermark)",
+        "broker 1 is killed",
+        "elects broker 2 leader of orders-0 in epoch 1 (clean election)",
+        "finds nothing",
+    ] {
+        assert!(told.contains(part), "`{part}` is not in:\n{told}");
+    }
+}
+
+#[test]
+fn pa_excuses_an_unclean_election_and_names_it() {
+    let history = truncated_to_high_watermark("pa-near", ElectionKind::Unclean);
+    acquits(&history, "PA", 1);
+    let judgement = judge(&history);
+    let cause = judgement.verdict("PA").unwrap().excused[0]
+        .cause
+        .clone()
+        .unwrap();
+    assert_eq!(cause, "unclean election of broker 2 in epoch 1");
+    assert_eq!(judgement.ledger.get("lost"), Some(1));
+    assert_eq!(judgement.ledger.get("unclean_elections"), Some(1));
+}
+
+/// All three have the record; `lossy` of them lose it with their power, then broker 2 is elected.
+fn power_failures(name: &str, lossy: &[u16]) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    for broker in lossy {
+        b.power_loss(*broker, 0);
+    }
+    b.elect(2, 1, ElectionKind::Clean, &[2], 0);
+    b.finish(&[])
+}
+
+#[test]
+fn pa_convicts_a_loss_with_fewer_disks_than_in_sync_replicas_asked_for() {
+    convicts(
+        &power_failures("pa-one-disk-bad", &[2]),
+        "PA",
+        "acknowledged-lost",
+    );
+    convicts(
+        &power_failures("inv-complete-one-disk-bad", &[2]),
+        "INV-COMPLETE",
+        "INV-COMPLETE",
+    );
+}
+
+#[test]
+fn pa_excuses_a_loss_with_as_many_disks_as_in_sync_replicas_asked_for() {
+    let history = power_failures("pa-two-disks-near", &[1, 2]);
+    acquits(&history, "PA", 1);
+    let cause = judge(&history).verdict("PA").unwrap().excused[0]
+        .cause
+        .clone()
+        .unwrap();
+    assert!(cause.contains("disk lost by brokers 1, 2"), "{cause}");
+    acquits(
+        &power_failures("inv-complete-two-disks-near", &[1, 2]),
+        "INV-COMPLETE",
+        0,
+    );
+}
+
+#[test]
+fn dup_convicts_two_copies_of_an_idempotent_send() {
+    let mut b = Builder::new("dup-bad");
+    let p = b.producer("all", 5, true);
+    b.born();
+    b.written(p, 0, 0);
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    convicts(&b.finish(&[(0, v(0)), (1, v(0))]), "DUP", "duplicate");
+}
+
+#[test]
+fn dup_acquits_what_the_application_itself_sent_twice() {
+    let mut b = Builder::new("dup-near");
+    let p = b.producer("all", 5, true);
+    b.born();
+    b.written(p, 0, 0);
+    b.send(p, 0);
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    b.acked(p, 0, 1);
+    acquits(&b.finish(&[(0, v(0)), (1, v(0))]), "DUP", 0);
+}
+
+#[test]
+fn fifo_convicts_a_later_record_before_an_earlier_one() {
+    let mut b = Builder::new("fifo-bad");
+    let p = b.producer("all", 1, false);
+    b.born();
+    b.send(p, 0);
+    b.send(p, 1);
+    b.append(&[1, 2, 3], 0, 0, v(1));
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    b.high_watermark(&[1, 2, 3], 2);
+    b.acked(p, 1, 0);
+    b.acked(p, 0, 1);
+    convicts(&b.finish(&[(0, v(1)), (1, v(0))]), "FIFO", "reordered");
+}
+
+#[test]
+fn fifo_acquits_a_second_copy_and_another_producer() {
+    let mut b = Builder::new("fifo-near");
+    let p = b.producer("all", 1, false);
+    let q = b.producer("all", 1, false);
+    b.born();
+    b.send(q, 0);
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    let other = Builder::value(q, 0);
+    b.append(&[1, 2, 3], 2, 0, v(0));
+    b.append(&[1, 2, 3], 3, 0, other);
+    b.high_watermark(&[1, 2, 3], 4);
+    b.acked(q, 0, 3);
+    acquits(
+        &b.finish(&[(0, v(0)), (1, v(1)), (2, v(0)), (3, other)]),
+        "FIFO",
+        0,
+    );
+}
+
+#[test]
+fn gap_convicts_a_hole_before_a_later_record() {
+    let mut b = Builder::new("gap-bad");
+    let p = b.producer("all", 5, true);
+    b.born();
+    b.send(p, 0);
+    b.acked(p, 0, 0);
+    b.written(p, 1, 0);
+    convicts(&b.finish(&[(0, v(1))]), "GAP", "hole");
+}
+
+#[test]
+fn gap_acquits_a_hole_that_was_never_acknowledged() {
+    let mut b = Builder::new("gap-near");
+    let p = b.producer("all", 5, true);
+    b.born();
+    b.send(p, 0);
+    b.ended(p, 0, Stage::Info);
+    b.written(p, 1, 0);
+    acquits(&b.finish(&[(0, v(1))]), "GAP", 0);
+}
+
+#[test]
+fn rt_convicts_an_offset_below_one_acknowledged_before_the_send() {
+    let mut b = Builder::new("rt-bad");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.append(&[1, 2, 3], 0, 0, v(1));
+    b.send(p, 0);
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    b.acked(p, 0, 1);
+    b.send(p, 1);
+    b.acked(p, 1, 0);
+    convicts(
+        &b.finish(&[(0, v(1)), (1, v(0))]),
+        "RT",
+        "offset-back-in-time",
+    );
+}
+
+#[test]
+fn rt_acquits_sends_that_overlap() {
+    let mut b = Builder::new("rt-near");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.send(p, 1);
+    b.append(&[1, 2, 3], 0, 0, v(1));
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    b.acked(p, 0, 1);
+    b.acked(p, 1, 0);
+    acquits(&b.finish(&[(0, v(1)), (1, v(0))]), "RT", 0);
+}
+
+#[test]
+fn agree_convicts_two_values_read_at_one_offset() {
+    let mut b = Builder::new("agree-bad");
+    let p = b.producer("1", 5, false);
+    let c = b.consumer(CommitPolicy::Never);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1, 2, 3], 0, 0, v(0));
+    b.high_watermark(&[1, 2, 3], 1);
+    b.polled(c, &[(0, v(0))]);
+    b.kill(1);
+    b.truncate(2, 0, 1, "high_watermark");
+    b.elect(2, 1, ElectionKind::Clean, &[2, 3], 0);
+    b.send(p, 1);
+    b.append(&[2, 3], 0, 1, v(1));
+    b.acked(p, 1, 0);
+    convicts(&b.finish(&[(0, v(1))]), "AGREE", "inconsistent-offset");
+}
+
+#[test]
+fn agree_acquits_an_offset_that_nobody_read_before_it_was_given_again() {
+    let mut b = Builder::new("agree-near");
+    let p = b.producer("1", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1], 0, 0, v(0));
+    b.acked(p, 0, 0);
+    b.kill(1);
+    b.elect(2, 1, ElectionKind::Clean, &[2, 3], 0);
+    b.send(p, 1);
+    b.append(&[2, 3], 0, 1, v(1));
+    b.acked(p, 1, 0);
+    b.high_watermark(&[2, 3], 1);
+    acquits(&b.finish(&[(0, v(1))]), "AGREE", 0);
+}
+
+#[test]
+fn amo_convicts_two_effects_of_one_record() {
+    let mut b = Builder::new("amo-bad");
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::Before);
+    let d = b.consumer(CommitPolicy::Before);
+    b.born();
+    b.written(p, 0, 0);
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0))]);
+    b.processed(c, 0, v(0));
+    b.generation(2);
+    b.revoked(c);
+    b.assigned(d, 2);
+    b.position(d, 0, ResetReason::NoCommit);
+    b.polled(d, &[(0, v(0))]);
+    b.committed(d, 2, 1);
+    b.processed(d, 0, v(0));
+    convicts(&b.finish(&[(0, v(0))]), "AMO", "processed-twice");
+}
+
+#[test]
+fn amo_excuses_a_record_that_is_in_the_log_twice() {
+    let mut b = Builder::new("amo-near");
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::Before);
+    b.born();
+    b.written(p, 0, 0);
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0)), (1, v(0))]);
+    b.committed(c, 1, 2);
+    b.processed(c, 0, v(0));
+    b.processed(c, 1, v(0));
+    acquits(&b.finish(&[(0, v(0)), (1, v(0))]), "AMO", 1);
+}
+
+#[test]
+fn alo_convicts_a_record_that_a_commit_passed_over() {
+    let mut b = Builder::new("alo-bad");
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::Auto);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0)), (1, v(1))]);
+    b.processed(c, 0, v(0));
+    b.committed(c, 1, 2);
+    convicts(&b.finish(&[(0, v(0)), (1, v(1))]), "ALO", "never-processed");
+}
+
+#[test]
+fn alo_excuses_what_a_group_that_began_late_never_saw() {
+    let mut b = Builder::new("alo-near");
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 1, ResetReason::NoCommit);
+    b.written(p, 1, 1);
+    b.polled(c, &[(1, v(1))]);
+    b.processed(c, 1, v(1));
+    b.committed(c, 1, 2);
+    acquits(&b.finish(&[(0, v(0)), (1, v(1))]), "ALO", 1);
+}
+
+/// The group's commit goes from 2 back to 1.
+fn commit_back(name: &str, sought: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0)), (1, v(1))]);
+    b.processed(c, 0, v(0));
+    b.processed(c, 1, v(1));
+    b.committed(c, 1, 2);
+    if sought {
+        b.position(c, 0, ResetReason::Seek);
+    }
+    b.committed(c, 1, 1);
+    b.finish(&[(0, v(0)), (1, v(1))])
+}
+
+#[test]
+fn cm_convicts_a_commit_that_goes_back() {
+    convicts(&commit_back("cm-bad", false), "CM", "commit-went-back");
+}
+
+#[test]
+fn cm_excuses_a_commit_after_the_application_sought_back() {
+    acquits(&commit_back("cm-near", true), "CM", 1);
+}
+
+#[test]
+fn cm_convicts_a_commit_of_an_old_generation_and_one_of_the_unprocessed() {
+    let mut b = Builder::new("cm-stale-bad");
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.generation(2);
+    b.committed(c, 1, 0);
+    convicts(&b.finish(&[(0, v(0))]), "CM", "stale-commit");
+    let mut b = Builder::new("cm-unprocessed-bad");
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.generation(1);
+    b.polled(c, &[(0, v(0))]);
+    b.committed(c, 1, 1);
+    b.processed(c, 0, v(0));
+    convicts(&b.finish(&[(0, v(0))]), "CM", "committed-unprocessed");
+}
+
+/// Two members are given the partition; the second in this generation.
+fn two_owners(name: &str, generation: i32) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    let d = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.assigned(c, 1);
+    b.polled(c, &[(0, v(0))]);
+    b.assigned(d, generation);
+    b.processed(c, 0, v(0));
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn own_convicts_two_owners_in_one_generation() {
+    convicts(&two_owners("own-bad", 1), "OWN", "two-owners");
+}
+
+#[test]
+fn own_excuses_a_zombie_of_the_generation_before() {
+    acquits(&two_owners("own-near", 2), "OWN", 1);
+}
+
+/// A member polls offsets 0 and 2.
+fn skipping(name: &str, log: &[(i64, history::operation::Value)]) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    b.born();
+    for number in 0..3 {
+        b.send(p, number);
+    }
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0)), (2, v(2))]);
+    b.processed(c, 0, v(0));
+    b.processed(c, 2, v(2));
+    b.finish(log)
+}
+
+#[test]
+fn ord_convicts_a_poll_that_skips_a_record() {
+    convicts(
+        &skipping("ord-bad", &[(0, v(0)), (1, v(1)), (2, v(2))]),
+        "ORD",
+        "skipped",
+    );
+}
+
+#[test]
+fn ord_acquits_a_poll_over_a_hole_in_the_log() {
+    acquits(&skipping("ord-near", &[(0, v(0)), (2, v(2))]), "ORD", 0);
+}
+
+/// A group that committed 2 is assigned again and reads on from 0.
+fn resuming(name: &str, reason: ResetReason, offset: i64) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    let d = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0)), (1, v(1))]);
+    b.processed(c, 0, v(0));
+    b.processed(c, 1, v(1));
+    b.committed(c, 1, 2);
+    b.revoked(c);
+    b.generation(2);
+    b.assigned(d, 2);
+    b.position(d, offset, reason);
+    b.finish(&[(0, v(0)), (1, v(1))])
+}
+
+#[test]
+fn res_convicts_another_place_than_committed_and_a_forgotten_commit() {
+    convicts(
+        &resuming("res-bad", ResetReason::Committed, 0),
+        "RES",
+        "resumed-elsewhere",
+    );
+    convicts(
+        &resuming("res-forgotten-bad", ResetReason::NoCommit, 0),
+        "RES",
+        "commit-forgotten",
+    );
+}
+
+#[test]
+fn res_acquits_a_reset_with_a_recorded_reason() {
+    acquits(&resuming("res-near", ResetReason::OutOfRange, 0), "RES", 0);
+    acquits(
+        &resuming("res-committed-near", ResetReason::Committed, 2),
+        "RES",
+        0,
+    );
+}
+
+/// A send begins after healing and ends like this; another one failed before.
+fn healing(name: &str, ends: Stage) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.ended(p, 0, Stage::Info);
+    b.phase(Phase::Heal);
+    b.send(p, 1);
+    b.append(&[1, 2, 3], 0, 0, v(1));
+    b.high_watermark(&[1, 2, 3], 1);
+    if ends == Stage::Ok {
+        b.acked(p, 1, 0);
+    } else {
+        b.ended(p, 1, ends);
+    }
+    b.finish(&[(0, v(1))])
+}
+
+#[test]
+fn progress_convicts_a_send_that_fails_after_healing() {
+    convicts(
+        &healing("progress-bad", Stage::Info),
+        "PROGRESS",
+        "send-fails-after-healing",
+    );
+}
+
+#[test]
+fn progress_acquits_a_send_that_failed_before_healing() {
+    acquits(&healing("progress-near", Stage::Ok), "PROGRESS", 0);
+}
+
+#[test]
+fn progress_convicts_a_group_that_does_not_catch_up() {
+    let mut b = Builder::new("progress-lag-bad");
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    let judgement = judged(&b.finish(&[(0, v(0))]));
+    let verdict = judgement.verdict("PROGRESS").unwrap();
+    assert_eq!(verdict.findings[0].anomaly, "group-lags");
+}
+
+#[test]
+fn inv_leader_convicts_two_leaders_in_one_epoch_only() {
+    for (name, epoch) in [("inv-leader-bad", 1), ("inv-leader-near", 2)] {
+        let mut b = Builder::new(name);
+        b.elect(1, 1, ElectionKind::New, &[1, 2, 3], 0);
+        b.elect(2, epoch, ElectionKind::Clean, &[2, 3], 0);
+        let history = b.finish(&[]);
+        if epoch == 1 {
+            convicts(&history, "INV-LEADER", "INV-LEADER");
+        } else {
+            acquits(&history, "INV-LEADER", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_controller_convicts_two_controllers_in_one_epoch_only() {
+    for (name, second) in [("inv-controller-bad", 1), ("inv-controller-near", 2)] {
+        let mut b = Builder::new(name);
+        for (node, epoch) in [(0, 1), (1, second)] {
+            let elected = Controller::Elected {
+                epoch: ControllerEpoch(epoch),
+            };
+            b.at(Some(node), What::Controller(elected));
+        }
+        let history = b.finish(&[]);
+        if second == 1 {
+            convicts(&history, "INV-CONTROLLER", "INV-CONTROLLER");
+        } else {
+            acquits(&history, "INV-CONTROLLER", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_isr_convicts_a_leader_out_of_sync_only() {
+    for (name, isr) in [("inv-isr-bad", vec![2, 3]), ("inv-isr-near", vec![1])] {
+        let mut b = Builder::new(name);
+        b.born();
+        let bad = isr.len() == 2;
+        b.at(
+            Some(0),
+            What::Controller(Controller::IsrWritten {
+                partition: builder::orders(),
+                isr: isr.into_iter().map(BrokerId).collect(),
+                leader_epoch: LeaderEpoch(0),
+                partition_epoch: PartitionEpoch(1),
+            }),
+        );
+        let history = b.finish(&[]);
+        if bad {
+            convicts(&history, "INV-ISR", "INV-ISR");
+        } else {
+            acquits(&history, "INV-ISR", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_hw_convicts_a_mark_that_goes_back_unless_the_log_was_cut() {
+    for (name, cut) in [("inv-hw-bad", false), ("inv-hw-near", true)] {
+        let mut b = Builder::new(name);
+        b.born();
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.append(&[1, 2, 3], 1, 0, v(1));
+        b.high_watermark(&[1, 2], 2);
+        if cut {
+            b.truncate(2, 1, 2, "leader_epoch");
+        }
+        b.high_watermark(&[2], 1);
+        let history = b.finish(&[]);
+        if cut {
+            acquits(&history, "INV-HW", 0);
+        } else {
+            convicts(&history, "INV-HW", "INV-HW");
+        }
+    }
+}
+
+#[test]
+fn inv_log_convicts_a_difference_below_the_high_watermark_only() {
+    for (name, mark) in [("inv-log-bad", 1), ("inv-log-near", 0)] {
+        let mut b = Builder::new(name);
+        b.born();
+        b.append(&[1], 0, 0, v(0));
+        b.append(&[2], 0, 0, v(1));
+        b.high_watermark(&[1], 1);
+        b.high_watermark(&[2], mark);
+        b.append(&[3], 0, 0, v(0));
+        b.high_watermark(&[3], 1);
+        let history = b.finish(&[]);
+        if mark == 1 {
+            convicts(&history, "INV-LOG", "INV-LOG");
+        } else {
+            acquits(&history, "INV-LOG", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_complete_convicts_a_clean_leader_without_what_was_committed_only() {
+    for (name, kind) in [
+        ("inv-complete-bad", ElectionKind::Clean),
+        ("inv-complete-near", ElectionKind::Unclean),
+    ] {
+        let mut b = Builder::new(name);
+        b.born();
+        b.append(&[1], 0, 0, v(0));
+        b.high_watermark(&[1], 1);
+        b.elect(2, 1, kind, &[2], 0);
+        let history = b.finish(&[]);
+        if kind == ElectionKind::Clean {
+            convicts(&history, "INV-COMPLETE", "INV-COMPLETE");
+        } else {
+            acquits(&history, "INV-COMPLETE", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_keeper_convicts_two_meanings_of_one_transaction_only() {
+    for (name, digest) in [("inv-keeper-bad", 9), ("inv-keeper-near", 2)] {
+        let mut b = Builder::new(name);
+        b.keeper(1, 1, 1);
+        b.keeper(1, 2, 2);
+        b.keeper(2, 1, 1);
+        b.keeper(2, 2, digest);
+        let history = b.finish(&[]);
+        if digest == 9 {
+            convicts(&history, "INV-KEEPER", "INV-KEEPER");
+        } else {
+            acquits(&history, "INV-KEEPER", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_keeper_convicts_a_transaction_left_out() {
+    let mut b = Builder::new("inv-keeper-skip-bad");
+    for zxid in 1..4 {
+        b.keeper(1, zxid, 7);
+    }
+    b.keeper(2, 1, 7);
+    b.keeper(2, 3, 7);
+    convicts(&b.finish(&[]), "INV-KEEPER", "INV-KEEPER");
+}
+
+#[test]
+fn a_record_deleted_by_retention_is_not_lost() {
+    let mut b = Builder::new("pa-deleted-near");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.broker(1, Replica::LogStart(Offset(1)));
+    let history = b.finish(&[(1, v(1))]);
+    acquits(&history, "PA", 0);
+    let ledger = judge(&history).ledger;
+    assert_eq!(
+        (ledger.get("lost"), ledger.get("deleted")),
+        (Some(0), Some(1))
+    );
+}
