@@ -425,7 +425,7 @@ pub struct Fault {
 #[serde(rename_all = "snake_case")]
 #[expect(
     missing_docs,
-    reason = "each is described where `ktrial describe` finds it, in fault/catalogue.rs"
+    reason = "each is described where `ktrial describe` finds it, in scenario/catalogue.rs"
 )]
 pub enum FaultKind {
     Kill,

@@ -3,6 +3,7 @@
 //! [`format`](mod@format) is the file as TOML tables, field for field; [`parse`](fn@parse::parse) reads one with every error placed; [`plan`]
 //! is what a run needs, checked against the cluster it names, one plan per variant.
 
+pub mod catalogue;
 pub mod check;
 pub mod condition;
 pub mod diagnostic;
@@ -12,3 +13,9 @@ pub mod plan;
 pub mod settings;
 pub mod target;
 pub mod text;
+
+/// The JSON Schema of scenario files.
+pub const SCHEMA: &str = include_str!("schema.json");
+
+#[cfg(test)]
+mod schema_test;

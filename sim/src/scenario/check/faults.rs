@@ -12,6 +12,34 @@ use std::ops::Range;
 use toml::Spanned;
 
 impl FaultKind {
+    /// Every kind, in the order of the catalogue.
+    pub const ALL: [Self; 24] = [
+        Self::Kill,
+        Self::PowerFailure,
+        Self::Stop,
+        Self::Start,
+        Self::Restart,
+        Self::Pause,
+        Self::Partition,
+        Self::Delay,
+        Self::Bandwidth,
+        Self::Loss,
+        Self::Hold,
+        Self::Drop,
+        Self::Duplicate,
+        Self::LaneDelay,
+        Self::ExpireSession,
+        Self::ClockJump,
+        Self::ClockDrift,
+        Self::SlowDisk,
+        Self::StuckDisk,
+        Self::FullDisk,
+        Self::ElectPreferred,
+        Self::ElectUnclean,
+        Self::AddPartitions,
+        Self::DeleteTopic,
+    ];
+
     /// The word of scenario files.
     pub const fn word(self) -> &'static str {
         match self {

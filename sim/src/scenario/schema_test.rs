@@ -1,0 +1,205 @@
+//! The schema and the reader must know the same keys: what serde would take is asked of serde itself.
+
+use super::SCHEMA;
+use super::condition::Condition;
+use super::format::{
+    BrokerTable, Cluster, Commit, Consumer, Direction, Disk, Expect, Fault, FaultKind, LaneName,
+    Link, Network, Producer, ScenarioFile, Seek, SeekTo, Topic, Variant,
+};
+use history::event::ElectionKind;
+use history::expectation::Quantifier;
+use protocol::behaviour::{Era, Fix};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A word where an enum is expected.
+#[derive(Debug, Deserialize)]
+struct Holder<T> {
+    #[expect(dead_code, reason = "only reading it matters")]
+    it: T,
+}
+
+fn schema() -> Value {
+    serde_json::from_str(SCHEMA).unwrap()
+}
+
+fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    words.into_iter().map(str::to_owned).collect()
+}
+
+/// The names that serde's complaint about `text` offers instead of `zzz`.
+fn offered<T: DeserializeOwned>(text: &str) -> BTreeSet<String> {
+    let error = toml::from_str::<T>(text)
+        .err()
+        .expect("nothing is called zzz");
+    let message = error.message();
+    // Inside the table of an enum's variant the complaint is the reader's, not serde's.
+    if let Some(available) = message.strip_prefix("unexpected keys in table: zzz, available keys: ")
+    {
+        return words(available.split(", "));
+    }
+    assert!(
+        message.starts_with("unknown") && message.contains("`zzz`"),
+        "{message}"
+    );
+    words(message.split('`').skip(3).step_by(2))
+}
+
+/// The keys that serde takes in a table.
+fn keys<T: DeserializeOwned>() -> BTreeSet<String> {
+    offered::<T>("zzz = 1")
+}
+
+/// The words that serde takes for an enum.
+fn choice<T: DeserializeOwned>() -> BTreeSet<String> {
+    offered::<Holder<T>>("it = 'zzz'")
+}
+
+fn properties(table: &Value) -> BTreeSet<String> {
+    assert_eq!(table["additionalProperties"], Value::Bool(false), "{table}");
+    words(
+        table["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str),
+    )
+}
+
+/// Every word that a schema of an enum admits, those with a value included.
+fn admitted(schema: &Value) -> BTreeSet<String> {
+    let plain = schema["enum"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    let constant = schema["const"].as_str();
+    let mut all = words(plain.chain(constant));
+    if let Some(fields) = schema["properties"].as_object() {
+        all.extend(fields.keys().cloned());
+    }
+    for side in schema["oneOf"].as_array().into_iter().flatten() {
+        all.extend(admitted(side));
+    }
+    all
+}
+
+#[test]
+fn schema_has_the_keys_of_every_table() {
+    let schema = schema();
+    assert_eq!(properties(&schema), keys::<ScenarioFile>());
+    let tables = [
+        ("cluster", keys::<Cluster>()),
+        ("broker", keys::<BrokerTable>()),
+        ("topic", keys::<Topic>()),
+        ("producer", keys::<Producer>()),
+        ("consumer", keys::<Consumer>()),
+        ("seek", keys::<Seek>()),
+        ("network", keys::<Network>()),
+        ("link", keys::<Link>()),
+        ("fault", keys::<Fault>()),
+        ("expect", keys::<Expect>()),
+        ("variant", keys::<Variant>()),
+    ];
+    for (name, known) in tables {
+        assert_eq!(properties(&schema["$defs"][name]), known, "table `{name}`");
+    }
+}
+
+#[test]
+fn schema_has_every_condition_and_its_keys() {
+    let conditions = &schema()["$defs"]["condition"];
+    assert_eq!(properties(conditions), choice::<Condition>());
+    for (name, table) in conditions["properties"].as_object().unwrap() {
+        if name == "all" {
+            continue;
+        }
+        let known = offered::<Holder<Condition>>(&format!("it = {{ {name} = {{ zzz = 1 }} }}"));
+        assert_eq!(properties(table), known, "condition `{name}`");
+    }
+}
+
+#[test]
+fn schema_has_every_word_of_every_choice() {
+    let schema = schema();
+    let defs = &schema["$defs"];
+    let fault = &defs["fault"]["properties"];
+    let choices = [
+        (&fault["kind"], choice::<FaultKind>()),
+        (&fault["disk"], choice::<Disk>()),
+        (&fault["direction"], choice::<Direction>()),
+        (&defs["lane"], choice::<LaneName>()),
+        (&defs["commit"], choice::<Commit>()),
+        (&defs["seek"]["properties"]["to"], choice::<SeekTo>()),
+        (&defs["quantifier"], choice::<Quantifier>()),
+        (
+            &defs["condition"]["properties"]["elected"]["properties"]["kind"],
+            choice::<ElectionKind>(),
+        ),
+    ];
+    for (part, known) in choices {
+        assert_eq!(admitted(part), known);
+    }
+}
+
+#[test]
+fn schema_has_every_era_fix_guarantee_and_entry_of_the_ledger() {
+    let schema = schema();
+    let defs = &schema["$defs"];
+    assert_eq!(admitted(&defs["era"]), words(Era::ALL.map(Era::name)));
+    assert_eq!(
+        properties(&defs["fixes"]),
+        words(Fix::ALL.iter().map(|fix| fix.name()))
+    );
+    let expect = &defs["expect"]["properties"];
+    assert_eq!(
+        properties(&expect["violated"]),
+        words(history::checker::codes())
+    );
+    let harm = &expect["harm"];
+    let open = harm["patternProperties"].as_object().unwrap().keys();
+    let open = open.map(|pattern| {
+        pattern
+            .trim_start_matches('^')
+            .trim_end_matches(".*$")
+            .replace('\\', "")
+    });
+    let mut entries = properties(harm);
+    entries.extend(open);
+    assert_eq!(
+        entries,
+        words(history::ledger::LEDGER_KEYS.iter().map(|(key, _)| *key))
+    );
+}
+
+/// Every `$ref` in the schema.
+fn references(schema: &Value, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(fields) => {
+            found.extend(
+                fields
+                    .get("$ref")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned),
+            );
+            fields.values().for_each(|value| references(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn schema_refers_only_to_what_it_defines() {
+    let schema = schema();
+    let mut found = BTreeSet::new();
+    references(&schema, &mut found);
+    let defined = schema["$defs"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(|name| format!("#/$defs/{name}"));
+    assert_eq!(found, defined.collect());
+}
