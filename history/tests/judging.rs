@@ -202,6 +202,21 @@ fn what_a_permanent_fault_took_offline_is_excused() {
 }
 
 #[test]
+fn a_final_read_that_was_cut_short_proves_no_loss() {
+    let mut b = Builder::new("judging");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    let judgement = judge(&b.finish(&[(0, v(0))]));
+    let answer = &judgement.verdict("PA").unwrap().answer;
+    assert!(matches!(answer, Answer::Unknown(_)), "{answer:?}");
+    let progress = judgement.verdict("PROGRESS").unwrap();
+    assert_eq!(progress.findings[0].anomaly, "final-read-incomplete");
+    assert!(matches!(judgement.outcome, Outcome::NotAsExpected(_)));
+}
+
+#[test]
 fn the_ledger_counts_what_happened() {
     let mut b = Builder::new("judging");
     let p = b.producer("all", 5, false);

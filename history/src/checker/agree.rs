@@ -9,7 +9,7 @@ use super::index::{Acks, EventId, Fate, Index, NONE, OffsetMap, ValueId, wide};
 use super::loss::{Cause, Level, Record, cause, story};
 use crate::event::What;
 use crate::manifest::Stream;
-use crate::operation::Action;
+use crate::operation::{Action, Value};
 use crate::verdict::{Finding, Verdict};
 
 /// AGREE.
@@ -121,16 +121,15 @@ fn finding(index: &Index<'_>, record: Record, second: ValueId, second_at: EventI
     let name = &index.partition(record.part).name;
     let (a, b) = (record.value, index.values.value(second));
     let text = format!("{name} at offset {} was {a} and later {b}", record.offset);
-    let mut moments = vec![
+    let tell = |event: EventId, value: Value| {
+        let sent = matches!(&index.event(event).what, What::Operation(operation) if matches!(operation.action, Action::Send { .. }));
+        let verb = if sent { "is told of" } else { "reads" };
         index.moment(
-            record.since,
-            format!("sees {a} at offset {} of {name}", record.offset),
-        ),
-        index.moment(
-            second_at,
-            format!("sees {b} at offset {} of {name}", record.offset),
-        ),
-    ];
+            event,
+            format!("{verb} {value} at offset {} of {name}", record.offset),
+        )
+    };
+    let mut moments = vec![tell(record.since, a), tell(second_at, b)];
     moments.extend(story(index, record, None));
     Finding::new(
         "inconsistent-offset",

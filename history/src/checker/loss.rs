@@ -254,8 +254,9 @@ pub(super) fn story(index: &Index<'_>, record: Record, sent: Option<&Sent>) -> V
             format!("{} had it then", names(&had))
         };
         let text = format!(
-            "{client} is told that {} is {place}{by}; {whom}",
-            record.value
+            "{client} is told that {} is {place}{by}; {whom}{}",
+            record.value,
+            in_sync_at(index, record)
         );
         told.push((record.since, text));
     }
@@ -297,6 +298,23 @@ fn leader_at(index: &Index<'_>, record: Record) -> String {
             leader.broker, leader.epoch
         )
     })
+}
+
+/// The in-sync replicas by the leader's word when the record was acknowledged.
+fn in_sync_at(index: &Index<'_>, record: Record) -> String {
+    let known = &index.partition(record.part).isr;
+    let told = known.iter().rev().find(|(event, _)| *event <= record.since);
+    let Some((event, _)) = told else {
+        return String::new();
+    };
+    let What::Replica(_, replica) = &index.event(*event).what else {
+        return String::new();
+    };
+    if let Replica::BecameLeader { isr, .. } | Replica::IsrChanged { isr, .. } = replica {
+        format!(", in-sync replicas {isr:?}")
+    } else {
+        String::new()
+    }
 }
 
 fn at_the_end(index: &Index<'_>, record: Record) -> String {

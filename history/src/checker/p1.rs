@@ -60,7 +60,7 @@ pub(super) fn judge_losses(index: &Index<'_>, verdict: &mut Verdict, acks: Acks,
     }
     if untold > 0 && !verdict.is_violated() {
         verdict.answer = Answer::Unknown(format!(
-            "{untold} acknowledged records are missing from the final read, and without the brokers' own words no cause can be named"
+            "{untold} acknowledged records are missing from the final read, which was cut short or has no word of the brokers beside it: no cause can be named"
         ));
     }
 }
@@ -73,6 +73,7 @@ fn judge_loss(index: &Index<'_>, verdict: &mut Verdict, id: ValueId, level: Leve
             verdict.excuse(|| lost(index, id, "acknowledged-lost", &why).because(why));
         }
         Cause::Unexcused(why) => verdict.violate(|| lost(index, id, "acknowledged-lost", &why)),
+        Cause::Unread if index.partition(record.part).read_failed => return false,
         Cause::Unread => {
             let why = "its leader has it, yet the final read did not return it";
             verdict.violate(|| lost(index, id, "acknowledged-unread", why));

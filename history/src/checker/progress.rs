@@ -145,10 +145,10 @@ fn final_read(index: &Index<'_>, verdict: &mut Verdict) {
         verdict.judged += 1;
         if partition.read_failed {
             report(verdict, permanent(index, part), || {
-                let text = format!(
-                    "{} could not be read to its end after healing",
-                    partition.name
-                );
+                let (name, read, end) =
+                    (&partition.name, partition.read_to, partition.high_watermark);
+                let text =
+                    format!("{name} could not be read to its end after healing: {read} of {end}");
                 Finding::new(
                     "final-read-incomplete",
                     text,

@@ -24,6 +24,7 @@ pub(super) fn build(history: &History) -> Index<'_> {
     for (id, event) in (0..).map(EventId).zip(&history.events) {
         take(&mut index, &mut current, id, event);
     }
+    find_cut_reads(&mut index);
     if history.manifest.has(Stream::Brokers) || history.manifest.has(Stream::Keepers) {
         let mut invariants = Invariants::new(&history.manifest);
         for event in &history.events {
@@ -128,7 +129,9 @@ fn intern(index: &mut Index<'_>, topic: &TopicName, partition: i32) -> u32 {
         topic: topics.iter().position(|known| known.name == *topic),
         found: OffsetMap::new(NONE),
         read: false,
+        read_to: 0,
         read_failed: false,
+        high_watermark: 0,
         appended: OffsetMap::new(NONE),
         deleted_below: 0,
         elections: Vec::new(),
@@ -258,6 +261,8 @@ fn on_final_read(index: &mut Index<'_>, polled: &Polled) {
     }
     index.partitions[wide(part)].read = true;
     for (Offset(offset), value) in &polled.records {
+        let read_to = &mut index.partitions[wide(part)].read_to;
+        *read_to = (*read_to).max(offset + 1);
         let Some(value) = value else { continue };
         let id = index.values.id(*value);
         let before = index.partitions[wide(part)].found.set(*offset, id.0);
@@ -265,6 +270,23 @@ fn on_final_read(index: &mut Index<'_>, polled: &Polled) {
         if id.is_some() && before != id.0 {
             index.values.on_found(id, part, *offset);
         }
+    }
+}
+
+/// A read that ended below the high watermark was cut short: what it did not return is not proven missing.
+fn find_cut_reads(index: &mut Index<'_>) {
+    if !index.whole {
+        return;
+    }
+    for partition in index
+        .partitions
+        .iter_mut()
+        .filter(|partition| partition.topic.is_some())
+    {
+        let appended = partition.appended.bounds().map_or(-1, |(_, last)| last);
+        let end = partition.high_watermark.min(appended + 1);
+        let read = partition.read_to;
+        partition.read_failed |= read < end && partition.deleted_below < end;
     }
 }
 
@@ -286,6 +308,9 @@ fn on_replica(
     (id, part, broker): (EventId, u32, BrokerId),
     replica: &Replica,
 ) {
+    let leads = current
+        .get(&part)
+        .is_some_and(|(leader, _)| *leader == broker);
     let partition = &mut index.partitions[wide(part)];
     let log = partition.replicas.entry(broker).or_default();
     match replica {
@@ -311,21 +336,19 @@ fn on_replica(
             }
             log.end = log_end_offset.0;
         }
-        Replica::LogStart(offset) => {
-            let leads = current
-                .get(&part)
-                .is_some_and(|(leader, _)| *leader == broker);
-            if leads {
-                partition.deleted_below = partition.deleted_below.max(offset.0);
-            }
+        Replica::LogStart(offset) if leads => {
+            partition.deleted_below = partition.deleted_below.max(offset.0);
         }
         Replica::BecameLeader {
-            leader_epoch, isr, ..
+            leader_epoch,
+            isr,
+            log_end_offset,
         } => {
             let newest = current
                 .get(&part)
                 .is_none_or(|(_, epoch)| epoch < leader_epoch);
             if newest {
+                partition.high_watermark = partition.high_watermark.min(log_end_offset.0);
                 current.insert(part, (broker, *leader_epoch));
             }
             partition.leaders.push(Leadership {
@@ -336,11 +359,13 @@ fn on_replica(
             partition.isr.push((id, isr.len()));
         }
         Replica::IsrChanged { isr, .. } => partition.isr.push((id, isr.len())),
+        Replica::HighWatermark(mark) if leads => partition.high_watermark = mark.0,
         Replica::Stopped { deleted: true } => {
             log.cut(id, i64::MIN, CutKind::Deleted);
             log.end = 0;
         }
-        Replica::HighWatermark(_)
+        Replica::LogStart(_)
+        | Replica::HighWatermark(_)
         | Replica::Flushed(_)
         | Replica::BecameFollower { .. }
         | Replica::IsrProposed { .. }

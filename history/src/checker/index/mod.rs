@@ -111,10 +111,14 @@ pub struct Partition {
     pub topic: Option<usize>,
     /// What the final read found, by offset; records of somebody else are left out.
     pub found: OffsetMap<u32>,
+    /// The offset after the last record that the final read saw.
+    pub read_to: i64,
     /// Whether the final read saw any record of it.
     pub read: bool,
-    /// The final read of it ended in an error.
+    /// The final read of it ended in an error, or below the high watermark that its leader said last.
     pub read_failed: bool,
+    /// By the word of the newest leader.
+    pub high_watermark: i64,
     /// What leaders appended last at each offset.
     pub appended: OffsetMap<u32>,
     /// Everything below was deleted by retention or DeleteRecords.
