@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Kafka's delivery guarantees, on trial: a whole ZooKeeper-era cluster in a seeded, deterministic simulation.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, max_term_width = 110)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -17,7 +17,7 @@ Exit codes: 0 as expected, 1 not as expected, 2 wrong usage or scenario, 3 unkno
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run scenarios and judge them.
     Run(Run),
     /// Run one scenario with many seeds, on all cores.
@@ -34,7 +34,7 @@ pub enum Command {
 
 /// Run scenarios and judge them.
 #[derive(Debug, Args)]
-pub struct Run {
+pub(crate) struct Run {
     /// Scenario files, or folders of them.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
@@ -56,14 +56,11 @@ pub struct Run {
     /// Write an HTML page and charts into this folder.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Print what the seed drew as a scenario that needs no seed, and run nothing.
-    #[arg(long)]
-    pub effective: bool,
 }
 
 /// Run one scenario with many seeds.
 #[derive(Debug, Args)]
-pub struct Sweep {
+pub(crate) struct Sweep {
     /// The scenario file.
     pub file: PathBuf,
     /// How many seeds, from `--first` on.
@@ -85,7 +82,7 @@ pub struct Sweep {
 
 /// Judge a recorded history.
 #[derive(Debug, Args)]
-pub struct Check {
+pub(crate) struct Check {
     /// The history (JSON lines).
     pub file: PathBuf,
     /// Print the verdict as JSON.
@@ -95,7 +92,7 @@ pub struct Check {
 
 /// List what there is.
 #[derive(Debug, Args)]
-pub struct List {
+pub(crate) struct List {
     /// Where the scenarios are.
     #[arg(default_value = "scenarios")]
     pub folder: PathBuf,
@@ -112,7 +109,7 @@ pub struct List {
 
 /// Explain one thing.
 #[derive(Debug, Args)]
-pub struct Describe {
+pub(crate) struct Describe {
     /// Its code or name.
     pub code: String,
 }

@@ -7,26 +7,26 @@ const fn of(colour: AnsiColor) -> Style {
 }
 
 /// Headings.
-pub const HEADING: Style = Style::new().bold();
+pub(crate) const HEADING: Style = Style::new().bold();
 /// What is as it should be.
-pub const GOOD: Style = of(AnsiColor::Green).bold();
+pub(crate) const GOOD: Style = of(AnsiColor::Green).bold();
 /// What is not.
-pub const BAD: Style = of(AnsiColor::Red).bold();
+pub(crate) const BAD: Style = of(AnsiColor::Red).bold();
 /// What nobody knows.
-pub const UNKNOWN: Style = of(AnsiColor::Yellow).bold();
+pub(crate) const UNKNOWN: Style = of(AnsiColor::Yellow).bold();
 /// What broke.
-pub const FAULT: Style = of(AnsiColor::Red);
+pub(crate) const FAULT: Style = of(AnsiColor::Red);
 /// What is less important.
-pub const FAINT: Style = Style::new().dimmed();
+pub(crate) const FAINT: Style = Style::new().dimmed();
 /// A name to be found again.
-pub const NAME: Style = of(AnsiColor::Cyan);
+pub(crate) const NAME: Style = of(AnsiColor::Cyan);
 
 /// `text` in `style`.
-pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
+pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
 /// `text` in `style`, padded to `width` before it is painted.
-pub fn pad(style: Style, text: &str, width: usize) -> String {
+pub(crate) fn pad(style: Style, text: &str, width: usize) -> String {
     paint(style, format_args!("{text:<width$}"))
 }

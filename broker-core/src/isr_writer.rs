@@ -121,10 +121,10 @@ impl IsrWriter {
     pub fn set_controller(&mut self, hands: &mut Hands<'_, '_>, controller: Option<Endpoint>) {
         if controller.is_some() && controller != self.controller {
             self.controller = controller;
-            if let Some(channel) = &self.channel {
-                if !channel.is_busy() {
-                    self.drop_channel(hands.io);
-                }
+            if let Some(channel) = &self.channel
+                && !channel.is_busy()
+            {
+                self.drop_channel(hands.io);
             }
             self.ask_controller(hands.now, hands.io);
         }

@@ -3,9 +3,9 @@
 //! The broker hands each input to one of its parts: [`request_channel`] for what others ask, the keeper session, the
 //! replicas, the controller, the group coordinator. Parts know each other only through what their methods take and return.
 
+mod broker;
 pub mod controller;
 pub mod coordination;
-mod broker;
 pub mod group;
 pub mod hands;
 pub mod isr_writer;

@@ -138,10 +138,10 @@ impl TopicConfigs {
                 self.ask(hands, Asked::Notice, op);
             }
         }
-        if let Some(newest) = names.iter().max() {
-            if self.last_notice.as_ref().is_none_or(|last| newest > last) {
-                self.last_notice = Some(newest.clone());
-            }
+        if let Some(newest) = names.iter().max()
+            && self.last_notice.as_ref().is_none_or(|last| newest > last)
+        {
+            self.last_notice = Some(newest.clone());
         }
     }
 }

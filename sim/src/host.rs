@@ -477,11 +477,10 @@ impl<O: Observer> Host<O> {
             if let WorldCommand::Submit {
                 node, operation, ..
             } = &command
+                && world.machine(*node).is_none()
             {
-                if world.machine(*node).is_none() {
-                    self.handle.shared.borrow_mut().calls.remove(operation);
-                    continue;
-                }
+                self.handle.shared.borrow_mut().calls.remove(operation);
+                continue;
             }
             world.schedule_command(at, command);
         }

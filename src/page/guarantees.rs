@@ -6,7 +6,7 @@ use history::judge::Judgement;
 use history::verdict::{Answer, Finding, Verdict};
 
 /// One line for each guarantee that the configuration claims.
-pub fn print(out: &mut String, judgement: &Judgement) {
+pub(super) fn print(out: &mut String, judgement: &Judgement) {
     let mut not_claimed = Vec::new();
     for verdict in &judgement.verdicts {
         if matches!(verdict.answer, Answer::NotClaimed(_)) {
@@ -16,23 +16,44 @@ pub fn print(out: &mut String, judgement: &Judgement) {
         }
     }
     if !not_claimed.is_empty() {
-        line(out, &paint(FAINT, format!("  not promised by this configuration: {}", not_claimed.join(", "))));
+        line(
+            out,
+            &paint(
+                FAINT,
+                format!(
+                    "  not promised by this configuration: {}",
+                    not_claimed.join(", ")
+                ),
+            ),
+        );
     }
 }
 
 fn verdict_line(out: &mut String, verdict: &Verdict) {
-    let title = history::checker::title(&verdict.guarantee);
+    let known = history::checker::guarantees()
+        .into_iter()
+        .find(|known| known.code == verdict.guarantee);
+    let title = known.map_or("", |known| known.title);
     let (style, word) = match &verdict.answer {
         Answer::Holds => (GOOD, "holds"),
         Answer::Violated => (BAD, "VIOLATED"),
         Answer::Unknown(_) => (UNKNOWN, "unknown"),
         Answer::NotClaimed(_) => (FAINT, "not claimed"),
     };
-    let mut text = format!("  {} {} {title}", pad(NAME, &verdict.guarantee, 13), pad(style, word, 9));
+    let mut text = format!(
+        "  {} {} {title}",
+        pad(NAME, &verdict.guarantee, 13),
+        pad(style, word, 9)
+    );
     match &verdict.answer {
-        Answer::Violated => text.push_str(&paint(BAD, format_args!(" ({} of {})", verdict.violations, verdict.judged))),
+        Answer::Violated => text.push_str(&paint(
+            BAD,
+            format_args!(" ({} of {})", verdict.violations, verdict.judged),
+        )),
         Answer::Unknown(why) => text.push_str(&paint(UNKNOWN, format_args!(" ({why})"))),
-        Answer::Holds | Answer::NotClaimed(_) => text.push_str(&paint(FAINT, format_args!(" ({} judged)", verdict.judged))),
+        Answer::Holds | Answer::NotClaimed(_) => {
+            text.push_str(&paint(FAINT, format_args!(" ({} judged)", verdict.judged)));
+        }
     }
     if verdict.excused_total > 0 {
         text.push_str(&format!(", {} excused", verdict.excused_total));
@@ -41,20 +62,50 @@ fn verdict_line(out: &mut String, verdict: &Verdict) {
 }
 
 /// The first witness of everything that was violated or excused.
-pub fn findings(out: &mut String, judgement: &Judgement) {
-    let violated = judgement.verdicts.iter().flat_map(|verdict| verdict.findings.first().map(|finding| (verdict, finding, false)));
-    let excused = judgement.verdicts.iter().flat_map(|verdict| verdict.excused.first().map(|finding| (verdict, finding, true)));
+pub(super) fn findings(out: &mut String, judgement: &Judgement) {
+    let violated = judgement.verdicts.iter().filter_map(|verdict| {
+        verdict
+            .findings
+            .first()
+            .map(|finding| (verdict, finding, false))
+    });
+    let excused = judgement.verdicts.iter().filter_map(|verdict| {
+        verdict
+            .excused
+            .first()
+            .map(|finding| (verdict, finding, true))
+    });
     for (verdict, finding, excused) in violated.chain(excused) {
         print_finding(out, verdict, finding, excused);
     }
 }
 
 fn print_finding(out: &mut String, verdict: &Verdict, finding: &Finding, excused: bool) {
-    let total = if excused { verdict.excused_total } else { verdict.violations };
-    let more = if total > 1 { format!(" (the first of {total})") } else { String::new() };
-    let word = if excused { paint(UNKNOWN, "excused") } else { paint(BAD, "violation") };
+    let total = if excused {
+        verdict.excused_total
+    } else {
+        verdict.violations
+    };
+    let more = if total > 1 {
+        format!(" (the first of {total})")
+    } else {
+        String::new()
+    };
+    let word = if excused {
+        paint(UNKNOWN, "excused")
+    } else {
+        paint(BAD, "violation")
+    };
     out.push('\n');
-    line(out, &format!("{} {}/{}: {word}{more}", paint(HEADING, "Finding"), verdict.guarantee, finding.anomaly));
+    line(
+        out,
+        &format!(
+            "{} {}/{}: {word}{more}",
+            paint(HEADING, "Finding"),
+            verdict.guarantee,
+            finding.anomaly
+        ),
+    );
     for text in wrap(&finding.summary, super::WIDTH - 2) {
         line(out, &format!("  {text}"));
     }
@@ -64,6 +115,14 @@ fn print_finding(out: &mut String, verdict: &Verdict, finding: &Finding, excused
         line(out, &format!("  because   {cause}"));
     }
     for moment in &finding.story {
-        line(out, &format!("  {:>10}  {} {}", seconds(moment.at), pad(NAME, &moment.node, 7), moment.text));
+        line(
+            out,
+            &format!(
+                "  {:>10}  {} {}",
+                seconds(moment.at),
+                pad(NAME, &moment.node, 7),
+                moment.text
+            ),
+        );
     }
 }

@@ -3,7 +3,7 @@
 
 mod guarantees;
 mod ledger;
-pub mod timeline;
+pub(crate) mod timeline;
 
 use crate::style::{BAD, FAINT, FAULT, GOOD, HEADING, NAME, UNKNOWN, pad, paint};
 use history::History;
@@ -16,7 +16,7 @@ use timeline::{Line, Tone};
 const WIDTH: usize = 100;
 
 /// The whole page.
-pub fn page(history: &History, judgement: &Judgement) -> String {
+pub(crate) fn page(history: &History, judgement: &Judgement) -> String {
     let manifest = &history.manifest;
     let mut out = String::new();
     header(&mut out, manifest);
@@ -35,23 +35,65 @@ pub fn page(history: &History, judgement: &Judgement) -> String {
 }
 
 fn header(out: &mut String, manifest: &Manifest) {
-    let variant = manifest.variant.as_ref().map_or_else(String::new, |name| format!(" [{name}]"));
-    line(out, &format!("{}{}", paint(HEADING, &manifest.title), paint(NAME, variant)));
+    let variant = manifest
+        .variant
+        .as_ref()
+        .map_or_else(String::new, |name| format!(" [{name}]"));
+    line(
+        out,
+        &format!(
+            "{}{}",
+            paint(HEADING, &manifest.title),
+            paint(NAME, variant)
+        ),
+    );
     for text in wrap(&manifest.question, WIDTH) {
         line(out, &text);
     }
-    let fixes: Vec<String> = manifest.fixes.iter().map(|(name, on)| format!("{name} {}", if *on { "on" } else { "OFF" })).collect();
-    let fixes = if fixes.is_empty() { String::new() } else { format!(" · {}", fixes.join(", ")) };
-    line(out, &paint(FAINT, format!("{} · seed {} · era {}{fixes}", manifest.path, manifest.seed, manifest.era)));
+    let fixes: Vec<String> = manifest
+        .fixes
+        .iter()
+        .map(|(name, on)| format!("{name} {}", if *on { "on" } else { "OFF" }))
+        .collect();
+    let fixes = if fixes.is_empty() {
+        String::new()
+    } else {
+        format!(" · {}", fixes.join(", "))
+    };
+    line(
+        out,
+        &paint(
+            FAINT,
+            format!(
+                "{} · seed {} · era {}{fixes}",
+                manifest.path, manifest.seed, manifest.era
+            ),
+        ),
+    );
 }
 
 fn cast(out: &mut String, manifest: &Manifest) {
     section(out, "Who was there");
-    let brokers = manifest.nodes.iter().filter(|node| matches!(node.role, NodeRole::Broker(_))).count();
-    let keepers = manifest.nodes.iter().filter(|node| matches!(node.role, NodeRole::Keeper(_))).count();
-    line(out, &format!("  {brokers} brokers, {keepers} keeper servers"));
+    let brokers = manifest
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.role, NodeRole::Broker(_)))
+        .count();
+    let keepers = manifest
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.role, NodeRole::Keeper(_)))
+        .count();
+    line(
+        out,
+        &format!("  {brokers} brokers, {keepers} keeper servers"),
+    );
     for topic in &manifest.topics {
-        let unclean = if topic.unclean_leader_election { ", unclean elections allowed" } else { "" };
+        let unclean = if topic.unclean_leader_election {
+            ", unclean elections allowed"
+        } else {
+            ""
+        };
         line(
             out,
             &format!(
@@ -65,18 +107,32 @@ fn cast(out: &mut String, manifest: &Manifest) {
     }
     for client in &manifest.clients {
         let what = match &client.kind {
-            ClientKind::Producer { acks, in_flight, idempotence, .. } => {
+            ClientKind::Producer {
+                acks,
+                in_flight,
+                idempotence,
+                ..
+            } => {
                 let idempotent = if *idempotence { ", idempotent" } else { "" };
                 format!("acks={acks}, {in_flight} in flight{idempotent}")
             }
             ClientKind::Consumer { group, commit, .. } => {
-                let group = group.as_ref().map_or_else(|| "no group".to_owned(), |group| format!("group {group}"));
+                let group = group
+                    .as_ref()
+                    .map_or_else(|| "no group".to_owned(), |group| format!("group {group}"));
                 format!("{group}, {}", commit_in_words(*commit))
             }
             ClientKind::Admin | ClientKind::FinalReader => continue,
         };
-        let kind = if matches!(client.kind, ClientKind::Producer { .. }) { "producer" } else { "consumer" };
-        line(out, &format!("  {kind} {}: {what}", paint(NAME, &client.name)));
+        let kind = if matches!(client.kind, ClientKind::Producer { .. }) {
+            "producer"
+        } else {
+            "consumer"
+        };
+        line(
+            out,
+            &format!("  {kind} {}: {what}", paint(NAME, &client.name)),
+        );
     }
 }
 
@@ -94,7 +150,10 @@ fn timeline_line(out: &mut String, entry: &Line) {
     let node = pad(NAME, &entry.node, 7);
     match entry.tone {
         Tone::Phase => line(out, &paint(FAINT, format!("{time}  ── {} ──", entry.text))),
-        Tone::Fault => line(out, &format!("{time}  {node} {}", paint(FAULT, &entry.text))),
+        Tone::Fault => line(
+            out,
+            &format!("{time}  {node} {}", paint(FAULT, &entry.text)),
+        ),
         Tone::Change => line(out, &format!("{time}  {node} {}", entry.text)),
         Tone::Mark => line(out, &format!("{time}  {node} {}", paint(GOOD, &entry.text))),
     }
@@ -102,32 +161,47 @@ fn timeline_line(out: &mut String, entry: &Line) {
 
 fn verdict(out: &mut String, history: &History, judgement: &Judgement) {
     out.push('\n');
-    let (style, word, reasons): (_, _, &[String]) = match &judgement.outcome {
+    let (style, word, reasons): (_, _, &[history::judge::Reason]) = match &judgement.outcome {
         Outcome::AsExpected => (GOOD, "AS EXPECTED", &[]),
         Outcome::NotAsExpected(reasons) => (BAD, "NOT AS EXPECTED", reasons),
         Outcome::Unknown(reasons) => (UNKNOWN, "UNKNOWN", reasons),
     };
     line(out, &format!("Verdict: {}", paint(style, word)));
     for reason in reasons {
-        line(out, &format!("  - {reason}"));
+        line(out, &format!("  - {}: {}", reason.code, reason.text));
     }
-    line(out, &paint(FAINT, format!("Again:   {}", repeat_command(&history.manifest))));
+    line(
+        out,
+        &paint(
+            FAINT,
+            format!("Again:   {}", repeat_command(&history.manifest)),
+        ),
+    );
 }
 
 /// The command that repeats a run.
-pub fn repeat_command(manifest: &Manifest) -> String {
-    let variant = manifest.variant.as_ref().map_or_else(String::new, |name| format!(" --variant '{name}'"));
-    format!("ktrial run {} --seed {}{variant}", manifest.path, manifest.seed)
+pub(crate) fn repeat_command(manifest: &Manifest) -> String {
+    let variant = manifest
+        .variant
+        .as_ref()
+        .map_or_else(String::new, |name| format!(" --variant '{name}'"));
+    format!(
+        "ktrial run {} --seed {}{variant}",
+        manifest.path, manifest.seed
+    )
 }
 
 /// One line for each run, when there are several.
-pub fn summary_line(manifest: &Manifest, judgement: &Judgement) -> String {
+pub(crate) fn summary_line(manifest: &Manifest, judgement: &Judgement) -> String {
     let (style, word) = match &judgement.outcome {
         Outcome::AsExpected => (GOOD, "as expected"),
         Outcome::NotAsExpected(_) => (BAD, "NOT as expected"),
         Outcome::Unknown(_) => (UNKNOWN, "unknown"),
     };
-    let variant = manifest.variant.as_ref().map_or_else(String::new, |name| format!(" [{name}]"));
+    let variant = manifest
+        .variant
+        .as_ref()
+        .map_or_else(String::new, |name| format!(" [{name}]"));
     format!("{} {}{variant}", pad(style, word, 16), manifest.path)
 }
 
@@ -141,14 +215,18 @@ fn line(out: &mut String, text: &str) {
 }
 
 /// `1 partition`, `2 partitions`.
-pub fn count(number: impl std::fmt::Display + PartialEq<i32>, noun: &str) -> String {
+pub(crate) fn count(number: impl std::fmt::Display + PartialEq<i32>, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
 
 /// Seconds with milliseconds.
-pub fn seconds(nanos: u64) -> String {
-    format!("{}.{:03}s", nanos / 1_000_000_000, nanos / 1_000_000 % 1_000)
+pub(crate) fn seconds(nanos: u64) -> String {
+    format!(
+        "{}.{:03}s",
+        nanos / 1_000_000_000,
+        nanos / 1_000_000 % 1_000
+    )
 }
 
 /// Breaks text at spaces.

@@ -114,14 +114,17 @@ impl Broker {
 
     fn on_connection(&mut self, now: Now, connection: ConnectionId, input: Input, io: &mut Io<'_>) {
         if self.requests.owns(connection) {
-            match input {
-                Input::Received { message, .. } => self.requests.on_message(io, connection, message),
-                Input::Closed { .. } => self.requests.on_closed(connection),
-                Input::Opened { .. } | Input::Refused { .. } => {}
-                other => unreachable!("only inputs about a connection come here, not {other:?}"),
+            if let Input::Received { message, .. } = input {
+                self.requests.on_message(io, connection, message);
+            } else if let Input::Closed { .. } = input {
+                self.requests.on_closed(connection);
             }
         } else if self.replicas.owns(connection) {
-            let mut step = Step { now, io, requests: &mut self.requests };
+            let mut step = Step {
+                now,
+                io,
+                requests: &mut self.requests,
+            };
             self.replicas.on_connection(&mut step, connection, input);
         } else if !self.is_shutdown_connection(connection) {
             self.coordinate(now, input, io);
@@ -133,12 +136,25 @@ impl Broker {
     fn on_timer(&mut self, now: Now, timer: TimerId, io: &mut Io<'_>) {
         let (owner, number) = TimerOwner::of(timer);
         match owner {
-            TimerOwner::Purgatory | TimerOwner::Replication | TimerOwner::Fetcher | TimerOwner::Log => {
-                let mut step = Step { now, io, requests: &mut self.requests };
+            TimerOwner::Purgatory
+            | TimerOwner::Replication
+            | TimerOwner::Fetcher
+            | TimerOwner::Log => {
+                let mut step = Step {
+                    now,
+                    io,
+                    requests: &mut self.requests,
+                };
                 self.replicas.on_timer(&mut step, owner, number);
             }
-            TimerOwner::Group => self.groups.on_timer(Desk { now, io, requests: &mut self.requests }),
-            TimerOwner::Broker if Shutdown::owns_timer(number) => self.on_shutdown_timer(now, number, io),
+            TimerOwner::Group => self.groups.on_timer(Desk {
+                now,
+                io,
+                requests: &mut self.requests,
+            }),
+            TimerOwner::Broker if Shutdown::owns_timer(number) => {
+                self.on_shutdown_timer(now, number, io);
+            }
             TimerOwner::Keeper
             | TimerOwner::Controller
             | TimerOwner::ControllerChannel
@@ -153,19 +169,37 @@ impl Broker {
             Lane::RequestHandler if self.stage == Stage::Running => self.serve_next(now, io),
             Lane::RequestHandler => self.early += 1,
             Lane::Fetcher(source) => {
-                let mut step = Step { now, io, requests: &mut self.requests };
+                let mut step = Step {
+                    now,
+                    io,
+                    requests: &mut self.requests,
+                };
                 self.replicas.on_fetcher_due(&mut step, source);
             }
-            Lane::GroupLoader => self.groups.on_due(Desk { now, io, requests: &mut self.requests }),
+            Lane::GroupLoader => self.groups.on_due(Desk {
+                now,
+                io,
+                requests: &mut self.requests,
+            }),
             Lane::Controller | Lane::KeeperCallback | Lane::Background => {
                 self.coordinate(now, Input::Due { lane }, io);
             }
         }
     }
 
-    fn on_flushed(&mut self, now: Now, flush: FlushId, result: Result<(), protocol::disk::DiskError>, io: &mut Io<'_>) {
+    fn on_flushed(
+        &mut self,
+        now: Now,
+        flush: FlushId,
+        result: Result<(), protocol::disk::DiskError>,
+        io: &mut Io<'_>,
+    ) {
         let (_, number) = TimerOwner::of(TimerId(flush.0));
-        let mut step = Step { now, io, requests: &mut self.requests };
+        let mut step = Step {
+            now,
+            io,
+            requests: &mut self.requests,
+        };
         self.replicas.on_flushed(&mut step, number, result);
     }
 
@@ -180,7 +214,9 @@ impl Machine for Broker {
     fn handle(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
         match input {
             Input::Started => self.coordination.start(now, io, &mut self.requests),
-            Input::Accepted { connection, from, .. } => self.requests.on_accepted(connection, from),
+            Input::Accepted {
+                connection, from, ..
+            } => self.requests.on_accepted(connection, from),
             Input::Opened { connection }
             | Input::Refused { connection }
             | Input::Closed { connection, .. }

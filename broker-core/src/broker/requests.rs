@@ -7,9 +7,13 @@ use crate::replication::{Handled, Step};
 use crate::request_channel::Taken;
 use crate::topic_admin::TopicAdmin;
 use protocol::api::cluster::ControlledShutdownResponse;
-use protocol::api::group::{CoordinatorKind, FindCoordinatorRequest, FindCoordinatorResponse, OffsetCommitRequest};
+use protocol::api::group::{
+    CoordinatorKind, FindCoordinatorRequest, FindCoordinatorResponse, OffsetCommitRequest,
+};
 use protocol::api::topics::{MetadataRequest, TopicMetadata};
-use protocol::api::{ApiKey, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse, RequestBody};
+use protocol::api::{
+    ApiKey, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse, RequestBody,
+};
 use protocol::error_code::ErrorCode;
 use protocol::ids::{GroupId, ProducerEpoch, ProducerId, TopicName, TopicPartition};
 use protocol::machine::{Io, RequestToken};
@@ -26,8 +30,14 @@ impl Broker {
 
     /// A replica that is new here needs its topic's settings; the handler thread waits for them.
     fn lacks_settings(&mut self, now: Now, taken: &Taken, io: &mut Io<'_>) -> bool {
-        let RequestBody::LeaderAndIsr(request) = &taken.request.body else { return false };
-        let topics = request.partitions.iter().map(|state| state.partition.topic.clone()).collect();
+        let RequestBody::LeaderAndIsr(request) = &taken.request.body else {
+            return false;
+        };
+        let topics = request
+            .partitions
+            .iter()
+            .map(|state| state.partition.topic.clone())
+            .collect();
         !self.ensure_settings(now, io, &topics)
     }
 
@@ -36,7 +46,11 @@ impl Broker {
             self.parked.push_back(taken);
             return;
         }
-        let mut step = Step { now, io, requests: &mut self.requests };
+        let mut step = Step {
+            now,
+            io,
+            requests: &mut self.requests,
+        };
         match self.replicas.handle(&mut step, taken) {
             Handled::Done => {}
             Handled::MetadataUpdated(forgotten) => self.on_metadata(now, &forgotten, io),
@@ -46,16 +60,24 @@ impl Broker {
 
     fn on_metadata(&mut self, now: Now, forgotten: &[TopicPartition], io: &mut Io<'_>) {
         let cache = self.replicas.metadata();
-        let gone: BTreeSet<&TopicName> =
-            forgotten.iter().map(|partition| &partition.topic).filter(|topic| !cache.contains_topic(topic)).collect();
+        let gone: BTreeSet<&TopicName> = forgotten
+            .iter()
+            .map(|partition| &partition.topic)
+            .filter(|topic| !cache.contains_topic(topic))
+            .collect();
         for topic in gone {
             self.coordination.configs.forget(topic);
         }
-        self.coordination.on_metadata(now, io, (&mut self.requests, self.replicas.metadata()));
+        self.coordination
+            .on_metadata(now, io, (&mut self.requests, self.replicas.metadata()));
     }
 
     fn serve_other(&mut self, now: Now, taken: Taken, io: &mut Io<'_>) {
-        let Taken { token, from, request } = taken;
+        let Taken {
+            token,
+            from,
+            request,
+        } = taken;
         let version = request.api_version;
         let call = Call {
             token,
@@ -66,30 +88,48 @@ impl Broker {
         };
         match request.body {
             RequestBody::ApiVersions(_) => self.requests.respond(io, token, api_versions()),
-            RequestBody::Metadata(body) => self.metadata(now, token, version, &body, io),
+            RequestBody::Metadata(body) => self.metadata(now, (token, version), &body, io),
             RequestBody::FindCoordinator(body) => self.find_coordinator(now, token, &body, io),
             RequestBody::JoinGroup(body) => self.group(now, &call, GroupRequest::Join(body), io),
             RequestBody::SyncGroup(body) => self.group(now, &call, GroupRequest::Sync(body), io),
-            RequestBody::Heartbeat(body) => self.group(now, &call, GroupRequest::Heartbeat(body), io),
+            RequestBody::Heartbeat(body) => {
+                self.group(now, &call, GroupRequest::Heartbeat(body), io);
+            }
             RequestBody::LeaveGroup(body) => self.group(now, &call, GroupRequest::Leave(body), io),
             RequestBody::OffsetCommit(body) => {
-                let call = Call { unknown: self.unknown_partitions(&body), ..call };
+                let call = Call {
+                    unknown: self.unknown_partitions(&body),
+                    ..call
+                };
                 self.group(now, &call, GroupRequest::OffsetCommit(body), io);
             }
-            RequestBody::OffsetFetch(body) => self.group(now, &call, GroupRequest::OffsetFetch(body), io),
-            RequestBody::DescribeGroups(body) => self.group(now, &call, GroupRequest::Describe(body), io),
+            RequestBody::OffsetFetch(body) => {
+                self.group(now, &call, GroupRequest::OffsetFetch(body), io);
+            }
+            RequestBody::DescribeGroups(body) => {
+                self.group(now, &call, GroupRequest::Describe(body), io);
+            }
             RequestBody::InitProducerId(body) => self.init_producer_id(now, token, &body, io),
             RequestBody::AlterIsr(body) => self.coordination.controller.alter_isr(io, token, body),
-            RequestBody::ElectLeaders(body) => self.coordination.controller.elect_leaders(io, token, body),
+            RequestBody::ElectLeaders(body) => {
+                self.coordination.controller.elect_leaders(io, token, body);
+            }
             RequestBody::ControlledShutdown(body) if self.is_controller() => {
-                self.coordination.controller.controlled_shutdown(io, token, body);
+                self.coordination
+                    .controller
+                    .controlled_shutdown(io, token, body);
             }
             RequestBody::ControlledShutdown(_) => {
-                let refusal = ControlledShutdownResponse { error: ErrorCode::NotController, remaining: Vec::new() };
+                let refusal = ControlledShutdownResponse {
+                    error: ErrorCode::NotController,
+                    remaining: Vec::new(),
+                };
                 self.requests.respond(io, token, refusal);
             }
-            body @ (RequestBody::CreateTopics(_) | RequestBody::DeleteTopics(_) | RequestBody::CreatePartitions(_)) => {
-                self.administer(now, token, version, &body, io);
+            body @ (RequestBody::CreateTopics(_)
+            | RequestBody::DeleteTopics(_)
+            | RequestBody::CreatePartitions(_)) => {
+                self.administer(now, (token, version), &body, io);
             }
             RequestBody::Produce(_)
             | RequestBody::Fetch(_)
@@ -102,46 +142,97 @@ impl Broker {
     }
 
     fn group(&mut self, now: Now, call: &Call, request: GroupRequest, io: &mut Io<'_>) {
-        self.groups.handle_request(Desk { now, io, requests: &mut self.requests }, call, request);
+        self.groups.handle_request(
+            Desk {
+                now,
+                io,
+                requests: &mut self.requests,
+            },
+            call,
+            request,
+        );
     }
 
     fn unknown_partitions(&self, request: &OffsetCommitRequest) -> BTreeSet<TopicPartition> {
         let cache = self.replicas.metadata();
         let named = request.offsets.iter().map(|offset| &offset.partition);
-        named.filter(|partition| !cache.contains(partition)).cloned().collect()
+        named
+            .filter(|partition| !cache.contains(partition))
+            .cloned()
+            .collect()
     }
 
-    fn metadata(&mut self, now: Now, token: RequestToken, version: i16, request: &MetadataRequest, io: &mut Io<'_>) {
+    fn metadata(
+        &mut self,
+        now: Now,
+        (token, version): (RequestToken, i16),
+        request: &MetadataRequest,
+        io: &mut Io<'_>,
+    ) {
         let (mut response, missing) = self.replicas.metadata().answer(request, version);
-        let create = self.spec.config.auto_create_topics_enable && (version < 4 || request.allow_auto_topic_creation);
+        let create = self.spec.config.auto_create_topics_enable
+            && (version < 4 || request.allow_auto_topic_creation);
         let (to_create, unknown): (Vec<TopicName>, Vec<TopicName>) =
-            missing.into_iter().partition(|topic| create || (topic.as_str() == OFFSETS_TOPIC && request.allow_auto_topic_creation));
-        let mut errors: Vec<(TopicName, ErrorCode)> =
-            unknown.into_iter().map(|topic| (topic, ErrorCode::UnknownTopicOrPartition)).collect();
+            missing.into_iter().partition(|topic| {
+                create || (topic.as_str() == OFFSETS_TOPIC && request.allow_auto_topic_creation)
+            });
+        let mut errors: Vec<(TopicName, ErrorCode)> = unknown
+            .into_iter()
+            .map(|topic| (topic, ErrorCode::UnknownTopicOrPartition))
+            .collect();
         if !to_create.is_empty() {
             errors.extend(self.auto_create(now, &to_create, io));
         }
         for (topic, error) in errors {
             let is_internal = topic.as_str() == OFFSETS_TOPIC;
-            response.topics.push(TopicMetadata { error, topic, is_internal, partitions: Vec::new() });
+            response.topics.push(TopicMetadata {
+                error,
+                topic,
+                is_internal,
+                partitions: Vec::new(),
+            });
         }
         self.requests.respond(io, token, response);
     }
 
-    fn auto_create(&mut self, now: Now, topics: &[TopicName], io: &mut Io<'_>) -> Vec<(TopicName, ErrorCode)> {
-        let mut hands = Hands { now, io, keeper: &mut self.coordination.keeper, requests: &mut self.requests };
-        self.coordination.admin.auto_create(&mut hands, self.replicas.metadata(), topics)
+    fn auto_create(
+        &mut self,
+        now: Now,
+        topics: &[TopicName],
+        io: &mut Io<'_>,
+    ) -> Vec<(TopicName, ErrorCode)> {
+        let mut hands = Hands {
+            now,
+            io,
+            keeper: &mut self.coordination.keeper,
+            requests: &mut self.requests,
+        };
+        self.coordination
+            .admin
+            .auto_create(&mut hands, self.replicas.metadata(), topics)
     }
 
-    fn find_coordinator(&mut self, now: Now, token: RequestToken, request: &FindCoordinatorRequest, io: &mut Io<'_>) {
+    fn find_coordinator(
+        &mut self,
+        now: Now,
+        token: RequestToken,
+        request: &FindCoordinatorRequest,
+        io: &mut Io<'_>,
+    ) {
         let response = match request.kind {
             CoordinatorKind::Group => self.group_coordinator(now, &request.key, io),
             // Transactions are not modelled: there is never a coordinator for them.
             CoordinatorKind::Transaction => Err(ErrorCode::CoordinatorNotAvailable),
         };
         let response = match response {
-            Ok(coordinator) => FindCoordinatorResponse { error: ErrorCode::None, coordinator: Some(coordinator) },
-            Err(error) => FindCoordinatorResponse { error, coordinator: None },
+            Ok(coordinator) => FindCoordinatorResponse {
+                error: ErrorCode::None,
+                coordinator: Some(coordinator),
+            },
+            Err(error) => FindCoordinatorResponse {
+                error,
+                coordinator: None,
+            },
         };
         self.requests.respond(io, token, response);
     }
@@ -165,7 +256,13 @@ impl Broker {
         found.ok_or(ErrorCode::CoordinatorNotAvailable)
     }
 
-    fn init_producer_id(&mut self, now: Now, token: RequestToken, request: &InitProducerIdRequest, io: &mut Io<'_>) {
+    fn init_producer_id(
+        &mut self,
+        now: Now,
+        token: RequestToken,
+        request: &InitProducerIdRequest,
+        io: &mut Io<'_>,
+    ) {
         if request.transactional_id.is_some() {
             let refusal = InitProducerIdResponse {
                 error: ErrorCode::CoordinatorNotAvailable,
@@ -175,26 +272,50 @@ impl Broker {
             self.requests.respond(io, token, refusal);
             return;
         }
-        let mut hands = Hands { now, io, keeper: &mut self.coordination.keeper, requests: &mut self.requests };
-        self.coordination.producer_ids.init_producer_id(&mut hands, token);
+        let mut hands = Hands {
+            now,
+            io,
+            keeper: &mut self.coordination.keeper,
+            requests: &mut self.requests,
+        };
+        self.coordination
+            .producer_ids
+            .init_producer_id(&mut hands, token);
     }
 
-    fn administer(&mut self, now: Now, token: RequestToken, version: i16, body: &RequestBody, io: &mut Io<'_>) {
+    fn administer(
+        &mut self,
+        now: Now,
+        (token, version): (RequestToken, i16),
+        body: &RequestBody,
+        io: &mut Io<'_>,
+    ) {
         let active = self.is_controller();
-        let mut hands = Hands { now, io, keeper: &mut self.coordination.keeper, requests: &mut self.requests };
+        let mut hands = Hands {
+            now,
+            io,
+            keeper: &mut self.coordination.keeper,
+            requests: &mut self.requests,
+        };
         let (admin, cache) = (&mut self.coordination.admin, self.replicas.metadata());
-        match body {
-            RequestBody::CreateTopics(request) if active => admin.create_topics(&mut hands, cache, token, request),
-            RequestBody::CreateTopics(request) => TopicAdmin::refuse_create(&mut hands, token, request),
-            RequestBody::DeleteTopics(request) if active => {
+        if let RequestBody::CreateTopics(request) = body {
+            if active {
+                admin.create_topics(&mut hands, cache, token, request);
+            } else {
+                TopicAdmin::refuse_create(&mut hands, token, request);
+            }
+        } else if let RequestBody::DeleteTopics(request) = body {
+            if active {
                 admin.delete_topics(&mut hands, cache, (token, version), request);
+            } else {
+                TopicAdmin::refuse_delete(&mut hands, token, request);
             }
-            RequestBody::DeleteTopics(request) => TopicAdmin::refuse_delete(&mut hands, token, request),
-            RequestBody::CreatePartitions(request) if active => {
+        } else if let RequestBody::CreatePartitions(request) = body {
+            if active {
                 admin.create_partitions(&mut hands, cache, token, request);
+            } else {
+                TopicAdmin::refuse_partitions(&mut hands, token, request);
             }
-            RequestBody::CreatePartitions(request) => TopicAdmin::refuse_partitions(&mut hands, token, request),
-            other => unreachable!("{:?} administers nothing", other.api_key()),
         }
     }
 }
@@ -207,13 +328,28 @@ fn api_versions() -> ApiVersionsResponse {
         ApiKey::ListOffsets | ApiKey::DeleteTopics => 6,
         ApiKey::Metadata => 11,
         ApiKey::LeaderAndIsr | ApiKey::SyncGroup | ApiKey::DescribeGroups => 5,
-        ApiKey::StopReplica | ApiKey::ControlledShutdown | ApiKey::FindCoordinator | ApiKey::ApiVersions | ApiKey::CreatePartitions => 3,
-        ApiKey::UpdateMetadata | ApiKey::OffsetFetch | ApiKey::JoinGroup | ApiKey::CreateTopics => 7,
+        ApiKey::StopReplica
+        | ApiKey::ControlledShutdown
+        | ApiKey::FindCoordinator
+        | ApiKey::ApiVersions
+        | ApiKey::CreatePartitions => 3,
+        ApiKey::UpdateMetadata | ApiKey::OffsetFetch | ApiKey::JoinGroup | ApiKey::CreateTopics => {
+            7
+        }
         ApiKey::OffsetCommit => 8,
-        ApiKey::Heartbeat | ApiKey::LeaveGroup | ApiKey::InitProducerId | ApiKey::OffsetForLeaderEpoch => 4,
+        ApiKey::Heartbeat
+        | ApiKey::LeaveGroup
+        | ApiKey::InitProducerId
+        | ApiKey::OffsetForLeaderEpoch => 4,
         ApiKey::ElectLeaders => 2,
         ApiKey::AlterIsr => 0,
     };
-    let versions = ApiKey::ALL.iter().map(|key| (*key, 0, highest(*key))).collect();
-    ApiVersionsResponse { error: ErrorCode::None, versions }
+    let versions = ApiKey::ALL
+        .iter()
+        .map(|key| (*key, 0, highest(*key)))
+        .collect();
+    ApiVersionsResponse {
+        error: ErrorCode::None,
+        versions,
+    }
 }

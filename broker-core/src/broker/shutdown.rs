@@ -56,7 +56,11 @@ impl Broker {
         }
         io.note(Note::Broker(BrokerNote::ShuttingDown));
         let tries_left = self.spec.config.controlled_shutdown_max_retries + 1;
-        self.shutdown = Some(Shutdown { phase: Phase::Asking, tries_left, channel: None });
+        self.shutdown = Some(Shutdown {
+            phase: Phase::Asking,
+            tries_left,
+            channel: None,
+        });
         if self.spec.config.controlled_shutdown_enable {
             self.ask_controller(now, io);
         } else {
@@ -65,15 +69,22 @@ impl Broker {
     }
 
     pub(super) fn is_shutdown_connection(&self, connection: ConnectionId) -> bool {
-        let channel = self.shutdown.as_ref().and_then(|shutdown| shutdown.channel.as_ref());
+        let channel = self
+            .shutdown
+            .as_ref()
+            .and_then(|shutdown| shutdown.channel.as_ref());
         channel.is_some_and(|channel| channel.owns(connection))
     }
 
     fn ask_controller(&mut self, now: Now, io: &mut Io<'_>) {
         let controller = self.coordination.controller.active_controller();
-        let endpoint = controller.and_then(|id| self.replicas.metadata().endpoint(id)).cloned();
+        let endpoint = controller
+            .and_then(|id| self.replicas.metadata().endpoint(id))
+            .cloned();
         let broker_epoch = self.coordination.registration.epoch();
-        let Some(shutdown) = &mut self.shutdown else { return };
+        let Some(shutdown) = &mut self.shutdown else {
+            return;
+        };
         shutdown.tries_left -= 1;
         let Some(endpoint) = endpoint else {
             self.back_off(now, io);
@@ -85,15 +96,23 @@ impl Broker {
         let timer = TimerOwner::Broker.timer(REQUEST_TIMER);
         let timeout = self.spec.config.controller_socket_timeout_ms;
         let mut channel = PeerChannel::new(endpoint, client, timer, timeout);
-        let request = ControlledShutdownRequest { broker_id: id, broker_epoch };
+        let request = ControlledShutdownRequest {
+            broker_id: id,
+            broker_epoch,
+        };
         channel.send(now, io, 3, RequestBody::ControlledShutdown(request));
         shutdown.channel = Some(channel);
     }
 
     pub(super) fn on_shutdown_channel(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
-        let channel = self.shutdown.as_mut().and_then(|shutdown| shutdown.channel.as_mut());
+        let channel = self
+            .shutdown
+            .as_mut()
+            .and_then(|shutdown| shutdown.channel.as_mut());
         match channel.and_then(|channel| channel.handle(input, io)) {
-            Some(PeerEvent::Response(ResponseBody::ControlledShutdown(ControlledShutdownResponse { error, remaining }))) => {
+            Some(PeerEvent::Response(ResponseBody::ControlledShutdown(
+                ControlledShutdownResponse { error, remaining },
+            ))) => {
                 if error == ErrorCode::None && remaining.is_empty() {
                     self.flush_logs(io);
                 } else {
@@ -106,7 +125,9 @@ impl Broker {
     }
 
     fn back_off(&mut self, now: Now, io: &mut Io<'_>) {
-        let Some(shutdown) = &mut self.shutdown else { return };
+        let Some(shutdown) = &mut self.shutdown else {
+            return;
+        };
         if let Some(channel) = &mut shutdown.channel {
             channel.close(io);
         }
@@ -144,7 +165,9 @@ impl Broker {
     }
 
     pub(super) fn continue_shutdown(&mut self, now: Now, io: &mut Io<'_>) {
-        let Some(shutdown) = &mut self.shutdown else { return };
+        let Some(shutdown) = &mut self.shutdown else {
+            return;
+        };
         if shutdown.phase == Phase::Flushing && self.replicas.is_shut_down() {
             shutdown.phase = Phase::Closing;
             self.coordination.keeper.close(now, io);

@@ -40,15 +40,30 @@ impl Broker {
         let mut topics = BTreeSet::new();
         for directory in &self.spec.config.log_dirs {
             let names = io.disk.list(directory.trim_start_matches('/'));
-            topics.extend(names.iter().filter_map(|name| TopicPartition::parse(name)).map(|partition| partition.topic));
+            topics.extend(
+                names
+                    .iter()
+                    .filter_map(|name| TopicPartition::parse(name))
+                    .map(|partition| partition.topic),
+            );
         }
         topics
     }
 
     /// Asks for settings that are not known; whether all are known already.
-    pub(super) fn ensure_settings(&mut self, now: Now, io: &mut Io<'_>, topics: &BTreeSet<TopicName>) -> bool {
+    pub(super) fn ensure_settings(
+        &mut self,
+        now: Now,
+        io: &mut Io<'_>,
+        topics: &BTreeSet<TopicName>,
+    ) -> bool {
         let keeper = &mut self.coordination.keeper;
-        let mut hands = crate::hands::Hands { now, io, keeper, requests: &mut self.requests };
+        let mut hands = crate::hands::Hands {
+            now,
+            io,
+            keeper,
+            requests: &mut self.requests,
+        };
         self.coordination.configs.ensure(&mut hands, topics)
     }
 
@@ -56,15 +71,25 @@ impl Broker {
     pub(super) fn apply_settings(&mut self) -> bool {
         let changed = self.coordination.configs.take_changed();
         for topic in &changed {
-            let overrides = self.coordination.configs.get(topic).copied().unwrap_or_default();
+            let overrides = self
+                .coordination
+                .configs
+                .get(topic)
+                .copied()
+                .unwrap_or_default();
             self.replicas.set_topic_config(topic.clone(), overrides);
         }
         !changed.is_empty()
     }
 
     pub(super) fn load_when_settings_are_known(&mut self, now: Now, io: &mut Io<'_>) {
-        let Stage::ReadingSettings(topics) = &self.stage else { return };
-        if topics.iter().all(|topic| self.coordination.configs.get(topic).is_some()) {
+        let Stage::ReadingSettings(topics) = &self.stage else {
+            return;
+        };
+        if topics
+            .iter()
+            .all(|topic| self.coordination.configs.get(topic).is_some())
+        {
             self.apply_settings();
             self.replicas.on_started(now, io);
             self.stage = Stage::Registering;

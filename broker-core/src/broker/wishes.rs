@@ -51,15 +51,34 @@ impl Broker {
         let mut busy = !updates.is_empty();
         for update in updates {
             let partition = update.partition.clone();
-            let mut hands = Hands { now, io, keeper: &mut self.coordination.keeper, requests: &mut self.requests };
+            let mut hands = Hands {
+                now,
+                io,
+                keeper: &mut self.coordination.keeper,
+                requests: &mut self.requests,
+            };
             if !self.coordination.isr.submit(&mut hands, update) {
                 let refused = (partition, Err(ErrorCode::OperationNotAttempted));
-                self.replicas.on_isr_result(&mut Step { now, io, requests: &mut self.requests }, refused);
+                self.replicas.on_isr_result(
+                    &mut Step {
+                        now,
+                        io,
+                        requests: &mut self.requests,
+                    },
+                    refused,
+                );
             }
         }
         for result in self.coordination.isr.take_results() {
             busy = true;
-            self.replicas.on_isr_result(&mut Step { now, io, requests: &mut self.requests }, result);
+            self.replicas.on_isr_result(
+                &mut Step {
+                    now,
+                    io,
+                    requests: &mut self.requests,
+                },
+                result,
+            );
         }
         busy
     }
@@ -74,9 +93,19 @@ impl Broker {
             }
             let index = partition.partition.0;
             match change {
-                LeadershipChange::BecameLeader { epoch } => self.groups.on_elected(io, index, epoch),
+                LeadershipChange::BecameLeader { epoch } => {
+                    self.groups.on_elected(io, index, epoch);
+                }
                 LeadershipChange::Resigned { epoch } => {
-                    self.groups.on_resigned(Desk { now, io, requests: &mut self.requests }, index, epoch);
+                    self.groups.on_resigned(
+                        Desk {
+                            now,
+                            io,
+                            requests: &mut self.requests,
+                        },
+                        index,
+                        epoch,
+                    );
                 }
             }
         }
@@ -87,21 +116,43 @@ impl Broker {
         let appends = self.groups.take_appends();
         let mut busy = !appends.is_empty();
         for append in appends {
-            let GroupAppend { ticket, partition, batch, required_acks, timeout } = append;
+            let GroupAppend {
+                ticket,
+                partition,
+                batch,
+                required_acks,
+                timeout,
+            } = append;
             let append = InternalAppend {
                 partition: offsets_partition(partition),
                 batch,
-                acks: if required_acks == 0 || required_acks == 1 { Acks::Leader } else { Acks::All },
+                acks: if required_acks == 0 || required_acks == 1 {
+                    Acks::Leader
+                } else {
+                    Acks::All
+                },
                 timeout,
             };
-            let mut step = Step { now, io, requests: &mut self.requests };
+            let mut step = Step {
+                now,
+                io,
+                requests: &mut self.requests,
+            };
             let own = self.replicas.append_internal(&mut step, append);
             self.group_appends.insert(own, ticket);
         }
         for (own, result) in self.replicas.take_finished_appends() {
             busy = true;
             if let Some(ticket) = self.group_appends.remove(&own) {
-                self.groups.on_append_finished(Desk { now, io, requests: &mut self.requests }, ticket, result);
+                self.groups.on_append_finished(
+                    Desk {
+                        now,
+                        io,
+                        requests: &mut self.requests,
+                    },
+                    ticket,
+                    result,
+                );
             }
         }
         busy
@@ -112,21 +163,42 @@ impl Broker {
         let busy = !loads.is_empty();
         for load in loads {
             let data = self.read_for_load(now, &load, io);
-            self.groups.on_load_data(Desk { now, io, requests: &mut self.requests }, load.partition, data);
+            self.groups.on_load_data(
+                Desk {
+                    now,
+                    io,
+                    requests: &mut self.requests,
+                },
+                load.partition,
+                data,
+            );
         }
         busy
     }
 
     fn read_for_load(&mut self, now: Now, load: &LoadRead, io: &mut Io<'_>) -> LoadData {
         let partition = offsets_partition(load.partition);
-        let Some((start, _, end)) = self.replicas.log_bounds(&partition) else { return LoadData::NoLog };
+        let Some((start, _, end)) = self.replicas.log_bounds(&partition) else {
+            return LoadData::NoLog;
+        };
         let from: Offset = load.from.unwrap_or(start);
         let max_bytes = u64::try_from(load.max_bytes).unwrap_or(0);
-        let mut step = Step { now, io, requests: &mut self.requests };
-        match self.replicas.read_local(&mut step, &partition, from, max_bytes) {
+        let mut step = Step {
+            now,
+            io,
+            requests: &mut self.requests,
+        };
+        match self
+            .replicas
+            .read_local(&mut step, &partition, from, max_bytes)
+        {
             Ok(records) => {
                 let leads = self.replicas.leads(&partition).is_some();
-                LoadData::Batches { records, from, log_end_offset: leads.then_some(end) }
+                LoadData::Batches {
+                    records,
+                    from,
+                    log_end_offset: leads.then_some(end),
+                }
             }
             Err(_) => LoadData::NoLog,
         }

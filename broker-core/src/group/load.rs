@@ -145,13 +145,13 @@ impl Registry {
         self.ownership.tasks.push_back(Task::Unload(partition));
         step.io.queue(Lane::GroupLoader);
         // The end of a log that is not led is -1, which ends even a load that would go on for ever.
-        if let Some((stuck, came_up)) = self.ownership.stuck {
-            if stuck == partition {
-                self.ownership.stuck = None;
-                self.finish_load(step, partition);
-                for _ in 0..came_up {
-                    step.io.queue(Lane::GroupLoader);
-                }
+        if let Some((stuck, came_up)) = self.ownership.stuck
+            && stuck == partition
+        {
+            self.ownership.stuck = None;
+            self.finish_load(step, partition);
+            for _ in 0..came_up {
+                step.io.queue(Lane::GroupLoader);
             }
         }
     }

@@ -129,10 +129,10 @@ impl Group {
         instance: Option<&Arc<str>>,
     ) -> ErrorCode {
         let known = self.static_member(instance).cloned();
-        if !id.as_str().is_empty() {
-            if let Some(error) = self.refuses_member(step, id, instance) {
-                return error;
-            }
+        if !id.as_str().is_empty()
+            && let Some(error) = self.refuses_member(step, id, instance)
+        {
+            return error;
         }
         if self.pending_members.contains_key(id) && !self.members.contains_key(id) {
             self.remove_pending(step, id);

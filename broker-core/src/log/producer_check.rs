@@ -31,10 +31,10 @@ impl ProducerStates {
             return Ok(Checked::New);
         };
         let known = self.get(id);
-        if origin == AppendOrigin::Client {
-            if let Some(duplicate) = known.and_then(|entry| find_duplicate(entry, batch)) {
-                return Ok(Checked::Duplicate(duplicate));
-            }
+        if origin == AppendOrigin::Client
+            && let Some(duplicate) = known.and_then(|entry| find_duplicate(entry, batch))
+        {
+            return Ok(Checked::Duplicate(duplicate));
         }
         if origin == AppendOrigin::Replication {
             return Ok(Checked::New);

@@ -80,10 +80,10 @@ impl Log {
                 if header.base_offset >= end {
                     break;
                 }
-                if header.producer_id.is_some() {
-                    if let Some(batch) = segment.batch_at(disk, position)? {
-                        states.apply(&batch, self.behaviour);
-                    }
+                if header.producer_id.is_some()
+                    && let Some(batch) = segment.batch_at(disk, position)?
+                {
+                    states.apply(&batch, self.behaviour);
                 }
                 position += size_of(header.size_in_bytes());
             }

@@ -481,12 +481,12 @@ impl Segment {
         let start = self.time_index.lookup(timestamp).max(from);
         let mut position = self.offset_index.lookup(start);
         while let Some(header) = self.header_at(disk, position)? {
-            if header.max_timestamp >= timestamp && header.last_offset() >= from {
-                if let Some(batch) = self.batch_at(disk, position)? {
-                    if let Some(found) = find_in_batch(&batch, timestamp, from) {
-                        return Ok(Some(found));
-                    }
-                }
+            if header.max_timestamp >= timestamp
+                && header.last_offset() >= from
+                && let Some(batch) = self.batch_at(disk, position)?
+                && let Some(found) = find_in_batch(&batch, timestamp, from)
+            {
+                return Ok(Some(found));
             }
             position += size_of(header.size_in_bytes());
         }

@@ -337,7 +337,7 @@ impl Fetchers {
             .find(|(_, fetcher)| fetcher.serial == number / 2)
             .map(|(key, _)| *key);
         let Some(key) = found else { return };
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let timer = Fetcher::request_timer(number / 2);
             self.channel_input(io, key, Input::Timer { timer });
         } else {

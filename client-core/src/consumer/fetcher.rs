@@ -347,15 +347,15 @@ impl Consumer {
                 }
             }
         }
-        if let Some(state) = self.subscription.get_mut(&fetched.partition) {
-            if let FetchState::Fetching(position) = state.fetch {
-                let last = records.last().and_then(|record| record.leader_epoch);
-                state.fetch = FetchState::Fetching(Position {
-                    offset: fetched.next.max(position.offset),
-                    offset_epoch: last.or(fetched.last_epoch).or(position.offset_epoch),
-                    ..position
-                });
-            }
+        if let Some(state) = self.subscription.get_mut(&fetched.partition)
+            && let FetchState::Fetching(position) = state.fetch
+        {
+            let last = records.last().and_then(|record| record.leader_epoch);
+            state.fetch = FetchState::Fetching(Position {
+                offset: fetched.next.max(position.offset),
+                offset_epoch: last.or(fetched.last_epoch).or(position.offset_epoch),
+                ..position
+            });
         }
         (records, is_done)
     }

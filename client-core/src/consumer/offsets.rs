@@ -44,10 +44,10 @@ impl Consumer {
         let validates = self.validates();
         for (partition, state) in &mut self.subscription.partitions {
             let leader = self.network.metadata.leader_and_epoch(partition);
-            if let (Some(position), Some(_)) = (state.position(), leader.leader) {
-                if position.leader != leader {
-                    state.seek(Position { leader, ..position }, validates);
-                }
+            if let (Some(position), Some(_)) = (state.position(), leader.leader)
+                && position.leader != leader
+            {
+                state.seek(Position { leader, ..position }, validates);
             }
         }
     }

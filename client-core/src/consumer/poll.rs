@@ -288,10 +288,10 @@ impl Consumer {
         self.membership.heartbeat.enabled = false;
         self.assign(Vec::new());
         self.set_stage(Stage::Leaving);
-        if let Some(closing) = self.closing {
-            if closing.until <= now || self.has_left() {
-                self.finish_close(closing, io);
-            }
+        if let Some(closing) = self.closing
+            && (closing.until <= now || self.has_left())
+        {
+            self.finish_close(closing, io);
         }
     }
 

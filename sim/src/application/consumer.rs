@@ -48,7 +48,11 @@ pub struct ConsumerApp {
 impl ConsumerApp {
     /// One life of a consumer.
     pub fn new(core: Consumer, plan: Arc<ConsumerPlan>, identity: Identity) -> Self {
-        let group = plan.config.group_id.as_ref().map(|group| GroupId::from(group.as_str()));
+        let group = plan
+            .config
+            .group_id
+            .as_ref()
+            .map(|group| GroupId::from(group.as_str()));
         Self {
             core,
             plan,
@@ -77,7 +81,11 @@ impl ConsumerApp {
             self.call(now, io, id, Verb::Subscribe(self.plan.topics.clone()));
         } else {
             self.call(now, io, id, Verb::Assign(self.plan.assign.clone()));
-            let action = Action::Assigned { group: None, generation: None, partitions: self.plan.assign.clone() };
+            let action = Action::Assigned {
+                group: None,
+                generation: None,
+                partitions: self.plan.assign.clone(),
+            };
             self.identity.note(io, id, Stage::Ok, action);
         }
         self.poll(now, io);
@@ -106,10 +114,19 @@ impl ConsumerApp {
         }
     }
 
-    fn process(&mut self, io: &mut Io<'_>, (partition, offset, value): (TopicPartition, Offset, Option<Value>)) {
+    fn process(
+        &mut self,
+        io: &mut Io<'_>,
+        (partition, offset, value): (TopicPartition, Offset, Option<Value>),
+    ) {
         let Some(value) = value else { return };
         let id = self.id();
-        let action = Action::Process { group: self.group.clone(), partition, offset, value };
+        let action = Action::Process {
+            group: self.group.clone(),
+            partition,
+            offset,
+            value,
+        };
         self.identity.note(io, id, Stage::Ok, action);
     }
 
@@ -121,6 +138,10 @@ impl ConsumerApp {
         self.call(now, io, id, Verb::CommitSync(offsets));
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is done, to whom and with which hands: bundling would only hide it"
+    )]
     fn note_commit(
         &self,
         io: &mut Io<'_>,
@@ -129,9 +150,24 @@ impl ConsumerApp {
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
         (auto, error): (bool, Option<String>),
     ) {
-        let Some(group) = self.group.clone() else { return };
-        let offsets = offsets.iter().map(|(partition, entry)| (partition.clone(), entry.offset)).collect();
-        self.identity.note(io, id, stage, Action::Commit { group, offsets, auto, error });
+        let Some(group) = self.group.clone() else {
+            return;
+        };
+        let offsets = offsets
+            .iter()
+            .map(|(partition, entry)| (partition.clone(), entry.offset))
+            .collect();
+        self.identity.note(
+            io,
+            id,
+            stage,
+            Action::Commit {
+                group,
+                offsets,
+                auto,
+                error,
+            },
+        );
     }
 
     fn conclude(&mut self, now: Now, io: &mut Io<'_>, outcomes: Vec<(OperationId, Outcome)>) {
@@ -150,24 +186,51 @@ impl ConsumerApp {
                     }
                 }
                 Outcome::Assigned(partitions) => {
-                    let action = Action::Assigned { group: self.group.clone(), generation: None, partitions };
+                    let action = Action::Assigned {
+                        group: self.group.clone(),
+                        generation: None,
+                        partitions,
+                    };
                     self.identity.note(io, id, Stage::Ok, action);
                 }
                 Outcome::Revoked(partitions) => {
-                    let action = Action::Revoked { group: self.group.clone(), partitions };
+                    let action = Action::Revoked {
+                        group: self.group.clone(),
+                        partitions,
+                    };
                     self.identity.note(io, id, Stage::Ok, action);
                     // Everything polled was processed and committed before this poll: the listener has nothing left to do.
                     let listener = self.id();
                     self.call(now, io, listener, Verb::ListenerReturned);
                 }
                 Outcome::Lost(partitions) => {
-                    let action = Action::Lost { group: self.group.clone(), partitions };
+                    let action = Action::Lost {
+                        group: self.group.clone(),
+                        partitions,
+                    };
                     self.identity.note(io, id, Stage::Ok, action);
                 }
-                Outcome::PositionReset { partition, offset, reason } => {
-                    self.identity.note(io, id, Stage::Ok, Action::Position { partition, offset, reason });
+                Outcome::PositionReset {
+                    partition,
+                    offset,
+                    reason,
+                } => {
+                    self.identity.note(
+                        io,
+                        id,
+                        Stage::Ok,
+                        Action::Position {
+                            partition,
+                            offset,
+                            reason,
+                        },
+                    );
                 }
-                Outcome::Sent(_) | Outcome::Offsets(_) | Outcome::Described(_) | Outcome::Group(_) | Outcome::Done(_) => {}
+                Outcome::Sent(_)
+                | Outcome::Offsets(_)
+                | Outcome::Described(_)
+                | Outcome::Group(_)
+                | Outcome::Done(_) => {}
             }
         }
     }
@@ -192,7 +255,10 @@ impl ConsumerApp {
                 }
             }
             Err(failure) => {
-                let action = Action::Poll { records: Vec::new(), error: Some(error_name(&failure.error)) };
+                let action = Action::Poll {
+                    records: Vec::new(),
+                    error: Some(error_name(&failure.error)),
+                };
                 self.identity.note(io, id, stage_of(&failure), action);
                 // `poll` threw: a simple application logs and polls on, after its poll time-out.
                 self.doing = Doing::Processing;
@@ -201,14 +267,20 @@ impl ConsumerApp {
         }
     }
 
-    fn take_in(&mut self, io: &mut Io<'_>, id: u64, partitions: Vec<(TopicPartition, Vec<ConsumerRecord>)>) {
+    fn take_in(
+        &mut self,
+        io: &mut Io<'_>,
+        id: u64,
+        partitions: Vec<(TopicPartition, Vec<ConsumerRecord>)>,
+    ) {
         let mut records = Vec::new();
         for (partition, batch) in partitions {
             let mut polled = Vec::with_capacity(batch.len());
             for record in &batch {
                 let value = record.value.as_deref().and_then(decode_payload);
                 polled.push((record.offset, value));
-                self.inbox.push_back((partition.clone(), record.offset, value));
+                self.inbox
+                    .push_back((partition.clone(), record.offset, value));
             }
             if let Some(last) = batch.last() {
                 let position = OffsetAndMetadata {
@@ -217,12 +289,23 @@ impl ConsumerApp {
                     metadata: String::new(),
                 };
                 self.positions.insert(partition.clone(), position);
-                records.push(Polled { partition, records: polled });
+                records.push(Polled {
+                    partition,
+                    records: polled,
+                });
             }
         }
         // An empty poll happens ten times a second and tells nothing.
         if !records.is_empty() {
-            self.identity.note(io, id, Stage::Ok, Action::Poll { records, error: None });
+            self.identity.note(
+                io,
+                id,
+                Stage::Ok,
+                Action::Poll {
+                    records,
+                    error: None,
+                },
+            );
         }
     }
 
@@ -240,6 +323,10 @@ impl ConsumerApp {
 }
 
 impl Machine for ConsumerApp {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these concern this part; the rest passes by"
+    )]
     fn handle(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
         match input {
             Input::Started => {
@@ -247,7 +334,9 @@ impl Machine for ConsumerApp {
                 self.conclude(now, io, outcomes);
                 self.begin(now, io);
             }
-            Input::Timer { timer: APPLICATION_TIMER } => {
+            Input::Timer {
+                timer: APPLICATION_TIMER,
+            } => {
                 if let Some(record) = self.inbox.pop_front() {
                     self.process(io, record);
                 }

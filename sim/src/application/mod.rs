@@ -31,11 +31,20 @@ pub struct Identity {
 impl Identity {
     /// Life `life` of client `client`.
     pub fn new(client: u16, life: u32) -> Self {
-        Self { client, process: ProcessId((u32::from(client) << 16) | (life & 0xffff)) }
+        Self {
+            client,
+            process: ProcessId((u32::from(client) << 16) | (life & 0xffff)),
+        }
     }
 
     fn note(self, io: &mut Io<'_>, id: u64, stage: Stage, action: Action) {
-        let operation = Operation { client: self.client, process: self.process, id, stage, action };
+        let operation = Operation {
+            client: self.client,
+            process: self.process,
+            id,
+            stage,
+            action,
+        };
         io.note(Note::Operation(Box::new(operation)));
     }
 }
@@ -43,7 +52,12 @@ impl Identity {
 /// Calls into a client core and keeps what it answers for the application to look at.
 ///
 /// The core's other effects pass on to the world unchanged.
-fn drive(core: &mut impl Machine, now: Now, input: Input, io: &mut Io<'_>) -> Vec<(OperationId, Outcome)> {
+fn drive(
+    core: &mut impl Machine,
+    now: Now,
+    input: Input,
+    io: &mut Io<'_>,
+) -> Vec<(OperationId, Outcome)> {
     let mut effects: Vec<Stamped> = Vec::new();
     core.handle(now, input, &mut io.redirected(&mut effects));
     let mut outcomes = Vec::new();
@@ -58,8 +72,22 @@ fn drive(core: &mut impl Machine, now: Now, input: Input, io: &mut Io<'_>) -> Ve
 }
 
 /// A call of a verb.
-fn call(core: &mut impl Machine, now: Now, io: &mut Io<'_>, id: u64, verb: Verb) -> Vec<(OperationId, Outcome)> {
-    drive(core, now, Input::Verb { operation: OperationId(id), verb }, io)
+fn call(
+    core: &mut impl Machine,
+    now: Now,
+    io: &mut Io<'_>,
+    id: u64,
+    verb: Verb,
+) -> Vec<(OperationId, Outcome)> {
+    drive(
+        core,
+        now,
+        Input::Verb {
+            operation: OperationId(id),
+            verb,
+        },
+        io,
+    )
 }
 
 /// How a failed call ends in the history.

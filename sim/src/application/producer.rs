@@ -30,8 +30,23 @@ pub struct ProducerApp {
 
 impl ProducerApp {
     /// One life of a producer: it sends records `first` to `end` (excluded).
-    pub fn new(core: Producer, plan: Arc<ProducerPlan>, identity: Identity, first: u64, end: u64) -> Self {
-        Self { core, plan, identity, next: first, end, started: Mono(0), sent: 0, open: BTreeMap::new() }
+    pub fn new(
+        core: Producer,
+        plan: Arc<ProducerPlan>,
+        identity: Identity,
+        first: u64,
+        end: u64,
+    ) -> Self {
+        Self {
+            core,
+            plan,
+            identity,
+            next: first,
+            end,
+            started: Mono(0),
+            sent: 0,
+            open: BTreeMap::new(),
+        }
     }
 
     fn send_due(&mut self, now: Now, io: &mut Io<'_>) {
@@ -51,7 +66,10 @@ impl ProducerApp {
 
     fn send(&mut self, now: Now, io: &mut Io<'_>) -> Vec<(OperationId, Outcome)> {
         let value = Value::new(self.identity.client, self.next);
-        let key = self.plan.keys.map(|keys| format!("k{}", self.next % u64::from(keys.max(1))));
+        let key = self
+            .plan
+            .keys
+            .map(|keys| format!("k{}", self.next % u64::from(keys.max(1))));
         let id = self.next;
         self.next += 1;
         self.sent += 1;
@@ -78,19 +96,49 @@ impl ProducerApp {
 
     fn conclude(&mut self, io: &mut Io<'_>, outcomes: Vec<(OperationId, Outcome)>) {
         for (OperationId(id), outcome) in outcomes {
-            let Outcome::Sent(result) = outcome else { continue };
-            let Some(value) = self.open.remove(&id) else { continue };
+            let Outcome::Sent(result) = outcome else {
+                continue;
+            };
+            let Some(value) = self.open.remove(&id) else {
+                continue;
+            };
             let topic = self.plan.topic.clone();
             let (stage, partition, offset, error) = match result {
-                Ok(metadata) => (Stage::Ok, Some(metadata.partition.partition.0), metadata.offset, None),
-                Err(failure) => (stage_of(&failure), self.plan.partition, None, Some(error_name(&failure.error))),
+                Ok(metadata) => (
+                    Stage::Ok,
+                    Some(metadata.partition.partition.0),
+                    metadata.offset,
+                    None,
+                ),
+                Err(failure) => (
+                    stage_of(&failure),
+                    self.plan.partition,
+                    None,
+                    Some(error_name(&failure.error)),
+                ),
             };
-            self.identity.note(io, id, stage, Action::Send { topic, partition, key: None, value, offset, error });
+            self.identity.note(
+                io,
+                id,
+                stage,
+                Action::Send {
+                    topic,
+                    partition,
+                    key: None,
+                    value,
+                    offset,
+                    error,
+                },
+            );
         }
     }
 }
 
 impl Machine for ProducerApp {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these concern this part; the rest passes by"
+    )]
     fn handle(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
         match input {
             Input::Started => {
@@ -99,7 +147,9 @@ impl Machine for ProducerApp {
                 self.conclude(io, outcomes);
                 self.send_due(now, io);
             }
-            Input::Timer { timer: APPLICATION_TIMER } => self.send_due(now, io),
+            Input::Timer {
+                timer: APPLICATION_TIMER,
+            } => self.send_due(now, io),
             input => {
                 let outcomes = drive(&mut self.core, now, input, io);
                 self.conclude(io, outcomes);

@@ -7,7 +7,9 @@ use crate::scenario::condition::Condition;
 use history::event::ElectionKind as HistoryElectionKind;
 use protocol::ids::{NodeId, Offset, TopicPartition};
 use protocol::keeper::KeeperRole;
-use protocol::note::{BrokerNote, ClientNote, ControllerNote, ElectionKind, GroupNote, KeeperNote, Note, ReplicaNote};
+use protocol::note::{
+    BrokerNote, ClientNote, ControllerNote, ElectionKind, GroupNote, KeeperNote, Note, ReplicaNote,
+};
 use protocol::operation::{Action, Operation, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,25 +65,36 @@ struct Said<'a> {
 impl Barriers {
     /// Nothing waits. `clients` maps a name to its node; the name of a consumer with several members maps to all of them.
     pub fn new(clients: BTreeMap<String, Vec<NodeId>>, brokers: BTreeMap<NodeId, i32>) -> Self {
-        Self { clients, brokers, ..Self::default() }
+        Self {
+            clients,
+            brokers,
+            ..Self::default()
+        }
     }
 
     /// Waits for a condition.
     pub fn wait(&mut self, condition: Condition, reaction: Reaction) {
-        self.waiting.push(Waiting { condition, reaction, met: BTreeSet::new() });
+        self.waiting.push(Waiting {
+            condition,
+            reaction,
+            met: BTreeSet::new(),
+        });
     }
 
     /// Stops waiting to inject faults; marks and ends stay.
     pub fn forget_injections(&mut self) {
-        self.waiting.retain(|waiting| !matches!(waiting.reaction, Reaction::Inject(_)));
+        self.waiting
+            .retain(|waiting| !matches!(waiting.reaction, Reaction::Inject(_)));
     }
 
     /// Marks not reached.
     pub fn marks_waiting(&self) -> impl Iterator<Item = &str> {
-        self.waiting.iter().filter_map(|waiting| match &waiting.reaction {
-            Reaction::Mark(name) => Some(name.as_str()),
-            Reaction::Inject(_) | Reaction::End(_) | Reaction::StartClient(_) => None,
-        })
+        self.waiting
+            .iter()
+            .filter_map(|waiting| match &waiting.reaction {
+                Reaction::Mark(name) => Some(name.as_str()),
+                Reaction::Inject(_) | Reaction::End(_) | Reaction::StartClient(_) => None,
+            })
     }
 
     /// Offers a note to all that wait; gives what fires, in the order it was asked for.
@@ -92,9 +105,15 @@ impl Barriers {
 
     /// A named fault was injected.
     pub fn on_fault(&mut self, name: &str) -> Vec<Reaction> {
-        self.fire(|_, condition| matches!(condition, Condition::Fault { name: wanted } if wanted == name))
+        self.fire(
+            |_, condition| matches!(condition, Condition::Fault { name: wanted } if wanted == name),
+        )
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these concern this part; the rest passes by"
+    )]
     fn fire(&mut self, met: impl Fn(&Self, &Condition) -> bool) -> Vec<Reaction> {
         if self.waiting.is_empty() {
             return Vec::new();
@@ -104,7 +123,12 @@ impl Barriers {
         waiting.retain_mut(|entry| {
             let done = match &entry.condition {
                 Condition::All(parts) => {
-                    entry.met.extend((0..).zip(parts).filter(|(_, part)| met(self, part)).map(|(index, _)| index));
+                    entry.met.extend(
+                        (0..)
+                            .zip(parts)
+                            .filter(|(_, part)| met(self, part))
+                            .map(|(index, _)| index),
+                    );
                     entry.met.len() == parts.len()
                 }
                 single => met(self, single),
@@ -120,9 +144,16 @@ impl Barriers {
 
     fn count(&mut self, node: NodeId, note: &Note) {
         match note {
-            Note::Operation(operation) => count_operation(self.counts.entry(node).or_default(), operation),
+            Note::Operation(operation) => {
+                count_operation(self.counts.entry(node).or_default(), operation);
+            }
             Note::Keeper(KeeperNote::SessionExpired(_)) => self.sessions_expired += 1,
-            Note::Replica(..) | Note::Controller(_) | Note::Broker(_) | Note::Group(..) | Note::Keeper(_) | Note::Client(_) => {}
+            Note::Replica(..)
+            | Note::Controller(_)
+            | Note::Broker(_)
+            | Note::Group(..)
+            | Note::Keeper(_)
+            | Note::Client(_) => {}
         }
     }
 
@@ -131,7 +162,9 @@ impl Barriers {
             Note::Replica(partition, note) => self.replica(condition, said.node, partition, note),
             Note::Controller(note) => self.controller(condition, said.node, note),
             Note::Broker(note) => match (condition, note) {
-                (Condition::Registered { broker }, BrokerNote::Registered { .. }) => self.is_broker(said.node, Some(*broker)),
+                (Condition::Registered { broker }, BrokerNote::Registered { .. }) => {
+                    self.is_broker(said.node, Some(*broker))
+                }
                 _ => false,
             },
             Note::Group(group, note) => group_condition(condition, group.as_str(), note),
@@ -144,25 +177,55 @@ impl Barriers {
         }
     }
 
-    fn replica(&self, condition: &Condition, node: NodeId, partition: &TopicPartition, note: &ReplicaNote) -> bool {
-        let here = |wanted: &str, broker: Option<i32>| is_partition(wanted, partition) && self.is_broker(node, broker);
+    fn replica(
+        &self,
+        condition: &Condition,
+        node: NodeId,
+        partition: &TopicPartition,
+        note: &ReplicaNote,
+    ) -> bool {
+        let here = |wanted: &str, broker: Option<i32>| {
+            is_partition(wanted, partition) && self.is_broker(node, broker)
+        };
         match (condition, note) {
-            (Condition::HighWatermark { partition, broker, at_least }, ReplicaNote::HighWatermark(offset)) => {
-                here(partition, *broker) && offset.0 >= *at_least
-            }
-            (Condition::LogEnd { partition, broker, at_least }, ReplicaNote::Appended { batch, .. }) => {
-                here(partition, *broker) && batch.next_offset() >= Offset(*at_least)
-            }
-            (Condition::Isr { partition, equals, size }, ReplicaNote::IsrChanged { isr, .. }) => {
+            (
+                Condition::HighWatermark {
+                    partition,
+                    broker,
+                    at_least,
+                },
+                ReplicaNote::HighWatermark(offset),
+            ) => here(partition, *broker) && offset.0 >= *at_least,
+            (
+                Condition::LogEnd {
+                    partition,
+                    broker,
+                    at_least,
+                },
+                ReplicaNote::Appended { batch, .. },
+            ) => here(partition, *broker) && batch.next_offset() >= Offset(*at_least),
+            (
+                Condition::Isr {
+                    partition,
+                    equals,
+                    size,
+                },
+                ReplicaNote::IsrChanged { isr, .. },
+            ) => {
                 let ids: Vec<i32> = isr.iter().map(|id| id.0).collect();
                 here(partition, None) && is_set(equals.as_deref(), *size, &ids)
             }
             (Condition::BecameLeader { partition, broker }, ReplicaNote::BecameLeader { .. })
-            | (Condition::Truncated { partition, broker }, ReplicaNote::Truncated { .. }) => here(partition, *broker),
-            (Condition::DuplicateBatch { partition }, ReplicaNote::DuplicateBatch { .. }) => here(partition, None),
-            (Condition::Refused { partition, error }, ReplicaNote::AppendRefused { error: seen }) => {
-                here(partition, None) && seen.name() == error
+            | (Condition::Truncated { partition, broker }, ReplicaNote::Truncated { .. }) => {
+                here(partition, *broker)
             }
+            (Condition::DuplicateBatch { partition }, ReplicaNote::DuplicateBatch { .. }) => {
+                here(partition, None)
+            }
+            (
+                Condition::Refused { partition, error },
+                ReplicaNote::AppendRefused { error: seen },
+            ) => here(partition, None) && seen.name() == error,
             _ => false,
         }
     }
@@ -170,8 +233,19 @@ impl Barriers {
     fn controller(&self, condition: &Condition, node: NodeId, note: &ControllerNote) -> bool {
         match (condition, note) {
             (
-                Condition::Elected { partition: wanted, leader, epoch, kind },
-                ControllerNote::LeaderElected { partition, leader: elected, leader_epoch, kind: seen, .. },
+                Condition::Elected {
+                    partition: wanted,
+                    leader,
+                    epoch,
+                    kind,
+                },
+                ControllerNote::LeaderElected {
+                    partition,
+                    leader: elected,
+                    leader_epoch,
+                    kind: seen,
+                    ..
+                },
             ) => {
                 is_partition(wanted, partition)
                     && elected.is_some_and(|id| leader.is_none_or(|wanted| wanted == id.0))
@@ -179,8 +253,13 @@ impl Barriers {
                     && kind.is_none_or(|wanted| wanted == history_kind(*seen))
             }
             (
-                Condition::Isr { partition: wanted, equals, size },
-                ControllerNote::IsrWritten { partition, isr, .. } | ControllerNote::LeaderElected { partition, isr, .. },
+                Condition::Isr {
+                    partition: wanted,
+                    equals,
+                    size,
+                },
+                ControllerNote::IsrWritten { partition, isr, .. }
+                | ControllerNote::LeaderElected { partition, isr, .. },
             ) => {
                 let ids: Vec<i32> = isr.iter().map(|id| id.0).collect();
                 is_partition(wanted, partition) && is_set(equals.as_deref(), *size, &ids)
@@ -188,32 +267,56 @@ impl Barriers {
             (Condition::Controller { epoch, broker }, ControllerNote::Elected { epoch: seen }) => {
                 self.is_broker(node, *broker) && epoch.is_none_or(|wanted| seen.0 >= wanted)
             }
-            (Condition::BrokerDown { broker }, ControllerNote::BrokerDown { broker: seen }) => seen.0 == *broker,
+            (Condition::BrokerDown { broker }, ControllerNote::BrokerDown { broker: seen }) => {
+                seen.0 == *broker
+            }
             _ => false,
         }
     }
 
     fn keeper(&self, condition: &Condition, note: &KeeperNote) -> bool {
         match (condition, note) {
-            (Condition::SessionExpired { count }, KeeperNote::SessionExpired(_)) => self.sessions_expired >= *count,
-            (Condition::KeeperLeader { epoch }, KeeperNote::Role { role: KeeperRole::Leading, epoch: seen, .. }) => {
-                epoch.is_none_or(|wanted| *seen >= wanted)
+            (Condition::SessionExpired { count }, KeeperNote::SessionExpired(_)) => {
+                self.sessions_expired >= *count
             }
+            (
+                Condition::KeeperLeader { epoch },
+                KeeperNote::Role {
+                    role: KeeperRole::Leading,
+                    epoch: seen,
+                    ..
+                },
+            ) => epoch.is_none_or(|wanted| *seen >= wanted),
             _ => false,
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these concern this part; the rest passes by"
+    )]
     fn client(&self, condition: &Condition, node: NodeId) -> bool {
         let (name, wanted, counted): (&str, u64, fn(&Counts) -> u64) = match condition {
             Condition::Acked { producer, count } => (producer, *count, |counts| counts.acked),
             Condition::Sent { producer, count } => (producer, *count, |counts| counts.sent),
-            Condition::NotAcked { producer, count } => (producer, *count, |counts| counts.not_acked),
+            Condition::NotAcked { producer, count } => {
+                (producer, *count, |counts| counts.not_acked)
+            }
             Condition::Polled { consumer, count } => (consumer, *count, |counts| counts.polled),
-            Condition::Processed { consumer, count } => (consumer, *count, |counts| counts.processed),
+            Condition::Processed { consumer, count } => {
+                (consumer, *count, |counts| counts.processed)
+            }
             _ => return false,
         };
-        let Some(nodes) = self.clients.get(name).filter(|nodes| nodes.contains(&node)) else { return false };
-        nodes.iter().filter_map(|node| self.counts.get(node)).map(counted).sum::<u64>() >= wanted
+        let Some(nodes) = self.clients.get(name).filter(|nodes| nodes.contains(&node)) else {
+            return false;
+        };
+        nodes
+            .iter()
+            .filter_map(|node| self.counts.get(node))
+            .map(counted)
+            .sum::<u64>()
+            >= wanted
     }
 
     fn is_broker(&self, node: NodeId, wanted: Option<i32>) -> bool {
@@ -221,7 +324,9 @@ impl Barriers {
     }
 
     fn is_client(&self, node: NodeId, name: &str) -> bool {
-        self.clients.get(name).is_some_and(|nodes| nodes.contains(&node))
+        self.clients
+            .get(name)
+            .is_some_and(|nodes| nodes.contains(&node))
     }
 }
 
@@ -231,7 +336,10 @@ fn count_operation(counts: &mut Counts, operation: &Operation) {
         (Action::Send { .. }, Stage::Ok) => counts.acked += 1,
         (Action::Send { .. }, Stage::Fail | Stage::Info) => counts.not_acked += 1,
         (Action::Poll { records, .. }, Stage::Ok) => {
-            counts.polled += records.iter().map(|polled| u64::try_from(polled.records.len()).unwrap_or(0)).sum::<u64>();
+            counts.polled += records
+                .iter()
+                .map(|polled| u64::try_from(polled.records.len()).unwrap_or(0))
+                .sum::<u64>();
         }
         (Action::Process { .. }, _) => counts.processed += 1,
         _ => {}
@@ -240,13 +348,34 @@ fn count_operation(counts: &mut Counts, operation: &Operation) {
 
 fn group_condition(condition: &Condition, group: &str, note: &GroupNote) -> bool {
     match (condition, note) {
-        (Condition::Committed { group: wanted, partition: named, at_least }, GroupNote::OffsetCommitted { partition, offset, .. }) => {
-            wanted == group && is_partition(named, partition) && offset.0 >= *at_least
+        (
+            Condition::Committed {
+                group: wanted,
+                partition: named,
+                at_least,
+            },
+            GroupNote::OffsetCommitted {
+                partition, offset, ..
+            },
+        ) => wanted == group && is_partition(named, partition) && offset.0 >= *at_least,
+        (
+            Condition::Generation {
+                group: wanted,
+                at_least,
+                members,
+            },
+            GroupNote::Generation {
+                generation,
+                members: seen,
+            },
+        ) => {
+            wanted == group
+                && generation.0 >= *at_least
+                && members.is_none_or(|count| seen.len() == count)
         }
-        (Condition::Generation { group: wanted, at_least, members }, GroupNote::Generation { generation, members: seen }) => {
-            wanted == group && generation.0 >= *at_least && members.is_none_or(|count| seen.len() == count)
+        (Condition::MemberRemoved { group: wanted }, GroupNote::MemberRemoved(..)) => {
+            wanted == group
         }
-        (Condition::MemberRemoved { group: wanted }, GroupNote::MemberRemoved(..)) => wanted == group,
         _ => false,
     }
 }
@@ -259,7 +388,8 @@ fn is_partition(wanted: &str, partition: &TopicPartition) -> bool {
 
 fn is_set(equals: Option<&[i32]>, size: Option<usize>, ids: &[i32]) -> bool {
     let as_set = |ids: &[i32]| ids.iter().copied().collect::<BTreeSet<i32>>();
-    equals.is_none_or(|wanted| as_set(wanted) == as_set(ids)) && size.is_none_or(|wanted| wanted == ids.len())
+    equals.is_none_or(|wanted| as_set(wanted) == as_set(ids))
+        && size.is_none_or(|wanted| wanted == ids.len())
 }
 
 const fn history_kind(kind: ElectionKind) -> HistoryElectionKind {
@@ -291,7 +421,11 @@ mod tests {
     #[test]
     fn a_high_watermark_barrier_fires_once_on_its_broker() {
         let mut barriers = barriers();
-        let condition = Condition::HighWatermark { partition: "orders-0".into(), broker: Some(1), at_least: 5 };
+        let condition = Condition::HighWatermark {
+            partition: "orders-0".into(),
+            broker: Some(1),
+            at_least: 5,
+        };
         barriers.wait(condition, Reaction::Inject(0));
         let note = replica(ReplicaNote::HighWatermark(Offset(5)));
         assert!(barriers.on_note(NodeId(2), &note).is_empty());
@@ -302,23 +436,43 @@ mod tests {
     #[test]
     fn an_isr_is_compared_as_a_set() {
         let mut barriers = barriers();
-        let condition = Condition::Isr { partition: "orders-0".into(), equals: Some(vec![2, 1]), size: None };
+        let condition = Condition::Isr {
+            partition: "orders-0".into(),
+            equals: Some(vec![2, 1]),
+            size: None,
+        };
         barriers.wait(condition, Reaction::Inject(3));
         let isr = |ids: &[i32]| {
             let isr = ids.iter().map(|id| BrokerId(*id)).collect();
-            replica(ReplicaNote::IsrChanged { isr, partition_epoch: PartitionEpoch(1) })
+            replica(ReplicaNote::IsrChanged {
+                isr,
+                partition_epoch: PartitionEpoch(1),
+            })
         };
         assert!(barriers.on_note(NodeId(1), &isr(&[1])).is_empty());
-        assert_eq!(barriers.on_note(NodeId(1), &isr(&[1, 2])), [Reaction::Inject(3)]);
+        assert_eq!(
+            barriers.on_note(NodeId(1), &isr(&[1, 2])),
+            [Reaction::Inject(3)]
+        );
     }
 
     #[test]
     fn all_of_several_may_come_true_one_after_the_other() {
         let mut barriers = barriers();
-        let watermark = |broker| Condition::HighWatermark { partition: "orders-0".into(), broker: Some(broker), at_least: 1 };
-        barriers.wait(Condition::All(vec![watermark(1), watermark(2)]), Reaction::Mark("both".into()));
+        let watermark = |broker| Condition::HighWatermark {
+            partition: "orders-0".into(),
+            broker: Some(broker),
+            at_least: 1,
+        };
+        barriers.wait(
+            Condition::All(vec![watermark(1), watermark(2)]),
+            Reaction::Mark("both".into()),
+        );
         let note = replica(ReplicaNote::HighWatermark(Offset(1)));
         assert!(barriers.on_note(NodeId(2), &note).is_empty());
-        assert_eq!(barriers.on_note(NodeId(1), &note), [Reaction::Mark("both".into())]);
+        assert_eq!(
+            barriers.on_note(NodeId(1), &note),
+            [Reaction::Mark("both".into())]
+        );
     }
 }

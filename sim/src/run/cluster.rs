@@ -77,6 +77,7 @@ struct Shared {
 impl Boot for CoreBoot {
     type Machine = Core;
 
+    #[expect(clippy::too_many_lines, reason = "one arm a kind, each short")]
     fn boot(&self, life: u32) -> Core {
         let cluster = &self.cluster;
         // Each life draws anew: a restarted process does not repeat its predecessor's jitter.
@@ -88,12 +89,20 @@ impl Boot for CoreBoot {
                 config: plan.config.clone(),
                 behaviour: plan.behaviour,
                 listener: Endpoint::new(broker_host(plan.id.0), BROKER_PORT),
-                keepers: cluster.keepers.iter().map(|(_, endpoint)| endpoint.clone()).collect(),
+                keepers: cluster
+                    .keepers
+                    .iter()
+                    .map(|(_, endpoint)| endpoint.clone())
+                    .collect(),
                 seed,
             }))),
             Role::Keeper(plan) => Core::Keeper(Box::new(Keeper::new(KeeperSpec {
                 id: plan.id,
-                servers: cluster.keepers.iter().map(|(id, endpoint)| (*id, endpoint.host.clone())).collect(),
+                servers: cluster
+                    .keepers
+                    .iter()
+                    .map(|(id, endpoint)| (*id, endpoint.host.clone()))
+                    .collect(),
                 data_dir: Arc::from("data"),
                 data_log_dir: Arc::from("datalog"),
                 config: (*plan.config).clone(),
@@ -102,26 +111,50 @@ impl Boot for CoreBoot {
             }))),
             Role::Producer(plan, client) => {
                 let id = ClientId::from(plan.name.as_str());
-                let core = Producer::new(plan.config.clone(), bootstrap, cluster.behaviour, id, seed);
+                let core =
+                    Producer::new(plan.config.clone(), bootstrap, cluster.behaviour, id, seed);
                 // Every life numbers its own records; a value is never sent by two lives.
                 let first = u64::from(life - 1) * plan.count;
                 let identity = Identity::new(*client, life - 1);
-                Core::Producer(Box::new(ProducerApp::new(core, plan.clone(), identity, first, first + plan.count)))
+                Core::Producer(Box::new(ProducerApp::new(
+                    core,
+                    plan.clone(),
+                    identity,
+                    first,
+                    first + plan.count,
+                )))
             }
             Role::Consumer(plan, client) => {
                 let id = ClientId::from(plan.name.as_str());
-                let core = Consumer::new(plan.config.clone(), bootstrap, cluster.behaviour, id, seed);
-                Core::Consumer(Box::new(ConsumerApp::new(core, plan.clone(), Identity::new(*client, life - 1))))
+                let core =
+                    Consumer::new(plan.config.clone(), bootstrap, cluster.behaviour, id, seed);
+                Core::Consumer(Box::new(ConsumerApp::new(
+                    core,
+                    plan.clone(),
+                    Identity::new(*client, life - 1),
+                )))
             }
             Role::Operator => {
                 let config = Arc::new(AdminConfig::defaults(cluster.behaviour.era));
                 let id = ClientId::from("operator");
-                Core::Operator(Box::new(Admin::new(config, bootstrap, cluster.behaviour, id, seed)))
+                Core::Operator(Box::new(Admin::new(
+                    config,
+                    bootstrap,
+                    cluster.behaviour,
+                    id,
+                    seed,
+                )))
             }
             Role::Reader => {
                 let id = ClientId::from("final-reader");
                 let config = Arc::new(reader_config(cluster.behaviour));
-                Core::Reader(Box::new(Consumer::new(config, bootstrap, cluster.behaviour, id, seed)))
+                Core::Reader(Box::new(Consumer::new(
+                    config,
+                    bootstrap,
+                    cluster.behaviour,
+                    id,
+                    seed,
+                )))
             }
         }
     }
@@ -130,7 +163,11 @@ impl Boot for CoreBoot {
 /// A reader without a group that takes everything from the beginning.
 fn reader_config(behaviour: Behaviour) -> ConsumerConfig {
     let mut config = ConsumerConfig::defaults(behaviour.era);
-    for (key, value) in [("enable.auto.commit", "false"), ("auto.offset.reset", "earliest"), ("max.poll.records", "10000")] {
+    for (key, value) in [
+        ("enable.auto.commit", "false"),
+        ("auto.offset.reset", "earliest"),
+        ("max.poll.records", "10000"),
+    ] {
         config.set(key, value).expect("a setting of our own");
     }
     config.finish().expect("settings of our own")
@@ -168,14 +205,30 @@ pub struct Nodes {
 
 /// Builds the nodes of a plan.
 pub fn nodes(plan: &Plan, seed: u64) -> Nodes {
-    let keepers = plan.keepers.iter().map(|keeper| (keeper.id, Endpoint::new(keeper_host(keeper.id.0), CLIENT_PORT)));
+    let keepers = plan.keepers.iter().map(|keeper| {
+        (
+            keeper.id,
+            Endpoint::new(keeper_host(keeper.id.0), CLIENT_PORT),
+        )
+    });
     let shared = Arc::new(Shared {
         behaviour: plan.behaviour,
-        bootstrap: plan.brokers.iter().map(|broker| Endpoint::new(broker_host(broker.id.0), BROKER_PORT)).collect(),
+        bootstrap: plan
+            .brokers
+            .iter()
+            .map(|broker| Endpoint::new(broker_host(broker.id.0), BROKER_PORT))
+            .collect(),
         keepers: keepers.collect(),
     });
-    let mut builder = Builder { shared, seed, nodes: Nodes::empty() };
-    builder.nodes.directory.offsets_partitions = plan.brokers.first().map_or(50, |broker| broker.config.offsets_topic_num_partitions);
+    let mut builder = Builder {
+        shared,
+        seed,
+        nodes: Nodes::empty(),
+    };
+    builder.nodes.directory.offsets_partitions = plan
+        .brokers
+        .first()
+        .map_or(50, |broker| broker.config.offsets_topic_num_partitions);
     builder.keepers(plan);
     builder.brokers(plan);
     builder.clients(plan);
@@ -206,15 +259,34 @@ struct Builder {
 }
 
 impl Builder {
-    fn add(&mut self, host: &str, ports: Vec<u16>, role: Role, manifest_role: NodeRole, starts: bool) -> NodeId {
-        let id = NodeId(u16::try_from(self.nodes.specs.len()).expect("a few hundred nodes at most"));
-        let boot = CoreBoot { role, cluster: self.shared.clone(), seed: mix(self.seed ^ (u64::from(id.0) << 32)) };
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is done, to whom and with which hands: bundling would only hide it"
+    )]
+    fn add(
+        &mut self,
+        host: &str,
+        ports: Vec<u16>,
+        role: Role,
+        manifest_role: NodeRole,
+        starts: bool,
+    ) -> NodeId {
+        let id =
+            NodeId(u16::try_from(self.nodes.specs.len()).expect("a few hundred nodes at most"));
+        let boot = CoreBoot {
+            role,
+            cluster: self.shared.clone(),
+            seed: mix(self.seed ^ (u64::from(id.0) << 32)),
+        };
         let mut spec = NodeSpec::new(host, ports, boot);
         if !starts {
             spec.start = None;
         }
         self.nodes.specs.push(spec);
-        self.nodes.manifest_nodes.push(ManifestNode { name: host.to_owned(), role: manifest_role });
+        self.nodes.manifest_nodes.push(ManifestNode {
+            name: host.to_owned(),
+            role: manifest_role,
+        });
         id
     }
 
@@ -222,7 +294,13 @@ impl Builder {
         for keeper in &plan.keepers {
             let ports = vec![CLIENT_PORT, QUORUM_PORT, ELECTION_PORT];
             let role = Role::Keeper(keeper.clone());
-            let node = self.add(&keeper_host(keeper.id.0), ports, role, NodeRole::Keeper(keeper.id), true);
+            let node = self.add(
+                &keeper_host(keeper.id.0),
+                ports,
+                role,
+                NodeRole::Keeper(keeper.id),
+                true,
+            );
             self.nodes.directory.keepers.insert(keeper.id, node);
         }
     }
@@ -231,9 +309,18 @@ impl Builder {
         for broker in &plan.brokers {
             let role = Role::Broker(broker.clone());
             let host = broker_host(broker.id.0);
-            let node = self.add(&host, vec![BROKER_PORT], role, NodeRole::Broker(broker.id), !broker.absent);
+            let node = self.add(
+                &host,
+                vec![BROKER_PORT],
+                role,
+                NodeRole::Broker(broker.id),
+                !broker.absent,
+            );
             self.nodes.directory.brokers.insert(broker.id, node);
-            self.nodes.directory.log_dirs.insert(node, broker.config.log_dirs.clone());
+            self.nodes
+                .directory
+                .log_dirs
+                .insert(node, broker.config.log_dirs.clone());
             if broker.absent {
                 self.nodes.absent.insert(node);
             }
@@ -242,23 +329,43 @@ impl Builder {
 
     fn client(&mut self, name: &str, kind: ClientKind, role: impl FnOnce(u16) -> Role) -> NodeId {
         let index = u16::try_from(self.nodes.clients.len()).expect("a few hundred clients at most");
-        let node = self.add(name, Vec::new(), role(index), NodeRole::Client(index), false);
-        self.nodes.clients.push(ClientInfo { name: name.to_owned(), node, kind });
+        let node = self.add(
+            name,
+            Vec::new(),
+            role(index),
+            NodeRole::Client(index),
+            false,
+        );
+        self.nodes.clients.push(ClientInfo {
+            name: name.to_owned(),
+            node,
+            kind,
+        });
         node
     }
 
     fn clients(&mut self, plan: &Plan) {
         for producer in &plan.producers {
             let plan = Arc::new(producer.clone());
-            let node = self.client(&producer.name, producer_kind(producer), |index| Role::Producer(plan, index));
-            self.nodes.directory.clients.insert(producer.name.clone(), node);
+            let node = self.client(&producer.name, producer_kind(producer), |index| {
+                Role::Producer(plan, index)
+            });
+            self.nodes
+                .directory
+                .clients
+                .insert(producer.name.clone(), node);
             self.nodes.producers.insert(node);
             self.nodes.client_nodes.push(node);
         }
         for consumer in &plan.consumers {
             let plan = Arc::new(consumer.clone());
-            let node = self.client(&consumer.name, consumer_kind(consumer), |index| Role::Consumer(plan, index));
-            self.nodes.directory.clients.insert(consumer.name.clone(), node);
+            let node = self.client(&consumer.name, consumer_kind(consumer), |index| {
+                Role::Consumer(plan, index)
+            });
+            self.nodes
+                .directory
+                .clients
+                .insert(consumer.name.clone(), node);
             self.nodes.client_nodes.push(node);
         }
     }
@@ -266,7 +373,10 @@ impl Builder {
     fn own_clients(&mut self) {
         self.nodes.operator = self.client("operator", ClientKind::Admin, |_| Role::Operator);
         let index = u16::try_from(self.nodes.clients.len()).expect("a few hundred clients at most");
-        self.nodes.reader = (self.client("final-reader", ClientKind::FinalReader, |_| Role::Reader), index);
+        self.nodes.reader = (
+            self.client("final-reader", ClientKind::FinalReader, |_| Role::Reader),
+            index,
+        );
     }
 }
 
@@ -279,7 +389,8 @@ fn producer_kind(plan: &ProducerPlan) -> ClientKind {
             Acks::Other(number) => number.to_string(),
         },
         retries: u64::try_from(plan.config.retries).unwrap_or(0),
-        in_flight: u32::try_from(plan.config.max_in_flight_requests_per_connection).unwrap_or(u32::MAX),
+        in_flight: u32::try_from(plan.config.max_in_flight_requests_per_connection)
+            .unwrap_or(u32::MAX),
         idempotence: plan.config.enable_idempotence,
         transactional_id: plan.config.transactional_id.clone(),
     }
@@ -287,7 +398,11 @@ fn producer_kind(plan: &ProducerPlan) -> ClientKind {
 
 fn consumer_kind(plan: &ConsumerPlan) -> ClientKind {
     ClientKind::Consumer {
-        group: plan.config.group_id.as_ref().map(|group| GroupId::from(group.as_str())),
+        group: plan
+            .config
+            .group_id
+            .as_ref()
+            .map(|group| GroupId::from(group.as_str())),
         commit: plan.commit,
         read_committed: plan.config.isolation_level == IsolationLevel::ReadCommitted,
     }
@@ -308,7 +423,10 @@ pub fn network(plan: &Plan) -> NetworkConfig {
 pub fn latency(latency: Latency) -> WorldLatency {
     match latency {
         Latency::Constant(time) => WorldLatency::Constant(time.0),
-        Latency::Uniform([min, max]) => WorldLatency::Uniform { min: min.0, max: max.0 },
+        Latency::Uniform([min, max]) => WorldLatency::Uniform {
+            min: min.0,
+            max: max.0,
+        },
     }
 }
 

@@ -10,7 +10,10 @@ use super::recorder::Recorder;
 use super::view::ClusterView;
 use crate::random::{Draws, Purpose};
 use crate::scenario::plan::{FaultAction, FaultPlan, Plan, Trigger};
-use crate::world::{At, Commands, DiskAtRestart, FaultId, Happening, KillKind, Observer, Place, Step, Transfer, WorldCommand};
+use crate::world::{
+    At, Commands, DiskAtRestart, FaultId, Happening, KillKind, Observer, Place, Step, Transfer,
+    WorldCommand,
+};
 use history::event::{FaultStage, Process};
 use protocol::ids::{NodeId, SessionId};
 use protocol::keeper::KeeperReply;
@@ -85,7 +88,13 @@ pub struct Director {
 
 impl Director {
     /// A director for a plan; `operator` is the node of the admin client.
-    pub fn new(plan: Arc<Plan>, seed: u64, view: ClusterView, barriers: Barriers, operator: NodeId) -> Self {
+    pub fn new(
+        plan: Arc<Plan>,
+        seed: u64,
+        view: ClusterView,
+        barriers: Barriers,
+        operator: NodeId,
+    ) -> Self {
         let states = vec![FaultState::default(); plan.faults.len()];
         Self {
             plan,
@@ -113,6 +122,11 @@ impl Director {
     /// Answers of this node are the run's.
     pub fn own(&mut self, node: NodeId) {
         self.own.insert(node);
+    }
+
+    /// Nodes that died by a fault that is not to be healed.
+    pub fn gone_for_good(&self) -> impl Iterator<Item = &NodeId> {
+        self.gone_for_good.iter()
     }
 
     /// The next time something is due.
@@ -144,10 +158,13 @@ impl Director {
                 Trigger::Between(first, last) => {
                     let width = last.saturating_sub(*first).0.saturating_add(1);
                     let key = u64::try_from(index).unwrap_or(u64::MAX);
-                    let drawn = Draws::keyed(self.seed, Purpose::named("fault time"), key, 0, 0).below(width);
+                    let drawn = Draws::keyed(self.seed, Purpose::named("fault time"), key, 0, 0)
+                        .below(width);
                     self.at(now + *first + Span(drawn) + fault.after, Due::Inject(index));
                 }
-                Trigger::When(condition) => self.barriers.wait(condition.clone(), Reaction::Inject(index)),
+                Trigger::When(condition) => self
+                    .barriers
+                    .wait(condition.clone(), Reaction::Inject(index)),
             }
         }
     }
@@ -164,7 +181,8 @@ impl Director {
                 Due::Command(command) => commands.push(command),
                 Due::Resume { fault, node } => {
                     commands.push(WorldCommand::Resume { node });
-                    self.active.retain(|active| active.fault != fault || !active.paused.contains(&node));
+                    self.active
+                        .retain(|active| active.fault != fault || !active.paused.contains(&node));
                 }
             }
         }
@@ -183,7 +201,10 @@ impl Director {
                 }
                 Reaction::End(index) => self.end_all_of(index, commands),
                 Reaction::StartClient(node) => {
-                    commands.push(WorldCommand::Restart { node, disk: DiskAtRestart::Same });
+                    commands.push(WorldCommand::Restart {
+                        node,
+                        disk: DiskAtRestart::Same,
+                    });
                 }
                 Reaction::Mark(name) => self.recorder.mark(name),
             }
@@ -199,13 +220,18 @@ impl Director {
         self.states[index].occurrences += 1;
         let injection = fault::resolve(&fault.action, &self.view);
         let target = self.names(&injection.nodes);
-        self.recorder.fault(index, fault.kind, target.clone(), FaultStage::Injected);
+        self.recorder
+            .fault(index, fault.kind, target.clone(), FaultStage::Injected);
         self.carry_out(now, index, fault, &injection, commands);
         if let Some(verb) = injection.operator {
             let operation = OperationId(OPERATOR_CALLS + u64::from(self.next_fault_id));
             self.next_fault_id += 1;
             self.operator_calls.insert(operation, index);
-            commands.push(WorldCommand::Submit { node: self.operator, operation, verb });
+            commands.push(WorldCommand::Submit {
+                node: self.operator,
+                operation,
+                verb,
+            });
         }
         if let Some((every, times)) = fault.repeat
             && times.is_none_or(|times| self.states[index].occurrences < times)
@@ -219,14 +245,32 @@ impl Director {
         }
     }
 
-    fn carry_out(&mut self, now: At, index: usize, fault: &FaultPlan, injection: &Injection, commands: &mut Commands) {
-        let mut active =
-            Active { fault: index, ids: Vec::new(), paused: BTreeSet::new(), target: self.names(&injection.nodes) };
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is done, to whom and with which hands: bundling would only hide it"
+    )]
+    fn carry_out(
+        &mut self,
+        now: At,
+        index: usize,
+        fault: &FaultPlan,
+        injection: &Injection,
+        commands: &mut Commands,
+    ) {
+        let mut active = Active {
+            fault: index,
+            ids: Vec::new(),
+            paused: BTreeSet::new(),
+            target: self.names(&injection.nodes),
+        };
         for begun in &injection.begin {
             let id = FaultId(self.next_fault_id);
             self.next_fault_id += 1;
             active.ids.push(id);
-            commands.push(WorldCommand::Begin { id, fault: begun.clone() });
+            commands.push(WorldCommand::Begin {
+                id,
+                fault: begun.clone(),
+            });
             if let Some(lasting) = fault.lasting {
                 self.at(now + lasting, Due::End(id));
             }
@@ -235,12 +279,23 @@ impl Director {
             if let WorldCommand::Pause { node, .. } = command {
                 active.paused.insert(*node);
                 if let Some(lasting) = fault.lasting {
-                    self.at(now + lasting, Due::Resume { fault: index, node: *node });
+                    self.at(
+                        now + lasting,
+                        Due::Resume {
+                            fault: index,
+                            node: *node,
+                        },
+                    );
                 }
             }
             commands.push(command.clone());
         }
-        if let FaultAction::Kill { restart_after, empty_disk, .. } = &fault.action {
+        if let FaultAction::Kill {
+            restart_after,
+            empty_disk,
+            ..
+        } = &fault.action
+        {
             self.schedule_restarts(now, injection, *restart_after, *empty_disk, fault.permanent);
         }
         if let FaultAction::Stop { restart_after, .. } = &fault.action {
@@ -254,12 +309,30 @@ impl Director {
         }
     }
 
-    fn schedule_restarts(&mut self, now: At, injection: &Injection, after: Option<Span>, empty: bool, permanent: bool) {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is done, to whom and with which hands: bundling would only hide it"
+    )]
+    fn schedule_restarts(
+        &mut self,
+        now: At,
+        injection: &Injection,
+        after: Option<Span>,
+        empty: bool,
+        permanent: bool,
+    ) {
         for node in &injection.nodes {
             match after {
                 Some(after) => {
-                    let disk = if empty { DiskAtRestart::Empty } else { DiskAtRestart::Same };
-                    self.at(now + after, Due::Command(WorldCommand::Restart { node: *node, disk }));
+                    let disk = if empty {
+                        DiskAtRestart::Empty
+                    } else {
+                        DiskAtRestart::Same
+                    };
+                    self.at(
+                        now + after,
+                        Due::Command(WorldCommand::Restart { node: *node, disk }),
+                    );
                 }
                 None if permanent => {
                     self.gone_for_good.insert(*node);
@@ -278,26 +351,53 @@ impl Director {
     fn end_all_of(&mut self, index: usize, commands: &mut Commands) {
         for active in self.active.iter().filter(|active| active.fault == index) {
             commands.extend(active.ids.iter().map(|id| WorldCommand::End { id: *id }));
-            commands.extend(active.paused.iter().map(|node| WorldCommand::Resume { node: *node }));
+            commands.extend(
+                active
+                    .paused
+                    .iter()
+                    .map(|node| WorldCommand::Resume { node: *node }),
+            );
         }
     }
 
     /// Ends every fault that is not permanent and brings every node back that is not gone for good. Producers that were
     /// killed stay away: an application that crashed is started again by its owner, not by the network healing.
-    pub fn heal(&mut self, producers: &BTreeSet<NodeId>, absent: &BTreeSet<NodeId>, commands: &mut Commands) {
+    pub fn heal(
+        &mut self,
+        producers: &BTreeSet<NodeId>,
+        absent: &BTreeSet<NodeId>,
+        commands: &mut Commands,
+    ) {
         self.healed = true;
         self.barriers.forget_injections();
-        self.schedule.retain(|_, due| matches!(due, Due::Command(WorldCommand::Submit { .. })));
+        self.schedule
+            .retain(|_, due| matches!(due, Due::Command(WorldCommand::Submit { .. })));
         let plan = self.plan.clone();
-        for active in self.active.iter().filter(|active| !plan.faults[active.fault].permanent) {
+        for active in self
+            .active
+            .iter()
+            .filter(|active| !plan.faults[active.fault].permanent)
+        {
             commands.extend(active.ids.iter().map(|id| WorldCommand::End { id: *id }));
-            commands.extend(active.paused.iter().map(|node| WorldCommand::Resume { node: *node }));
+            commands.extend(
+                active
+                    .paused
+                    .iter()
+                    .map(|node| WorldCommand::Resume { node: *node }),
+            );
         }
         let directory = self.view.directory();
-        let all = directory.brokers.values().chain(directory.keepers.values()).chain(directory.clients.values());
+        let all = directory
+            .brokers
+            .values()
+            .chain(directory.keepers.values())
+            .chain(directory.clients.values());
         for node in all.filter(|node| !producers.contains(node) && !absent.contains(node)) {
             if !self.alive.contains(node) && !self.gone_for_good.contains(node) {
-                commands.push(WorldCommand::Restart { node: *node, disk: DiskAtRestart::Same });
+                commands.push(WorldCommand::Restart {
+                    node: *node,
+                    disk: DiskAtRestart::Same,
+                });
             }
         }
     }
@@ -309,10 +409,12 @@ impl Director {
             let state = std::mem::take(&mut self.states[index]);
             if state.occurrences == 0 {
                 let why = "its time or condition never came".to_owned();
-                self.recorder.fault(index, fault.kind, String::new(), FaultStage::Inert(why));
+                self.recorder
+                    .fault(index, fault.kind, String::new(), FaultStage::Inert(why));
             } else if state.effects.is_empty() {
                 let why = "nothing was seen to be different".to_owned();
-                self.recorder.fault(index, fault.kind, String::new(), FaultStage::Inert(why));
+                self.recorder
+                    .fault(index, fault.kind, String::new(), FaultStage::Inert(why));
             }
         }
     }
@@ -320,9 +422,21 @@ impl Director {
     fn names(&self, nodes: &BTreeSet<NodeId>) -> String {
         let directory = self.view.directory();
         let name = |node: &NodeId| {
-            let broker = directory.brokers.iter().find(|(_, at)| *at == node).map(|(id, _)| format!("broker {id}"));
-            let keeper = directory.keepers.iter().find(|(_, at)| *at == node).map(|(id, _)| format!("keeper {id}"));
-            let client = directory.clients.iter().find(|(_, at)| *at == node).map(|(name, _)| name.clone());
+            let broker = directory
+                .brokers
+                .iter()
+                .find(|(_, at)| *at == node)
+                .map(|(id, _)| format!("broker {id}"));
+            let keeper = directory
+                .keepers
+                .iter()
+                .find(|(_, at)| *at == node)
+                .map(|(id, _)| format!("keeper {id}"));
+            let client = directory
+                .clients
+                .iter()
+                .find(|(_, at)| *at == node)
+                .map(|(name, _)| name.clone());
             broker.or(keeper).or(client).unwrap_or_default()
         };
         nodes.iter().map(name).collect::<Vec<_>>().join(", ")
@@ -333,23 +447,38 @@ impl Director {
         let first = self.states[index].effects.is_empty();
         self.states[index].effects.push(what.clone());
         if first {
-            self.recorder.fault(index, kind, target, FaultStage::Effective(what));
+            self.recorder
+                .fault(index, kind, target, FaultStage::Effective(what));
         }
     }
 
     /// The faults of a kind that have been injected at this node's cost; the newest first.
     fn blame(&self, matches: impl Fn(&FaultAction) -> bool) -> Option<usize> {
-        let injected = |index: &usize| self.states[*index].occurrences > 0 && matches(&self.plan.faults[*index].action);
+        let injected = |index: &usize| {
+            self.states[*index].occurrences > 0 && matches(&self.plan.faults[*index].action)
+        };
         (0..self.plan.faults.len()).rev().find(injected)
     }
 
     fn on_killed(&mut self, node: NodeId, kind: KillKind, bytes_lost: u64) {
         let power = kind == KillKind::Power;
         let how = if power { "power" } else { "process" };
-        self.recorder.process(node, Process::Died { how: how.to_owned(), bytes_lost });
+        self.recorder.process(
+            node,
+            Process::Died {
+                how: how.to_owned(),
+                bytes_lost,
+            },
+        );
         let name = self.names(&BTreeSet::from([node]));
-        if let Some(index) = self.blame(|action| matches!(action, FaultAction::Kill { power: with, .. } if *with == power)) {
-            let what = if power { format!("{name} lost power and {bytes_lost} unflushed bytes") } else { format!("{name} was killed") };
+        if let Some(index) = self.blame(
+            |action| matches!(action, FaultAction::Kill { power: with, .. } if *with == power),
+        ) {
+            let what = if power {
+                format!("{name} lost power and {bytes_lost} unflushed bytes")
+            } else {
+                format!("{name} was killed")
+            };
             self.effective(index, name, what);
         }
     }
@@ -370,14 +499,33 @@ impl Observer for Director {
         self.react(place.at, reactions, commands);
     }
 
-    fn outcome(&mut self, place: Place, operation: OperationId, outcome: &Outcome, _commands: &mut Commands) {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these concern this part; the rest passes by"
+    )]
+    fn outcome(
+        &mut self,
+        place: Place,
+        operation: OperationId,
+        outcome: &Outcome,
+        _commands: &mut Commands,
+    ) {
         if let Some(index) = self.operator_calls.remove(&operation) {
             self.recorder.moment(place.at.0, self.step);
             match outcome {
-                Outcome::Done(Ok(())) => self.effective(index, "operator".to_owned(), "the cluster did what it was asked".to_owned()),
+                Outcome::Done(Ok(())) => self.effective(
+                    index,
+                    "operator".to_owned(),
+                    "the cluster did what it was asked".to_owned(),
+                ),
                 other => {
                     let kind = self.plan.faults[index].kind;
-                    self.recorder.fault(index, kind, "operator".to_owned(), FaultStage::Inert(format!("the cluster answered {other:?}")));
+                    self.recorder.fault(
+                        index,
+                        kind,
+                        "operator".to_owned(),
+                        FaultStage::Inert(format!("the cluster answered {other:?}")),
+                    );
                 }
             }
         } else if self.own.contains(&place.node) {
@@ -393,16 +541,26 @@ impl Observer for Director {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a kind, each short")]
     fn happened(&mut self, place: Place, happening: &Happening, _commands: &mut Commands) {
         self.recorder.moment(place.at.0, self.step);
         let node = place.node;
         match happening {
             Happening::Started => {
                 self.alive.insert(node);
-                self.recorder.process(node, Process::Started { life: place.life });
-                if place.life > 0 || self.plan.faults.iter().any(|fault| matches!(fault.action, FaultAction::Start { .. })) {
+                self.recorder
+                    .process(node, Process::Started { life: place.life });
+                if place.life > 0
+                    || self
+                        .plan
+                        .faults
+                        .iter()
+                        .any(|fault| matches!(fault.action, FaultAction::Start { .. }))
+                {
                     let name = self.names(&BTreeSet::from([node]));
-                    if let Some(index) = self.blame(|action| matches!(action, FaultAction::Start { .. })) {
+                    if let Some(index) =
+                        self.blame(|action| matches!(action, FaultAction::Start { .. }))
+                    {
                         self.effective(index, name.clone(), format!("{name} started"));
                     }
                 }
@@ -413,10 +571,18 @@ impl Observer for Director {
             }
             Happening::Exited { clean } => {
                 self.alive.remove(&node);
-                let process = if *clean { Process::Stopped } else { Process::Died { how: "exit".to_owned(), bytes_lost: 0 } };
+                let process = if *clean {
+                    Process::Stopped
+                } else {
+                    Process::Died {
+                        how: "exit".to_owned(),
+                        bytes_lost: 0,
+                    }
+                };
                 self.recorder.process(node, process);
                 let name = self.names(&BTreeSet::from([node]));
-                if let Some(index) = self.blame(|action| matches!(action, FaultAction::Stop { .. })) {
+                if let Some(index) = self.blame(|action| matches!(action, FaultAction::Stop { .. }))
+                {
                     self.effective(index, name.clone(), format!("{name} ended in good order"));
                 }
             }
@@ -425,14 +591,24 @@ impl Observer for Director {
                 self.recorder.process(node, Process::Resumed);
                 let name = self.names(&BTreeSet::from([node]));
                 if *waiting > 0
-                    && let Some(index) = self.blame(|action| matches!(action, FaultAction::Pause { .. }))
+                    && let Some(index) =
+                        self.blame(|action| matches!(action, FaultAction::Pause { .. }))
                 {
-                    self.effective(index, name.clone(), format!("{waiting} inputs waited for {name}"));
+                    self.effective(
+                        index,
+                        name.clone(),
+                        format!("{waiting} inputs waited for {name}"),
+                    );
                 }
             }
             Happening::ClockChanged => {
                 let name = self.names(&BTreeSet::from([node]));
-                let clock = |action: &FaultAction| matches!(action, FaultAction::ClockJump { .. } | FaultAction::ClockDrift { .. });
+                let clock = |action: &FaultAction| {
+                    matches!(
+                        action,
+                        FaultAction::ClockJump { .. } | FaultAction::ClockDrift { .. }
+                    )
+                };
                 if let Some(index) = self.blame(clock) {
                     self.effective(index, name.clone(), format!("the clock of {name} is askew"));
                 }
@@ -450,14 +626,35 @@ impl Observer for Director {
             return;
         }
         self.recorder.moment(at.0, self.step);
-        let Some(position) = self.active.iter().position(|active| active.ids.contains(&id)) else { return };
-        let (index, target) = (self.active[position].fault, self.active[position].target.clone());
+        let Some(position) = self
+            .active
+            .iter()
+            .position(|active| active.ids.contains(&id))
+        else {
+            return;
+        };
+        let (index, target) = (
+            self.active[position].fault,
+            self.active[position].target.clone(),
+        );
         self.states[index].hits += hits;
-        let expires = matches!(self.plan.faults[index].action, FaultAction::ExpireSession { .. });
+        let expires = matches!(
+            self.plan.faults[index].action,
+            FaultAction::ExpireSession { .. }
+        );
         if hits > 0 && !expires {
-            self.effective(index, target.clone(), fault::effect_in_words(&self.plan.faults[index].action, hits));
+            self.effective(
+                index,
+                target.clone(),
+                fault::effect_in_words(&self.plan.faults[index].action, hits),
+            );
         }
-        self.recorder.fault(index, self.plan.faults[index].kind, target, FaultStage::Healed);
+        self.recorder.fault(
+            index,
+            self.plan.faults[index].kind,
+            target,
+            FaultStage::Healed,
+        );
         self.active[position].ids.retain(|other| *other != id);
         if self.active[position].ids.is_empty() {
             self.active.remove(position);
@@ -471,13 +668,30 @@ impl Observer for Director {
 
 impl Director {
     fn on_session_expired(&mut self, session: SessionId, commands: &mut Commands) {
-        let Some(node) = self.sessions.get(&session).copied() else { return };
+        let Some(node) = self.sessions.get(&session).copied() else {
+            return;
+        };
         let name = self.names(&BTreeSet::from([node]));
         let plan = self.plan.clone();
-        let expiring = |active: &&Active| matches!(plan.faults[active.fault].action, FaultAction::ExpireSession { .. });
-        let hit: Vec<Active> = self.active.iter().filter(expiring).filter(|active| active.target.contains(&name)).cloned().collect();
+        let expiring = |active: &&Active| {
+            matches!(
+                plan.faults[active.fault].action,
+                FaultAction::ExpireSession { .. }
+            )
+        };
+        let hit: Vec<Active> = self
+            .active
+            .iter()
+            .filter(expiring)
+            .filter(|active| active.target.contains(&name))
+            .cloned()
+            .collect();
         for active in hit {
-            self.effective(active.fault, name.clone(), format!("the keeper session of {name} expired"));
+            self.effective(
+                active.fault,
+                name.clone(),
+                format!("the keeper session of {name} expired"),
+            );
             commands.extend(active.ids.iter().map(|id| WorldCommand::End { id: *id }));
         }
     }

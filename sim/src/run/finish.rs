@@ -29,7 +29,7 @@ struct Readers {
 
 /// What is still to be done.
 #[derive(Clone, Debug, Default)]
-pub struct Progress {
+pub(super) struct Progress {
     /// Sends without an answer, per producer node.
     open: BTreeMap<NodeId, u64>,
     /// Records each producer node has sent, and how many it will send.
@@ -41,18 +41,32 @@ pub struct Progress {
 
 impl Progress {
     /// Nothing has happened yet.
-    pub fn new(plan: &Plan, nodes: &Nodes) -> Self {
+    pub(super) fn new(plan: &Plan, nodes: &Nodes) -> Self {
         let mut progress = Self::default();
         for (producer, node) in plan.producers.iter().zip(&nodes.client_nodes) {
             progress.sent.insert(*node, (0, producer.count));
         }
         let mut groups: BTreeMap<String, Readers> = BTreeMap::new();
-        for (consumer, node) in plan.consumers.iter().zip(nodes.client_nodes.iter().skip(plan.producers.len())) {
-            let key = consumer.config.group_id.clone().unwrap_or_else(|| format!("\u{0}{}", consumer.name));
+        for (consumer, node) in plan
+            .consumers
+            .iter()
+            .zip(nodes.client_nodes.iter().skip(plan.producers.len()))
+        {
+            let key = consumer
+                .config
+                .group_id
+                .clone()
+                .unwrap_or_else(|| format!("\u{0}{}", consumer.name));
             let readers = groups.entry(key).or_default();
-            readers.topics.extend(consumer.topics.iter().map(|topic| topic.as_str().to_owned()));
+            readers.topics.extend(
+                consumer
+                    .topics
+                    .iter()
+                    .map(|topic| topic.as_str().to_owned()),
+            );
             readers.partitions.extend(consumer.assign.iter().cloned());
-            readers.commits |= consumer.config.group_id.is_some() && consumer.commit != CommitPolicy::Never;
+            readers.commits |=
+                consumer.config.group_id.is_some() && consumer.commit != CommitPolicy::Never;
             readers.nodes.insert(*node);
         }
         progress.readers = groups.into_values().collect();
@@ -60,17 +74,23 @@ impl Progress {
     }
 
     /// Brokers whose registration has been seen.
-    pub fn registered(&self) -> usize {
+    pub(super) fn registered(&self) -> usize {
         self.registered.len()
     }
 
     /// Takes in what happened.
-    pub fn take_in(&mut self, events: &[Event]) {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these concern this part; the rest passes by"
+    )]
+    pub(super) fn take_in(&mut self, events: &[Event]) {
         for event in events {
             let Some(node) = event.node else { continue };
             match &event.what {
                 What::Operation(operation) => self.on_operation(node, operation),
-                What::Replica(partition, Replica::HighWatermark(offset)) if !partition.topic.as_str().starts_with("__") => {
+                What::Replica(partition, Replica::HighWatermark(offset))
+                    if !partition.topic.as_str().starts_with("__") =>
+                {
                     let known = self.high_watermarks.entry(partition.clone()).or_default();
                     *known = (*known).max(*offset);
                 }
@@ -100,13 +120,23 @@ impl Progress {
                 }
             }
             (Action::Poll { records, .. }, Stage::Ok) => {
-                let ends = records.iter().filter_map(|polled| Some((polled.partition.clone(), polled.records.last()?.0.next())));
-                for readers in self.readers.iter_mut().filter(|readers| readers.nodes.contains(&node)) {
+                let ends = records.iter().filter_map(|polled| {
+                    Some((polled.partition.clone(), polled.records.last()?.0.next()))
+                });
+                for readers in self
+                    .readers
+                    .iter_mut()
+                    .filter(|readers| readers.nodes.contains(&node))
+                {
                     readers.read.extend(ends.clone());
                 }
             }
             (Action::Commit { offsets, .. }, Stage::Ok) => {
-                for readers in self.readers.iter_mut().filter(|readers| readers.nodes.contains(&node)) {
+                for readers in self
+                    .readers
+                    .iter_mut()
+                    .filter(|readers| readers.nodes.contains(&node))
+                {
                     readers.committed.extend(offsets.iter().cloned());
                 }
             }
@@ -115,11 +145,18 @@ impl Progress {
     }
 
     /// Nothing is open, and every reader that lives has read all there is.
-    pub fn is_done(&self, director: &Director) -> bool {
-        let finished = |(node, (sent, wanted)): (&NodeId, &(u64, u64))| !director.is_alive(*node) || sent >= wanted;
-        self.open.iter().all(|(node, open)| *open == 0 || !director.is_alive(*node))
+    pub(super) fn is_done(&self, director: &Director) -> bool {
+        let finished = |(node, (sent, wanted)): (&NodeId, &(u64, u64))| {
+            !director.is_alive(*node) || sent >= wanted
+        };
+        self.open
+            .iter()
+            .all(|(node, open)| *open == 0 || !director.is_alive(*node))
             && self.sent.iter().all(finished)
-            && self.readers.iter().all(|readers| self.has_caught_up(readers, director))
+            && self
+                .readers
+                .iter()
+                .all(|readers| self.has_caught_up(readers, director))
     }
 
     fn has_caught_up(&self, readers: &Readers, director: &Director) -> bool {
@@ -127,19 +164,29 @@ impl Progress {
             return true;
         }
         let theirs = |partition: &TopicPartition| {
-            readers.topics.contains(partition.topic.as_str()) || readers.partitions.contains(partition)
+            readers.topics.contains(partition.topic.as_str())
+                || readers.partitions.contains(partition)
         };
-        let reached = |map: &BTreeMap<TopicPartition, Offset>, partition: &TopicPartition, end: Offset| {
-            end == Offset::ZERO || map.get(partition).is_some_and(|offset| *offset >= end)
-        };
-        self.high_watermarks.iter().filter(|(partition, _)| theirs(partition)).all(|(partition, end)| {
-            reached(&readers.read, partition, *end) && (!readers.commits || reached(&readers.committed, partition, *end))
-        })
+        let reached =
+            |map: &BTreeMap<TopicPartition, Offset>, partition: &TopicPartition, end: Offset| {
+                end == Offset::ZERO || map.get(partition).is_some_and(|offset| *offset >= end)
+            };
+        self.high_watermarks
+            .iter()
+            .filter(|(partition, _)| theirs(partition))
+            .all(|(partition, end)| {
+                reached(&readers.read, partition, *end)
+                    && (!readers.commits || reached(&readers.committed, partition, *end))
+            })
     }
 }
 
 /// The verbs of a consumer's jump.
-pub fn seek_verb(to: SeekTo, consumer: &ConsumerPlan, partitions: &[TopicPartition]) -> Vec<Verb> {
+pub(super) fn seek_verb(
+    to: SeekTo,
+    consumer: &ConsumerPlan,
+    partitions: &[TopicPartition],
+) -> Vec<Verb> {
     match to {
         SeekTo::Beginning => vec![Verb::SeekToBeginning(Vec::new())],
         SeekTo::End => vec![Verb::SeekToEnd(Vec::new())],
@@ -147,14 +194,18 @@ pub fn seek_verb(to: SeekTo, consumer: &ConsumerPlan, partitions: &[TopicPartiti
             let own = |partition: &&TopicPartition| {
                 consumer.topics.contains(&partition.topic) || consumer.assign.contains(partition)
             };
-            partitions.iter().filter(own).map(|partition| Verb::Seek(partition.clone(), Offset(offset))).collect()
+            partitions
+                .iter()
+                .filter(own)
+                .map(|partition| Verb::Seek(partition.clone(), Offset(offset)))
+                .collect()
         }
     }
 }
 
 /// A read of every partition from its beginning to its end.
 #[derive(Clone, Debug)]
-pub struct FinalRead {
+pub(super) struct FinalRead {
     node: NodeId,
     client: u16,
     partitions: Vec<TopicPartition>,
@@ -166,17 +217,28 @@ pub struct FinalRead {
 
 impl FinalRead {
     /// A read of these partitions by the reader's node.
-    pub fn new(node: NodeId, client: u16, partitions: Vec<TopicPartition>) -> Self {
-        Self { node, client, partitions, next: 0, ends: None, positions: BTreeMap::new() }
+    pub(super) fn new(node: NodeId, client: u16, partitions: Vec<TopicPartition>) -> Self {
+        Self {
+            node,
+            client,
+            partitions,
+            next: 0,
+            ends: None,
+            positions: BTreeMap::new(),
+        }
     }
 
     fn submit(&mut self, verb: Verb) -> WorldCommand {
         self.next += 1;
-        WorldCommand::Submit { node: self.node, operation: OperationId(self.next), verb }
+        WorldCommand::Submit {
+            node: self.node,
+            operation: OperationId(self.next),
+            verb,
+        }
     }
 
     /// The first calls.
-    pub fn begin(&mut self) -> Vec<WorldCommand> {
+    pub(super) fn begin(&mut self) -> Vec<WorldCommand> {
         let partitions = self.partitions.clone();
         vec![
             self.submit(Verb::Assign(partitions.clone())),
@@ -186,18 +248,33 @@ impl FinalRead {
     }
 
     /// Every partition has been read to its end.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         let reached = |(partition, end): (&TopicPartition, &Offset)| {
-            *end == Offset::ZERO || self.positions.get(partition).is_some_and(|position| position >= end)
+            *end == Offset::ZERO
+                || self
+                    .positions
+                    .get(partition)
+                    .is_some_and(|position| position >= end)
         };
-        self.ends.as_ref().is_some_and(|ends| ends.iter().all(reached))
+        self.ends
+            .as_ref()
+            .is_some_and(|ends| ends.iter().all(reached))
     }
 
     /// An answer; what to ask next.
-    pub fn on_outcome(&mut self, operation: OperationId, outcome: Outcome, recorder: &mut Recorder) -> Option<WorldCommand> {
+    pub(super) fn on_outcome(
+        &mut self,
+        operation: OperationId,
+        outcome: Outcome,
+        recorder: &mut Recorder,
+    ) -> Option<WorldCommand> {
         match outcome {
             Outcome::Offsets(Ok(ends)) => {
-                self.ends = Some(ends.into_iter().map(|(partition, end)| (partition, end.unwrap_or_default())).collect());
+                self.ends = Some(
+                    ends.into_iter()
+                        .map(|(partition, end)| (partition, end.unwrap_or_default()))
+                        .collect(),
+                );
             }
             Outcome::Offsets(Err(_)) => {
                 let partitions = self.partitions.clone();
@@ -229,13 +306,30 @@ impl FinalRead {
             if let Some(last) = batch.last() {
                 self.positions.insert(partition.clone(), last.offset.next());
             }
-            let values = batch.iter().map(|record| (record.offset, record.value.as_deref().and_then(decode_payload)));
-            polled.push(Polled { partition, records: values.collect() });
+            let values = batch.iter().map(|record| {
+                (
+                    record.offset,
+                    record.value.as_deref().and_then(decode_payload),
+                )
+            });
+            polled.push(Polled {
+                partition,
+                records: values.collect(),
+            });
         }
         if !polled.is_empty() {
-            let action = Action::Poll { records: polled, error: None };
+            let action = Action::Poll {
+                records: polled,
+                error: None,
+            };
             let process = ProcessId(u32::from(self.client) << 16);
-            let operation = Operation { client: self.client, process, id: operation.0, stage: Stage::Ok, action };
+            let operation = Operation {
+                client: self.client,
+                process,
+                id: operation.0,
+                stage: Stage::Ok,
+                action,
+            };
             recorder.operation(self.node, operation);
         }
     }

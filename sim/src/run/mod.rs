@@ -31,6 +31,12 @@ use std::sync::Arc;
 /// How long a cluster may take to form: more than the slowest honest start, keeper elections included.
 const SETUP_LIMIT: Span = Span::secs(120);
 
+/// How often the topics are asked for.
+const CREATE_TRIES: u64 = 10;
+
+/// The mark that every run must reach.
+const FORMED: &str = "the cluster formed";
+
 /// What a run was, besides its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
@@ -77,14 +83,27 @@ impl Runner {
     pub fn new(plan: Arc<Plan>, seed: u64) -> Self {
         let nodes = cluster::nodes(&plan, seed);
         let world = World::new(seed, nodes.specs.clone(), cluster::network(&plan));
-        let brokers = nodes.directory.brokers.iter().map(|(id, node)| (*node, id.0)).collect();
+        let brokers = nodes
+            .directory
+            .brokers
+            .iter()
+            .map(|(id, node)| (*node, id.0))
+            .collect();
         let barriers = Barriers::new(cluster::condition_names(&plan, &nodes.directory), brokers);
         let view = view::ClusterView::new(nodes.directory.clone());
         let mut director = Director::new(plan.clone(), seed, view, barriers, nodes.operator);
         director.own(nodes.operator);
         director.own(nodes.reader.0);
         let progress = Progress::new(&plan, &nodes);
-        Self { plan, seed, world, director, nodes, progress, steps: 0 }
+        Self {
+            plan,
+            seed,
+            world,
+            director,
+            nodes,
+            progress,
+            steps: 0,
+        }
     }
 
     /// One step, or one thing that is due; `false` when `until` is reached.
@@ -115,14 +134,18 @@ impl Runner {
     }
 
     fn command(&mut self, commands: Vec<WorldCommand>) {
-        self.director.recorder.moment(self.world.now().0, self.world.position());
+        self.director
+            .recorder
+            .moment(self.world.now().0, self.world.position());
         for command in commands {
             self.world.command(command, &mut self.director);
         }
     }
 
     fn phase(&mut self, phase: Phase) {
-        self.director.recorder.moment(self.world.now().0, self.world.position());
+        self.director
+            .recorder
+            .moment(self.world.now().0, self.world.position());
         self.director.recorder.phase(phase);
     }
 
@@ -139,35 +162,78 @@ impl Runner {
         }
     }
 
-    /// The cluster forms and the topics are created.
+    /// The cluster forms and the topics are created. A cluster that does not form leaves its mark unreached, so that no
+    /// run without a cluster is ever green.
     pub fn setup(&mut self) {
         self.phase(Phase::Setup);
         let operator = self.nodes.operator;
-        self.command(vec![WorldCommand::Restart { node: operator, disk: DiskAtRestart::Same }]);
-        let present = self.plan.brokers.iter().filter(|broker| !broker.absent).count();
-        self.advance_until(SETUP_LIMIT, |this| this.progress.registered() >= present && this.director.view.controller().is_some());
+        self.command(vec![WorldCommand::Restart {
+            node: operator,
+            disk: DiskAtRestart::Same,
+        }]);
+        let present = self
+            .plan
+            .brokers
+            .iter()
+            .filter(|broker| !broker.absent)
+            .count();
+        self.advance_until(SETUP_LIMIT, |this| {
+            this.progress.registered() >= present && this.director.view.controller().is_some()
+        });
+        let created = (0..CREATE_TRIES).any(|attempt| self.create_topics(attempt));
+        let partitions = self.partitions();
+        let formed = created
+            && self.advance_until(SETUP_LIMIT, |this| {
+                partitions
+                    .iter()
+                    .all(|partition| this.director.view.stands(partition))
+            });
+        if formed {
+            self.director
+                .recorder
+                .moment(self.world.now().0, self.world.position());
+            self.director.recorder.mark(FORMED.to_owned());
+        }
+    }
+
+    /// One try; a broker that has just registered may not be counted by the controller yet.
+    fn create_topics(&mut self, attempt: u64) -> bool {
+        let settled = self.world.now() + Span::secs(1);
+        while self.advance(settled) {}
         let topics = self.plan.topics.iter().map(|topic| NewTopic {
             name: topic.name.clone(),
-            partitions: if topic.assignment.is_empty() { topic.partitions } else { -1 },
-            replication_factor: if topic.assignment.is_empty() { topic.replication_factor } else { -1 },
+            partitions: if topic.assignment.is_empty() {
+                topic.partitions
+            } else {
+                -1
+            },
+            replication_factor: if topic.assignment.is_empty() {
+                topic.replication_factor
+            } else {
+                -1
+            },
             assignment: topic.assignment.clone(),
             config: topic.config.clone(),
         });
         let topics: Vec<NewTopic> = topics.collect();
-        if !topics.is_empty() {
-            self.ask_operator(0, "create topics", Verb::CreateTopics(topics));
+        if topics.is_empty() {
+            return true;
         }
-        let partitions = self.partitions();
+        self.ask_operator(attempt, "create topics", Verb::CreateTopics(topics));
+        let mut created = None;
         self.advance_until(SETUP_LIMIT, |this| {
-            this.take_answers();
-            partitions.iter().all(|partition| this.director.view.stands(partition))
+            created = this.take_answer();
+            created.is_some()
         });
+        created == Some(true)
     }
 
     /// All partitions of the scenario's topics, as many as they have now.
     fn partitions(&self) -> Vec<TopicPartition> {
         let of_topic = |topic: &crate::scenario::plan::TopicPlan| {
-            let count = topic.partitions.max(self.director.view.partitions_of(&topic.name));
+            let count = topic
+                .partitions
+                .max(self.director.view.partitions_of(&topic.name));
             let name = topic.name.clone();
             (0..count).map(move |index| TopicPartition::new(name.clone(), index))
         };
@@ -176,31 +242,63 @@ impl Runner {
 
     fn ask_operator(&mut self, id: u64, call: &str, verb: Verb) {
         let node = self.nodes.operator;
-        self.director.recorder.moment(self.world.now().0, self.world.position());
-        self.director.recorder.operation(node, self.operator_operation(id, Stage::Invoke, call, None));
-        self.command(vec![WorldCommand::Submit { node, operation: OperationId(id), verb }]);
+        self.director
+            .recorder
+            .moment(self.world.now().0, self.world.position());
+        self.director
+            .recorder
+            .operation(node, self.operator_operation(id, Stage::Invoke, call, None));
+        self.command(vec![WorldCommand::Submit {
+            node,
+            operation: OperationId(id),
+            verb,
+        }]);
     }
 
-    fn operator_operation(&self, id: u64, stage: Stage, call: &str, error: Option<String>) -> Operation {
+    fn operator_operation(
+        &self,
+        id: u64,
+        stage: Stage,
+        call: &str,
+        error: Option<String>,
+    ) -> Operation {
         let client = self.nodes.reader.1 - 1;
-        let action = Action::Admin { call: call.to_owned(), error };
-        Operation { client, process: ProcessId(u32::from(client) << 16), id, stage, action }
+        let action = Action::Admin {
+            call: call.to_owned(),
+            error,
+        };
+        Operation {
+            client,
+            process: ProcessId(u32::from(client) << 16),
+            id,
+            stage,
+            action,
+        }
     }
 
-    /// Answers to the operator's calls become operations.
-    fn take_answers(&mut self) {
+    /// An answer to the operator's call becomes an operation; whether it was a yes.
+    fn take_answer(&mut self) -> Option<bool> {
+        let mut yes = None;
         for (node, operation, outcome) in std::mem::take(&mut self.director.outcomes) {
             if node == self.nodes.operator
                 && let Outcome::Done(result) = outcome
             {
+                yes = Some(result.is_ok());
                 let (stage, error) = match result {
                     Ok(()) => (Stage::Ok, None),
-                    Err(failure) => (Stage::Fail, Some(crate::application::error_name(&failure.error))),
+                    Err(failure) => (
+                        Stage::Fail,
+                        Some(crate::application::error_name(&failure.error)),
+                    ),
                 };
                 let operation = self.operator_operation(operation.0, stage, "create topics", error);
+                self.director
+                    .recorder
+                    .moment(self.world.now().0, self.world.position());
                 self.director.recorder.operation(node, operation);
             }
         }
+        yes
     }
 
     /// The workload runs and the faults happen.
@@ -208,7 +306,9 @@ impl Runner {
         self.phase(Phase::Safety);
         let begin = self.world.now();
         for (name, condition) in &self.plan.reaches {
-            self.director.barriers.wait(condition.clone(), Reaction::Mark(name.clone()));
+            self.director
+                .barriers
+                .wait(condition.clone(), Reaction::Mark(name.clone()));
         }
         self.director.begin_faults(begin);
         self.start_clients(begin);
@@ -218,14 +318,23 @@ impl Runner {
 
     fn start_clients(&mut self, begin: At) {
         let producers = self.plan.producers.iter().map(|producer| &producer.start);
-        let starts: Vec<Start> = producers.chain(self.plan.consumers.iter().map(|consumer| &consumer.start)).cloned().collect();
+        let starts: Vec<Start> = producers
+            .chain(self.plan.consumers.iter().map(|consumer| &consumer.start))
+            .cloned()
+            .collect();
         for (start, node) in starts.into_iter().zip(self.nodes.client_nodes.clone()) {
             match start {
                 Start::At(at) => {
-                    let command = WorldCommand::Restart { node, disk: DiskAtRestart::Same };
+                    let command = WorldCommand::Restart {
+                        node,
+                        disk: DiskAtRestart::Same,
+                    };
                     self.director.schedule_command(begin + at, command);
                 }
-                Start::When(condition) => self.director.barriers.wait(condition, Reaction::StartClient(node)),
+                Start::When(condition) => self
+                    .director
+                    .barriers
+                    .wait(condition, Reaction::StartClient(node)),
             }
         }
         let plan = self.plan.clone();
@@ -234,7 +343,11 @@ impl Runner {
             if let Some((to, at)) = consumer.seek {
                 let verb = finish::seek_verb(to, consumer, &self.partitions());
                 for verb in verb {
-                    let command = WorldCommand::Submit { node: *node, operation: OperationId(u64::MAX), verb };
+                    let command = WorldCommand::Submit {
+                        node: *node,
+                        operation: OperationId(u64::MAX),
+                        verb,
+                    };
                     self.director.schedule_command(begin + at, command);
                 }
             }
@@ -245,9 +358,12 @@ impl Runner {
     pub fn heal(&mut self) {
         self.phase(Phase::Heal);
         let mut commands = Vec::new();
-        self.director.heal(&self.nodes.producers, &self.nodes.absent, &mut commands);
+        self.director
+            .heal(&self.nodes.producers, &self.nodes.absent, &mut commands);
         self.command(commands);
-        self.director.recorder.moment(self.world.now().0, self.world.position());
+        self.director
+            .recorder
+            .moment(self.world.now().0, self.world.position());
         self.director.witness();
     }
 
@@ -255,14 +371,33 @@ impl Runner {
     pub fn liveness(&mut self) {
         self.phase(Phase::Liveness);
         let limit = self.plan.progress_within;
-        self.advance_until(limit, |this| this.progress.is_done(&this.director));
+        self.advance_until(limit, |this| {
+            this.progress.is_done(&this.director) && this.replicas_are_back()
+        });
+    }
+
+    /// Every replica is in sync again, unless a broker is gone for good.
+    fn replicas_are_back(&self) -> bool {
+        let someone_is_gone = self
+            .director
+            .gone_for_good()
+            .any(|node| self.nodes.directory.brokers.values().any(|at| at == node));
+        someone_is_gone
+            || self
+                .partitions()
+                .iter()
+                .all(|partition| self.director.view.stands(partition))
     }
 
     /// Every partition is read from its beginning.
     pub fn final_read(&mut self) {
         self.phase(Phase::FinalRead);
         let (node, client) = self.nodes.reader;
-        self.command(vec![WorldCommand::Restart { node, disk: DiskAtRestart::Same }]);
+        self.command(vec![WorldCommand::Restart {
+            node,
+            disk: DiskAtRestart::Same,
+        }]);
+        self.advance_until(SETUP_LIMIT, |this| this.director.is_alive(node));
         let mut read = FinalRead::new(node, client, self.partitions());
         let limit = self.plan.progress_within;
         let verbs = read.begin();
@@ -270,10 +405,16 @@ impl Runner {
         self.advance_until(limit, |this| {
             let answers = std::mem::take(&mut this.director.outcomes);
             let mut commands = Vec::new();
-            this.director.recorder.moment(this.world.now().0, this.world.position());
+            this.director
+                .recorder
+                .moment(this.world.now().0, this.world.position());
             for (from, operation, outcome) in answers {
                 if from == node {
-                    commands.extend(read.on_outcome(operation, outcome, &mut this.director.recorder));
+                    commands.extend(read.on_outcome(
+                        operation,
+                        outcome,
+                        &mut this.director.recorder,
+                    ));
                 }
             }
             this.command(commands);
@@ -284,11 +425,21 @@ impl Runner {
     /// The history.
     pub fn finish(mut self) -> Run {
         self.phase(Phase::End);
-        let statistics = Statistics { events: self.world.position(), simulated: Span(self.world.now().0) };
+        let statistics = Statistics {
+            events: self.world.position(),
+            simulated: Span(self.world.now().0),
+        };
         let hash = format!("{:016x}", self.world.hash());
         let manifest = manifest(&self.plan, self.seed, &self.nodes);
-        let history = History { manifest, events: self.director.recorder.into_events(), hash };
-        Run { history, statistics }
+        let history = History {
+            manifest,
+            events: self.director.recorder.into_events(),
+            hash,
+        };
+        Run {
+            history,
+            statistics,
+        }
     }
 
     /// The world.
@@ -298,7 +449,11 @@ impl Runner {
 
     /// Who is who.
     pub fn node(&self, name: &str) -> Option<NodeId> {
-        let position = self.nodes.manifest_nodes.iter().position(|node| node.name == name)?;
+        let position = self
+            .nodes
+            .manifest_nodes
+            .iter()
+            .position(|node| node.name == name)?;
         u16::try_from(position).ok().map(NodeId)
     }
 }
@@ -342,7 +497,9 @@ fn manifest(plan: &Plan, seed: u64, nodes: &Nodes) -> Manifest {
         clients: nodes.clients.clone(),
         faults: faults.collect(),
         expect: plan.expect.clone(),
-        reaches: plan.reaches.iter().map(|(name, _)| name.clone()).collect(),
+        reaches: std::iter::once(FORMED.to_owned())
+            .chain(plan.reaches.iter().map(|(name, _)| name.clone()))
+            .collect(),
         progress_within: plan.progress_within.0,
     }
 }

@@ -35,7 +35,15 @@ impl Recorder {
     /// A fault.
     pub fn fault(&mut self, index: usize, kind: &str, target: String, stage: FaultStage) {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        self.push(None, What::Fault(Fault { index, kind: kind.to_owned(), target, stage }));
+        self.push(
+            None,
+            What::Fault(Fault {
+                index,
+                kind: kind.to_owned(),
+                target,
+                stage,
+            }),
+        );
     }
 
     /// A mark is reached.
@@ -49,7 +57,12 @@ impl Recorder {
     }
 
     fn push(&mut self, node: Option<NodeId>, what: What) {
-        self.events.push(Event { at: self.at, step: self.step, node, what });
+        self.events.push(Event {
+            at: self.at,
+            step: self.step,
+            node,
+            what,
+        });
     }
 
     /// An operation of the run itself (the operator, the final reader).

@@ -27,8 +27,13 @@ pub struct Directory {
 impl Directory {
     /// The top-level directory of a node's disk that holds its log directory of this number; a keeper's transaction log.
     pub fn disk_directory(&self, node: NodeId, number: u16) -> String {
-        let path = self.log_dirs.get(&node).and_then(|dirs| dirs.get(usize::from(number)));
-        let path = path.map_or("datalog", String::as_str).trim_start_matches('/');
+        let path = self
+            .log_dirs
+            .get(&node)
+            .and_then(|dirs| dirs.get(usize::from(number)));
+        let path = path
+            .map_or("datalog", String::as_str)
+            .trim_start_matches('/');
         path.split('/').next().unwrap_or(path).to_owned()
     }
 }
@@ -58,7 +63,10 @@ pub struct ClusterView {
 impl ClusterView {
     /// Nothing known yet.
     pub fn new(directory: Directory) -> Self {
-        Self { directory, ..Self::default() }
+        Self {
+            directory,
+            ..Self::default()
+        }
     }
 
     /// Which node is which.
@@ -78,7 +86,9 @@ impl ClusterView {
 
     /// Whether the partition has a leader that says so itself, and all its replicas are in sync.
     pub fn stands(&self, partition: &TopicPartition) -> bool {
-        self.partitions.get(partition).is_some_and(|view| view.led && view.isr.len() == view.replicas.len())
+        self.partitions
+            .get(partition)
+            .is_some_and(|view| view.led && view.isr.len() == view.replicas.len())
     }
 
     /// The controller.
@@ -91,17 +101,33 @@ impl ClusterView {
         match note {
             Note::Controller(note) => self.on_controller(node, note),
             Note::Replica(partition, note) => self.on_replica(partition, note),
-            Note::Keeper(KeeperNote::Role { role, leader, .. }) => self.on_keeper_role(node, *role, *leader),
-            Note::Keeper(_) | Note::Broker(_) | Note::Group(..) | Note::Client(_) | Note::Operation(_) => {}
+            Note::Keeper(KeeperNote::Role { role, leader, .. }) => {
+                self.on_keeper_role(node, *role, *leader);
+            }
+            Note::Keeper(_)
+            | Note::Broker(_)
+            | Note::Group(..)
+            | Note::Client(_)
+            | Note::Operation(_) => {}
         }
     }
 
     fn on_controller(&mut self, node: NodeId, note: &ControllerNote) {
-        let own = self.directory.brokers.iter().find(|(_, at)| **at == node).map(|(id, _)| *id);
+        let own = self
+            .directory
+            .brokers
+            .iter()
+            .find(|(_, at)| **at == node)
+            .map(|(id, _)| *id);
         match note {
             ControllerNote::Elected { .. } => self.controller = own,
             ControllerNote::Resigned { .. } if self.controller == own => self.controller = None,
-            ControllerNote::LeaderElected { partition, leader, isr, .. } => {
+            ControllerNote::LeaderElected {
+                partition,
+                leader,
+                isr,
+                ..
+            } => {
                 let view = self.partitions.entry(partition.clone()).or_default();
                 view.leader = *leader;
                 view.isr.clone_from(isr);
@@ -111,16 +137,23 @@ impl ClusterView {
                 }
             }
             ControllerNote::IsrWritten { partition, isr, .. } => {
-                self.partitions.entry(partition.clone()).or_default().isr.clone_from(isr);
+                self.partitions
+                    .entry(partition.clone())
+                    .or_default()
+                    .isr
+                    .clone_from(isr);
             }
             ControllerNote::TopicCreated(topic, partitions) => {
                 self.topics.insert(topic.clone(), *partitions);
             }
             ControllerNote::TopicDeleted(topic) => {
                 self.topics.remove(topic);
-                self.partitions.retain(|partition, _| partition.topic != *topic);
+                self.partitions
+                    .retain(|partition, _| partition.topic != *topic);
             }
-            ControllerNote::Resigned { .. } | ControllerNote::BrokerUp { .. } | ControllerNote::BrokerDown { .. } => {}
+            ControllerNote::Resigned { .. }
+            | ControllerNote::BrokerUp { .. }
+            | ControllerNote::BrokerDown { .. } => {}
         }
     }
 
@@ -138,7 +171,12 @@ impl ClusterView {
     }
 
     fn on_keeper_role(&mut self, node: NodeId, role: KeeperRole, leader: Option<KeeperId>) {
-        let own = self.directory.keepers.iter().find(|(_, at)| **at == node).map(|(id, _)| *id);
+        let own = self
+            .directory
+            .keepers
+            .iter()
+            .find(|(_, at)| **at == node)
+            .map(|(id, _)| *id);
         match role {
             KeeperRole::Leading | KeeperRole::Standalone => self.keeper_leader = own,
             KeeperRole::Following => self.keeper_leader = leader.or(self.keeper_leader),
@@ -156,24 +194,55 @@ impl ClusterView {
     pub fn resolve(&self, target: &Target) -> BTreeSet<NodeId> {
         match target {
             Target::Broker(id) => self.broker_nodes([BrokerId(*id)]),
-            Target::Keeper(id) => self.directory.keepers.get(&KeeperId(*id)).copied().into_iter().collect(),
-            Target::Client(name) => self.directory.clients.get(name).copied().into_iter().collect(),
+            Target::Keeper(id) => self
+                .directory
+                .keepers
+                .get(&KeeperId(*id))
+                .copied()
+                .into_iter()
+                .collect(),
+            Target::Client(name) => self
+                .directory
+                .clients
+                .get(name)
+                .copied()
+                .into_iter()
+                .collect(),
             Target::LeaderOf(partition) => self.broker_nodes(self.partition(partition).leader),
             Target::FollowerOf(partition) => {
                 let view = self.partition(partition);
-                self.broker_nodes(view.replicas.iter().copied().find(|id| view.leader != Some(*id)))
+                self.broker_nodes(
+                    view.replicas
+                        .iter()
+                        .copied()
+                        .find(|id| view.leader != Some(*id)),
+                )
             }
             Target::FollowersOf(partition) => {
                 let view = self.partition(partition);
-                self.broker_nodes(view.replicas.iter().copied().filter(|id| view.leader != Some(*id)))
+                self.broker_nodes(
+                    view.replicas
+                        .iter()
+                        .copied()
+                        .filter(|id| view.leader != Some(*id)),
+                )
             }
-            Target::ReplicasOf(partition) => self.broker_nodes(self.partition(partition).replicas.iter().copied()),
+            Target::ReplicasOf(partition) => {
+                self.broker_nodes(self.partition(partition).replicas.iter().copied())
+            }
             Target::Controller => self.broker_nodes(self.controller),
-            Target::KeeperLeader => {
-                self.keeper_leader.and_then(|id| self.directory.keepers.get(&id)).copied().into_iter().collect()
-            }
+            Target::KeeperLeader => self
+                .keeper_leader
+                .and_then(|id| self.directory.keepers.get(&id))
+                .copied()
+                .into_iter()
+                .collect(),
             Target::KeeperFollowers => {
-                let followers = self.directory.keepers.iter().filter(|(id, _)| Some(**id) != self.keeper_leader);
+                let followers = self
+                    .directory
+                    .keepers
+                    .iter()
+                    .filter(|(id, _)| Some(**id) != self.keeper_leader);
                 followers.map(|(_, node)| *node).collect()
             }
             Target::CoordinatorOf(group) => self.broker_nodes(self.coordinator(group)),
@@ -188,16 +257,23 @@ impl ClusterView {
     /// The broker that leads the group's partition of `__consumer_offsets`.
     fn coordinator(&self, group: &str) -> Option<BrokerId> {
         let partition = partition_for_id(group, self.directory.offsets_partitions);
-        let partition = TopicPartition { topic: TopicName::from("__consumer_offsets"), partition: PartitionIndex(partition) };
+        let partition = TopicPartition {
+            topic: TopicName::from("__consumer_offsets"),
+            partition: PartitionIndex(partition),
+        };
         self.partitions.get(&partition)?.leader
     }
 
     fn partition(&self, text: &str) -> PartitionView {
-        let found = TopicPartition::parse(text).and_then(|partition| self.partitions.get(&partition));
+        let found =
+            TopicPartition::parse(text).and_then(|partition| self.partitions.get(&partition));
         found.cloned().unwrap_or_default()
     }
 
     fn broker_nodes(&self, ids: impl IntoIterator<Item = BrokerId>) -> BTreeSet<NodeId> {
-        ids.into_iter().filter_map(|id| self.directory.brokers.get(&id)).copied().collect()
+        ids.into_iter()
+            .filter_map(|id| self.directory.brokers.get(&id))
+            .copied()
+            .collect()
     }
 }

@@ -283,6 +283,7 @@ impl Condition {
 
 /// In words, as the report's timeline shows it.
 impl fmt::Display for Condition {
+    #[expect(clippy::too_many_lines, reason = "one arm a kind, each short")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on =
             |broker: &Option<i32>| broker.map_or_else(String::new, |id| format!(" on broker {id}"));

@@ -92,7 +92,7 @@ impl Diagnostic for Placed {
         self.complaint
             .help
             .as_ref()
-            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
+            .map(|help| -> Box<dyn fmt::Display + 'a> { Box::new(help) })
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {

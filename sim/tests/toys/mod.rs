@@ -366,10 +366,10 @@ pub struct Barrier {
 impl Observer for Barrier {
     fn note(&mut self, place: Place, note: &Note, commands: &mut Commands) {
         self.notes.push((place, note.clone()));
-        if self.at.as_ref().is_some_and(|(awaited, _)| awaited == note) {
-            if let Some((_, actions)) = self.at.take() {
-                commands.extend(actions);
-            }
+        if self.at.as_ref().is_some_and(|(awaited, _)| awaited == note)
+            && let Some((_, actions)) = self.at.take()
+        {
+            commands.extend(actions);
         }
     }
 }

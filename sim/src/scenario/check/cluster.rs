@@ -21,7 +21,7 @@ impl Checker<'_> {
             .and_then(|side| side.era.as_ref())
             .or(self.file.cluster.era.as_ref());
         let era = word.map_or(Era::Sound, |word| {
-            word.get_ref().parse().unwrap_or_else(|_| {
+            word.get_ref().parse().unwrap_or_else(|()| {
                 let message = format!("`{}` is no era", word.get_ref());
                 let help = suggestion(word.get_ref(), Era::ALL.iter().map(|era| era.name()));
                 self.complain_with_help("scenario::unknown-era", word.span(), message, help);

@@ -14,7 +14,7 @@ use super::text::Time;
 use history::expectation::Expectations;
 use protocol::ids::TopicPartition;
 use protocol::time::Span;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
 
@@ -65,9 +65,9 @@ pub fn check(file: &ScenarioFile, path: &str, vocabulary: &Vocabulary<'_>) -> Ch
 }
 
 fn check_variant_names(variants: &[Variant], complaints: &mut Vec<Complaint>) {
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for variant in variants {
-        if seen.insert(variant.name.get_ref(), ()).is_some() {
+        if !seen.insert(variant.name.get_ref()) {
             let message = format!("two variants are called `{}`", variant.name.get_ref());
             complaints.push(Complaint::error(
                 "scenario::duplicate-name",
@@ -227,7 +227,7 @@ impl Checker<'_> {
             let known = |key: &&str| {
                 *key == name.get_ref() || (key.ends_with('.') && name.get_ref().starts_with(*key))
             };
-            if vocabulary.ledger.iter().any(|key| known(&key)) {
+            if vocabulary.ledger.iter().any(known) {
                 resolved.harm.insert(name.get_ref().clone(), *quantifier);
             } else {
                 let help = suggestion(name.get_ref(), vocabulary.ledger.iter().copied());
@@ -263,6 +263,28 @@ impl Checker<'_> {
         }
     }
 
+    /// How many partitions a topic has in the end: as declared, placed, or raised by a fault.
+    fn partitions_ever(&self, topic: &super::format::Topic) -> i32 {
+        let placed = i32::try_from(topic.replicas.len()).unwrap_or(i32::MAX);
+        let faults = self.file.faults.iter().map(Spanned::get_ref);
+        let raises = |fault: &&super::format::Fault| {
+            fault
+                .topic
+                .as_ref()
+                .is_some_and(|name| name.get_ref() == topic.name.get_ref())
+        };
+        let raised = faults
+            .filter(raises)
+            .filter_map(|fault| fault.partitions)
+            .max()
+            .unwrap_or(0);
+        if placed > 0 {
+            placed.max(raised)
+        } else {
+            (*topic.partitions.get_ref()).max(raised)
+        }
+    }
+
     /// A partition of a declared topic.
     fn partition(&mut self, text: &str, span: Range<usize>) -> Option<TopicPartition> {
         let Some(partition) = TopicPartition::parse(text) else {
@@ -292,9 +314,7 @@ impl Checker<'_> {
             self.complain_with_help("scenario::unknown-topic", span, message, help);
             return None;
         };
-        if partition.partition.0 >= *topic.partitions.get_ref()
-            && topic.replicas.len() <= usize::try_from(partition.partition.0).unwrap_or(0)
-        {
+        if partition.partition.0 >= self.partitions_ever(topic) {
             let message = format!(
                 "topic `{}` has {} partitions, counted from 0",
                 partition.topic,

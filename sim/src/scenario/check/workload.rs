@@ -12,7 +12,7 @@ use protocol::behaviour::Behaviour;
 use protocol::config::{ConsumerConfig, ProducerConfig, SettingError};
 use protocol::ids::TopicName;
 use protocol::time::Span;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use toml::Spanned;
 
@@ -41,10 +41,10 @@ impl Checker<'_> {
     }
 
     fn check_client_names(&mut self) {
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         let producers = self.file.producers.iter().map(|producer| &producer.name);
         for name in producers.chain(self.file.consumers.iter().map(|consumer| &consumer.name)) {
-            if seen.insert(name.get_ref().clone(), ()).is_some() {
+            if !seen.insert(name.get_ref().clone()) {
                 let message = format!("two clients are called `{}`", name.get_ref());
                 self.complain("scenario::duplicate-name", name.span(), message);
             }
@@ -196,7 +196,7 @@ impl Checker<'_> {
     ) -> ConsumerConfig {
         let mut config = ConsumerConfig::defaults(behaviour.era);
         let own = |key: &str, value: &str, config: &mut ConsumerConfig| {
-            config.set(key, value).expect("a setting of our own")
+            config.set(key, value).expect("a setting of our own");
         };
         if let Some(group) = &consumer.group {
             own("group.id", group, &mut config);
@@ -204,7 +204,7 @@ impl Checker<'_> {
         match commit {
             Some(Commit::Auto) => own("enable.auto.commit", "true", &mut config),
             Some(Commit::Before | Commit::After | Commit::Never) => {
-                own("enable.auto.commit", "false", &mut config)
+                own("enable.auto.commit", "false", &mut config);
             }
             None => {}
         }
@@ -289,8 +289,7 @@ fn commit_policy(commit: Option<Commit>, config: &ConsumerConfig) -> CommitPolic
         Some(Commit::Auto) => CommitPolicy::Auto,
         Some(Commit::Before) => CommitPolicy::Before,
         Some(Commit::After) => CommitPolicy::After,
-        Some(Commit::Never) => CommitPolicy::Never,
         None if config.enable_auto_commit => CommitPolicy::Auto,
-        None => CommitPolicy::Never,
+        Some(Commit::Never) | None => CommitPolicy::Never,
     }
 }

@@ -137,13 +137,13 @@ fn portion(draws: &mut Draws, low: u64, high: u64) -> u64 {
 
 fn lose_from(file: &mut File, draws: &mut Draws, loss: &mut PowerLoss) {
     let len = file.content.len();
-    if let Some(older) = file.older.take() {
-        if older.whole || draws.below(2) == 0 {
-            loss.files_reverted += 1;
-            loss.bytes_lost += len.saturating_sub(file.durable);
-            file.content = older.content;
-            return;
-        }
+    if let Some(older) = file.older.take()
+        && (older.whole || draws.below(2) == 0)
+    {
+        loss.files_reverted += 1;
+        loss.bytes_lost += len.saturating_sub(file.durable);
+        file.content = older.content;
+        return;
     }
     let kept = portion(draws, file.durable, len);
     if kept < len {

@@ -1,0 +1,36 @@
+//! `ktrial check`: judges a recorded history, ours or somebody else's.
+
+use super::{exit_of, run, say};
+use crate::args::Check;
+use crate::exit::Exit;
+use crate::load;
+use crate::page;
+use history::judge::judge;
+use serde_json::json;
+use std::io::BufReader;
+
+/// Reads and judges.
+pub(crate) fn check(args: &Check) -> Exit {
+    let shown = args.file.display();
+    let file = match std::fs::File::open(&args.file) {
+        Ok(file) => file,
+        Err(error) => {
+            load::complain_plainly(&format!("cannot read {shown}: {error}"));
+            return Exit::Usage;
+        }
+    };
+    let history = match history::jsonl::read(BufReader::new(file)) {
+        Ok(history) => history,
+        Err(error) => {
+            load::complain_plainly(&format!("{shown}: {error}"));
+            return Exit::Usage;
+        }
+    };
+    let judgement = judge(&history);
+    if args.json {
+        say(&json!({ "runs": [run::as_json(&history, &judgement)] }).to_string());
+    } else {
+        say(&page::page(&history, &judgement));
+    }
+    exit_of(&judgement.outcome)
+}

@@ -1,0 +1,134 @@
+//! `ktrial describe`: the theory behind a code or a term.
+
+use super::say;
+use crate::args::Describe;
+use crate::exit::Exit;
+use crate::load;
+use crate::style::{HEADING, paint};
+use protocol::behaviour::Fix;
+use protocol::config::{BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig, SettingKey};
+use protocol::error_code::ErrorCode;
+use sim::scenario::diagnostic::suggestion;
+
+/// Explains one thing, whatever it is.
+pub(crate) fn describe(args: &Describe) -> Exit {
+    let code = args.code.as_str();
+    let found = guarantee(code)
+        .or_else(|| ledger(code))
+        .or_else(|| fix(code))
+        .or_else(|| error(code))
+        .or_else(|| setting(code));
+    let Some(text) = found.or_else(|| fault(code)) else {
+        load::complain_plainly(&format!(
+            "nothing is called `{code}`: {}",
+            suggestion(code, names().iter().map(String::as_str))
+        ));
+        return Exit::Usage;
+    };
+    say(&text);
+    Exit::AsExpected
+}
+
+fn entry(name: &str, kind: &str, text: &str) -> String {
+    format!("{} ({kind})\n\n{text}", paint(HEADING, name))
+}
+
+fn guarantee(code: &str) -> Option<String> {
+    let known = history::checker::guarantees()
+        .into_iter()
+        .find(|known| known.code.eq_ignore_ascii_case(code))?;
+    Some(entry(
+        known.code,
+        "guarantee",
+        &format!("{}\n\n{}", known.title, known.definition),
+    ))
+}
+
+fn ledger(code: &str) -> Option<String> {
+    let known = history::ledger::LEDGER_KEYS
+        .iter()
+        .find(|(name, _)| *name == code || (name.ends_with('.') && code.starts_with(name)))?;
+    Some(entry(code, "entry of the ledger", known.1))
+}
+
+fn fix(code: &str) -> Option<String> {
+    let fix: Fix = code.parse().ok()?;
+    Some(entry(fix.name(), "fix that can be switched", fix.summary()))
+}
+
+fn error(code: &str) -> Option<String> {
+    let error = ErrorCode::from_name(&code.to_ascii_uppercase())?;
+    let retriable = if error.is_retriable() {
+        "A client may try again."
+    } else {
+        "Trying again does not help."
+    };
+    let definite = if error.is_definite() {
+        "What was asked certainly did not happen."
+    } else {
+        "What was asked may have happened."
+    };
+    Some(entry(
+        error.name(),
+        &format!("error {}", error.code()),
+        &format!("{}\n{retriable} {definite}", error.message()),
+    ))
+}
+
+fn settings() -> [(&'static str, &'static [SettingKey]); 4] {
+    [
+        ("broker setting", BrokerConfig::KEYS),
+        ("producer setting", ProducerConfig::KEYS),
+        ("consumer setting", ConsumerConfig::KEYS),
+        ("keeper setting", KeeperConfig::KEYS),
+    ]
+}
+
+fn setting(code: &str) -> Option<String> {
+    let mut found = Vec::new();
+    for (kind, keys) in settings() {
+        for key in keys.iter().filter(|key| key.name == code) {
+            let defaults =
+                protocol::behaviour::Era::ALL.map(|era| format!("{era}: {}", (key.default)(era)));
+            let text = format!(
+                "{}\n\nTakes {}. Default by era: {}.",
+                key.doc,
+                key.expected(),
+                defaults.join(", ")
+            );
+            found.push(entry(key.name, kind, &text));
+        }
+    }
+    (!found.is_empty()).then(|| found.join("\n\n"))
+}
+
+fn fault(code: &str) -> Option<String> {
+    let (name, text) = sim::scenario::catalogue::FAULTS
+        .iter()
+        .find(|(name, _)| *name == code)?;
+    Some(entry(name, "fault", text))
+}
+
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = history::checker::codes()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    names.extend(
+        history::ledger::LEDGER_KEYS
+            .iter()
+            .map(|(name, _)| (*name).to_owned()),
+    );
+    names.extend(Fix::ALL.iter().map(|fix| fix.name().to_owned()));
+    names.extend(
+        settings()
+            .iter()
+            .flat_map(|(_, keys)| keys.iter().map(|key| key.name.to_owned())),
+    );
+    names.extend(
+        sim::scenario::catalogue::FAULTS
+            .iter()
+            .map(|(name, _)| (*name).to_owned()),
+    );
+    names
+}

@@ -1,0 +1,157 @@
+//! The command line from outside: stdout, stderr and exit codes of mistakes and of the small commands.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs ktrial at the repository's root; gives exit code, stdout and stderr as one text.
+fn ktrial(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_ktrial"))
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let code = output.status.code().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    format!("exit {code}\n--- stdout\n{stdout}--- stderr\n{stderr}")
+}
+
+/// A scenario file of its own for each test, in the build's scratch folder, named without the machine's path.
+fn with_scenario(name: &str, content: &[u8]) -> String {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path: PathBuf = folder.join(format!("{name}.toml"));
+    std::fs::write(&path, content).unwrap();
+    let shown = path.display().to_string();
+    ktrial(&["run", &shown]).replace(&shown, &format!("{name}.toml"))
+}
+
+const HEAD: &str = "title = 't'\nquestion = 'q?'\nduration = '10s'\n";
+
+fn scenario(rest: &str) -> Vec<u8> {
+    format!("{HEAD}{rest}").into_bytes()
+}
+
+#[test]
+fn a_wrong_type_is_told_with_place_and_hint() {
+    let text = with_scenario(
+        "wrong-type",
+        b"title = 't'\nquestion = 'q?'\nduration = 10\n",
+    );
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn an_unknown_key_is_told_with_what_was_meant() {
+    insta::assert_snapshot!(with_scenario(
+        "unknown-key",
+        &scenario("[cluster]\nbroker_count = 3\n")
+    ));
+}
+
+#[test]
+fn a_fault_on_a_node_that_does_not_exist_is_refused() {
+    let text = scenario("[[fault]]\nkind = 'kill'\ntarget = 'broker 7'\nat = '1s'\n");
+    insta::assert_snapshot!(with_scenario("no-such-node", &text));
+}
+
+#[test]
+fn a_time_after_the_end_is_refused() {
+    let text = scenario("[[fault]]\nkind = 'kill'\ntarget = 'broker 1'\nat = '11s'\n");
+    insta::assert_snapshot!(with_scenario("after-the-end", &text));
+}
+
+#[test]
+fn too_many_replicas_get_kafkas_own_error() {
+    let text = scenario("[[topic]]\nname = 'orders'\nreplication_factor = 5\n");
+    insta::assert_snapshot!(with_scenario("too-many-replicas", &text));
+}
+
+#[test]
+fn empty_binary_and_missing_files_are_told_apart() {
+    let empty = with_scenario("empty", b"");
+    let binary = with_scenario("binary", &[0x7f, b'E', b'L', b'F', 0xff, 0xfe]);
+    let missing = ktrial(&["run", "no-such-file.toml"]);
+    insta::assert_snapshot!(format!("{empty}\n{binary}\n{missing}"));
+}
+
+#[test]
+fn a_misspelt_kafka_key_warns_where_kafka_ignores_it() {
+    let text = scenario("[cluster.config]\n\"message.max.byte\" = 5242880\n");
+    let told = with_scenario("misspelt", &text);
+    assert!(told.starts_with("exit 0"), "{told}");
+    let stderr = told.split("--- stderr").nth(1).unwrap();
+    insta::assert_snapshot!(stderr);
+}
+
+#[test]
+fn a_history_cut_in_the_middle_is_refused() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let whole = folder.join("whole.jsonl");
+    let whole_name = whole.to_str().unwrap();
+    let file = "scenarios/05-duplicate-after-lost-ack.toml";
+    let told = ktrial(&["run", file, "--variant", "plain", "--history", whole_name]);
+    assert!(told.starts_with("exit 0"), "{told}");
+    let judged = ktrial(&["check", whole_name]);
+    assert!(judged.starts_with("exit 0"), "{judged}");
+    let text = std::fs::read_to_string(&whole).unwrap();
+    let half: String = text
+        .lines()
+        .take(100)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let cut = folder.join("cut.jsonl");
+    std::fs::write(&cut, half).unwrap();
+    let told =
+        ktrial(&["check", cut.to_str().unwrap()]).replace(cut.to_str().unwrap(), "cut.jsonl");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn an_unknown_variant_and_an_unknown_code_get_a_hint() {
+    let variant = ktrial(&[
+        "run",
+        "scenarios/05-duplicate-after-lost-ack.toml",
+        "--variant",
+        "plane",
+    ]);
+    let code = ktrial(&["describe", "losst"]);
+    insta::assert_snapshot!(format!("{variant}\n{code}"));
+}
+
+#[test]
+fn describe_tells_what_a_guarantee_a_setting_and_an_error_are() {
+    let all = ["PA", "min.insync.replicas", "NOT_ENOUGH_REPLICAS", "lost"]
+        .map(|code| ktrial(&["describe", code]));
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn list_names_every_scenario() {
+    let told = ktrial(&["list"]);
+    assert!(told.starts_with("exit 0"), "{told}");
+    let entries =
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")).unwrap();
+    let scenarios = entries.filter(|entry| {
+        entry
+            .as_ref()
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|end| end == "toml")
+    });
+    assert_eq!(told.matches(".toml\n").count(), scenarios.count());
+}
+
+#[test]
+fn the_page_of_a_run_ends_in_verdict_and_command() {
+    let told = ktrial(&["run", "scenarios/03-acks-one.toml"]);
+    assert!(told.contains("Verdict: AS EXPECTED"), "{told}");
+    assert!(
+        told.contains("ktrial run scenarios/03-acks-one.toml --seed 1"),
+        "{told}"
+    );
+    assert!(told.contains("P1/acknowledged-lost: excused"), "{told}");
+}

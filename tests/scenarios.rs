@@ -1,0 +1,133 @@
+//! Every scenario gives the answer its file promises: twice on its own seed, byte for byte the same, and on five others.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use history::judge::{Outcome, judge};
+use sim::scenario::check::{Vocabulary, check};
+use sim::scenario::parse;
+use sim::scenario::plan::Plan;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn scenario_files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn plans(path: &Path) -> Vec<Arc<Plan>> {
+    let text = parse::text(std::fs::read(path).unwrap()).unwrap();
+    let file =
+        parse::parse(&text).unwrap_or_else(|complaint| panic!("{}: {complaint:?}", path.display()));
+    let guarantees = history::checker::codes();
+    let ledger = history::ledger::Ledger::keys();
+    let name = format!("scenarios/{}", path.file_name().unwrap().to_string_lossy());
+    let checked = check(
+        &file,
+        &name,
+        &Vocabulary {
+            guarantees: &guarantees,
+            ledger: &ledger,
+        },
+    );
+    assert!(
+        checked.complaints.is_empty(),
+        "{}: {:?}",
+        path.display(),
+        checked.complaints
+    );
+    checked.plans.into_iter().map(Arc::new).collect()
+}
+
+fn assert_as_expected(plan: &Arc<Plan>, seed: u64) -> Vec<u8> {
+    let run = sim::run::run(plan, seed);
+    let judgement = judge(&run.history);
+    assert_eq!(
+        judgement.outcome,
+        Outcome::AsExpected,
+        "{} {:?} seed {seed}",
+        plan.path,
+        plan.variant
+    );
+    let mut bytes = Vec::new();
+    history::jsonl::write(&run.history, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn there_are_at_least_sixteen_scenarios_with_a_question_and_a_lesson() {
+    let files = scenario_files();
+    assert!(files.len() >= 16, "only {}", files.len());
+    for file in files {
+        for plan in plans(&file) {
+            assert!(plan.question.ends_with('?'), "{} asks nothing", plan.path);
+            assert!(
+                !plan.lesson.trim().is_empty(),
+                "{} teaches nothing",
+                plan.path
+            );
+        }
+    }
+}
+
+#[test]
+fn every_scenario_keeps_its_promise_and_repeats_byte_for_byte() {
+    for file in scenario_files() {
+        for plan in plans(&file) {
+            let first = assert_as_expected(&plan, plan.seed);
+            let second = assert_as_expected(&plan, plan.seed);
+            assert!(
+                first == second,
+                "{} {:?} differs from itself",
+                plan.path,
+                plan.variant
+            );
+        }
+    }
+}
+
+#[test]
+fn every_scenario_keeps_its_promise_on_five_other_seeds() {
+    for file in scenario_files() {
+        for plan in plans(&file) {
+            for seed in 101..106 {
+                assert_as_expected(&plan, seed);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_written_history_is_judged_like_the_run_it_came_from() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/03-acks-one.toml");
+    let plan = plans(&file).remove(0);
+    let run = sim::run::run(&plan, plan.seed);
+    let mut bytes = Vec::new();
+    history::jsonl::write(&run.history, &mut bytes).unwrap();
+    let read = history::jsonl::read(bytes.as_slice()).unwrap();
+    assert_eq!(judge(&read), judge(&run.history));
+}
+
+/// Without the fault nothing is lost: what the scenario shows is the fault's doing.
+#[test]
+fn the_harm_of_acks_one_goes_away_with_its_fault() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/03-acks-one.toml");
+    let mut plan = (*plans(&file).remove(0)).clone();
+    plan.faults.clear();
+    let judgement = judge(&sim::run::run(&Arc::new(plan), 1).history);
+    assert_eq!(judgement.ledger.get("lost"), Some(0));
+    // And a run that does not get where it claims is never green.
+    assert!(
+        matches!(judgement.outcome, Outcome::Unknown(_)),
+        "{:?}",
+        judgement.outcome
+    );
+}
