@@ -116,7 +116,7 @@ fn one_seed(plan: &Arc<Plan>, seed: u64, tally: &Mutex<Tally>) {
         }
         Err(_) => fail(
             &mut tally,
-            "a core panicked (a bug in ktrial)".to_owned(),
+            "a core panicked (a bug in ktrial)",
             seed,
             Exit::Bug,
         ),
@@ -147,12 +147,17 @@ fn take_in(tally: &mut Tally, plan: &Plan, seed: u64, judgement: &Judgement) {
             let mut codes: Vec<&str> = reasons.iter().map(|reason| reason.code.as_str()).collect();
             codes.dedup();
             let first = reasons.first().map_or("", |reason| reason.text.as_str());
-            fail(tally, format!("{}: {first}", codes.join(" + ")), seed, exit);
+            fail(
+                tally,
+                &format!("{}: {first}", codes.join(" + ")),
+                seed,
+                exit,
+            );
         }
     }
 }
 
-fn fail(tally: &mut Tally, what: String, seed: u64, exit: Exit) {
+fn fail(tally: &mut Tally, what: &str, seed: u64, exit: Exit) {
     // Runs that fail alike differ in their numbers; group them by their words.
     let key: String = what
         .chars()

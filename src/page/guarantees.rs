@@ -4,6 +4,7 @@ use super::{line, seconds, wrap};
 use crate::style::{BAD, FAINT, GOOD, HEADING, NAME, UNKNOWN, pad, paint};
 use history::judge::Judgement;
 use history::verdict::{Answer, Finding, Verdict};
+use std::fmt::Write;
 
 /// One line for each guarantee that the configuration claims.
 pub(super) fn print(out: &mut String, judgement: &Judgement) {
@@ -56,7 +57,7 @@ fn verdict_line(out: &mut String, verdict: &Verdict) {
         }
     }
     if verdict.excused_total > 0 {
-        text.push_str(&format!(", {} excused", verdict.excused_total));
+        let _ = write!(text, ", {} excused", verdict.excused_total);
     }
     line(out, &text);
 }
