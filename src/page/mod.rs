@@ -215,7 +215,7 @@ fn line(out: &mut String, text: &str) {
 }
 
 /// `1 partition`, `2 partitions`.
-pub(crate) fn count(number: impl std::fmt::Display + PartialEq<i32>, noun: &str) -> String {
+pub(crate) fn count(number: i32, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
