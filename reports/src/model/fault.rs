@@ -1,0 +1,126 @@
+//! When which fault was at work: one band per occurrence, from its injection to its end.
+
+use super::Window;
+use history::History;
+use history::event::{FaultStage, What};
+
+/// One occurrence of a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Band {
+    /// The number in the picture and in the list, from 1.
+    pub number: u32,
+    /// The scenario's word, with spaces.
+    pub kind: String,
+    /// Whom it hit; empty for the whole network.
+    pub target: String,
+    /// From, in nanoseconds; within the window.
+    pub start: u64,
+    /// To, in nanoseconds; within the window. A momentary fault has none of it.
+    pub end: u64,
+    /// It was still at work when the window ended.
+    pub open: bool,
+    /// What it was seen to do.
+    pub effect: Option<String>,
+}
+
+impl Band {
+    /// `kill b1`.
+    pub fn label(&self) -> String {
+        if self.target.is_empty() { self.kind.clone() } else { format!("{} {}", self.kind, self.target) }
+    }
+}
+
+/// The bands of a history in the order of their beginning.
+pub fn bands(history: &History, window: Window) -> Vec<Band> {
+    let mut open: Vec<(u32, usize)> = Vec::new();
+    let mut bands: Vec<Band> = Vec::new();
+    for event in &history.events {
+        let What::Fault(fault) = &event.what else { continue };
+        match &fault.stage {
+            FaultStage::Injected => {
+                open.push((fault.index, bands.len()));
+                bands.push(Band {
+                    number: 0,
+                    kind: fault.kind.replace('_', " "),
+                    target: fault.target.clone(),
+                    start: event.at,
+                    end: event.at,
+                    open: true,
+                    effect: None,
+                });
+            }
+            FaultStage::Effective(what) => {
+                if let Some(band) = latest(&open, fault.index, &mut bands) {
+                    band.effect.get_or_insert_with(|| what.clone());
+                }
+            }
+            FaultStage::Healed => {
+                // A repeated fault ends in the order it began.
+                let Some(position) = open.iter().position(|(index, _)| *index == fault.index) else { continue };
+                let (_, band) = open.remove(position);
+                bands[band].end = event.at;
+                bands[band].open = false;
+            }
+            FaultStage::Inert(_) => {}
+        }
+    }
+    for band in bands.iter_mut().filter(|band| band.open) {
+        band.end = window.end;
+    }
+    let mut drawn: Vec<Band> = bands.into_iter().filter_map(|band| clipped(band, window)).collect();
+    for (number, band) in (1..).zip(&mut drawn) {
+        band.number = number;
+    }
+    drawn
+}
+
+fn latest<'a>(open: &[(u32, usize)], index: u32, bands: &'a mut [Band]) -> Option<&'a mut Band> {
+    let (_, band) = open.iter().rev().find(|(of, _)| *of == index)?;
+    bands.get_mut(*band)
+}
+
+fn clipped(band: Band, window: Window) -> Option<Band> {
+    let (start, end) = window.clip(band.start, band.end)?;
+    Some(Band { start, end, ..band })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Builder, MS, lossy};
+    use super::*;
+    use history::event::Phase;
+
+    #[test]
+    fn a_fault_lasts_from_injection_to_healing() {
+        let history = lossy();
+        let bands = bands(&history, Window::of(&history));
+        assert_eq!(bands.len(), 1);
+        assert_eq!((bands[0].start, bands[0].end, bands[0].open), (2_000 * MS, 4_000 * MS, false));
+        assert_eq!(bands[0].label(), "kill b1");
+        assert_eq!(bands[0].effect.as_deref(), Some("1 process died"));
+    }
+
+    #[test]
+    fn a_fault_that_never_heals_lasts_to_the_end() {
+        let mut b = Builder::new();
+        b.phase(0, Phase::Safety);
+        b.fault(30, "b2", FaultStage::Injected);
+        b.phase(100, Phase::End);
+        let bands = bands(&b.history, Window::of(&b.history));
+        assert_eq!((bands[0].start, bands[0].end, bands[0].open), (30 * MS, 100 * MS, true));
+    }
+
+    #[test]
+    fn a_repeated_fault_has_a_band_for_each_time() {
+        let mut b = Builder::new();
+        b.phase(0, Phase::Safety);
+        for start in [10, 50] {
+            b.fault(start, "b2", FaultStage::Injected);
+            b.fault(start + 20, "b2", FaultStage::Healed);
+        }
+        b.phase(100, Phase::End);
+        let bands = bands(&b.history, Window::of(&b.history));
+        let spans: Vec<_> = bands.iter().map(|band| (band.number, band.start / MS, band.end / MS)).collect();
+        assert_eq!(spans, [(1, 10, 30), (2, 50, 70)]);
+    }
+}

@@ -1,0 +1,260 @@
+//! What happened, in the order it happened: one line for everything a teacher would point at.
+
+use history::History;
+use history::event::{Broker, Controller, ElectionKind, Event, FaultStage, Group, Keeper, Phase, Process, Replica, What};
+use protocol::ids::{BrokerId, TopicPartition};
+use protocol::keeper::KeeperRole;
+use std::collections::BTreeMap;
+
+/// How a line is to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// A phase begins.
+    Phase,
+    /// Something breaks or is broken.
+    Fault,
+    /// The cluster's answer to it.
+    Change,
+    /// A mark is reached.
+    Mark,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// When, in nanoseconds.
+    pub at: u64,
+    /// Where; empty for the world.
+    pub node: String,
+    /// What.
+    pub text: String,
+    /// How to show it.
+    pub tone: Tone,
+}
+
+/// The lines of a history.
+pub fn lines(history: &History) -> Vec<Line> {
+    let mut teller = Teller::default();
+    let mut lines = Vec::new();
+    for event in &history.events {
+        if let Some((tone, text)) = teller.tell(event) {
+            let node = event.node.map_or(String::new(), |node| history.manifest.node_name(node).to_owned());
+            lines.push(Line { at: event.at, node, text, tone });
+        }
+    }
+    fold(lines)
+}
+
+/// Runs of the same line on the same node within a second become one (many partitions move at once).
+fn fold(lines: Vec<Line>) -> Vec<Line> {
+    let mut folded: Vec<Line> = Vec::new();
+    for line in lines {
+        let near = |last: &&mut Line| line.at.saturating_sub(last.at) < 1_000_000_000;
+        match folded.last_mut().filter(near) {
+            Some(last) if last.text == line.text && last.node == line.node => {}
+            _ => folded.push(line),
+        }
+    }
+    folded
+}
+
+#[derive(Default)]
+struct Teller {
+    /// The ISR told last, so that the leader's and the controller's words about one change are told once.
+    isr: BTreeMap<TopicPartition, Vec<BrokerId>>,
+    /// The phase, to leave out the bustle of the beginning.
+    setting_up: bool,
+}
+
+impl Teller {
+    fn tell(&mut self, event: &Event) -> Option<(Tone, String)> {
+        match &event.what {
+            What::Phase(phase) => {
+                self.setting_up = *phase == Phase::Setup;
+                Some((Tone::Phase, phase_in_words(*phase).to_owned()))
+            }
+            What::Fault(fault) => fault_in_words(&fault.kind, &fault.target, &fault.stage),
+            What::Process(process) => process_in_words(process),
+            What::Mark(name) => Some((Tone::Mark, format!("reached: {name}"))),
+            What::Replica(partition, note) if !is_internal(partition) => self.replica(partition, note),
+            What::Controller(note) => self.controller(note),
+            What::Broker(Broker::SessionExpired) => Some((Tone::Change, "learns that its keeper session expired".to_owned())),
+            What::Broker(Broker::Fatal(why)) => Some((Tone::Fault, format!("ends: {why}"))),
+            What::Broker(Broker::ShuttingDown) => Some((Tone::Change, "begins a controlled shutdown".to_owned())),
+            What::Broker(Broker::LogDirOffline(dir)) => Some((Tone::Fault, format!("takes log directory {dir} offline"))),
+            What::Group(group, note) => group_in_words(group.as_str(), note),
+            What::Keeper(note) => keeper_in_words(note),
+            What::Broker(Broker::Registered { .. } | Broker::ControlRefused(_))
+            | What::Replica(..)
+            | What::Operation(_)
+            | What::Client(_) => None,
+        }
+    }
+
+    fn replica(&mut self, partition: &TopicPartition, note: &Replica) -> Option<(Tone, String)> {
+        match note {
+            Replica::IsrChanged { isr, .. } => self.isr_changed(partition, isr),
+            Replica::Truncated { to, from, rule } => {
+                Some((Tone::Change, format!("cuts {partition} from {from} back to {to} ({})", rule.replace('_', " "))))
+            }
+            Replica::BecameLeader { leader_epoch, log_end_offset, .. } => {
+                Some((Tone::Change, format!("leads {partition} in epoch {leader_epoch}, its log ends at {log_end_offset}")))
+            }
+            Replica::DuplicateBatch { base_offset, .. } => {
+                Some((Tone::Change, format!("recognises a batch of {partition} as the one at offset {base_offset}")))
+            }
+            Replica::Stopped { deleted: true } => Some((Tone::Change, format!("removes its replica of {partition}"))),
+            Replica::AppendRefused { error } => Some((Tone::Change, format!("refuses records for {partition}: {}", error.name()))),
+            Replica::Appended(_)
+            | Replica::Loaded { .. }
+            | Replica::HighWatermark(_)
+            | Replica::LogStart(_)
+            | Replica::Flushed(_)
+            | Replica::BecameFollower { .. }
+            | Replica::IsrProposed { .. }
+            | Replica::IsrRefused { .. }
+            | Replica::Stopped { .. }
+            | Replica::Acknowledged { .. } => None,
+        }
+    }
+
+    fn isr_changed(&mut self, partition: &TopicPartition, isr: &[BrokerId]) -> Option<(Tone, String)> {
+        let mut sorted = isr.to_vec();
+        sorted.sort_unstable();
+        let before = self.isr.insert(partition.clone(), sorted.clone());
+        let before = before.filter(|before| *before != sorted)?;
+        let how = if before.len() < sorted.len() { "grows" } else { "shrinks" };
+        Some((Tone::Change, format!("the ISR of {partition} {how}: {} → {}", ids(&before), ids(isr))))
+    }
+
+    fn controller(&mut self, note: &Controller) -> Option<(Tone, String)> {
+        match note {
+            Controller::Elected { epoch } => Some((Tone::Change, format!("is the controller, epoch {epoch}"))),
+            Controller::Resigned { epoch } => Some((Tone::Change, format!("is no longer the controller (epoch {epoch})"))),
+            Controller::LeaderElected(election) if !is_internal(&election.partition) => {
+                let mut sorted = election.isr.clone();
+                sorted.sort_unstable();
+                self.isr.insert(election.partition.clone(), sorted);
+                let leader = election.leader.map_or_else(|| "none".to_owned(), |id| format!("broker {id}"));
+                let kind = election_in_words(election.kind);
+                Some((
+                    Tone::Change,
+                    format!(
+                        "elects a leader of {} ({kind}): {leader}, epoch {}, ISR {}",
+                        election.partition,
+                        election.leader_epoch,
+                        ids(&election.isr)
+                    ),
+                ))
+            }
+            Controller::IsrWritten { partition, isr, .. } if !is_internal(partition) => self.isr_changed(partition, isr),
+            Controller::BrokerDown { broker } => Some((Tone::Change, format!("counts broker {broker} out"))),
+            Controller::BrokerUp { broker, .. } if !self.setting_up => Some((Tone::Change, format!("counts broker {broker} in"))),
+            Controller::TopicDeleted(topic) => Some((Tone::Change, format!("topic {topic} is gone"))),
+            Controller::LeaderElected(_)
+            | Controller::IsrWritten { .. }
+            | Controller::BrokerUp { .. }
+            | Controller::TopicCreated(..) => None,
+        }
+    }
+}
+
+fn is_internal(partition: &TopicPartition) -> bool {
+    partition.topic.as_str().starts_with("__")
+}
+
+fn ids(list: &[BrokerId]) -> String {
+    let words: Vec<String> = list.iter().map(ToString::to_string).collect();
+    words.join(",")
+}
+
+const fn phase_in_words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Setup => "the cluster forms",
+        Phase::Safety => "the workload begins; faults may happen",
+        Phase::Heal => "everything that is not permanent heals",
+        Phase::Liveness => "progress is due",
+        Phase::FinalRead => "every partition is read from its beginning",
+        Phase::End => "end",
+    }
+}
+
+const fn election_in_words(kind: ElectionKind) -> &'static str {
+    match kind {
+        ElectionKind::New => "new partition",
+        ElectionKind::Clean => "clean",
+        ElectionKind::Unclean => "UNCLEAN",
+        ElectionKind::Preferred => "preferred replica",
+        ElectionKind::ControlledShutdown => "controlled shutdown",
+        ElectionKind::Reassignment => "reassignment",
+    }
+}
+
+fn fault_in_words(kind: &str, target: &str, stage: &FaultStage) -> Option<(Tone, String)> {
+    let kind = kind.replace('_', " ");
+    let on = if target.is_empty() { String::new() } else { format!(" {target}") };
+    match stage {
+        FaultStage::Injected => Some((Tone::Fault, format!("FAULT {kind}{on}"))),
+        FaultStage::Healed => Some((Tone::Fault, format!("fault {kind}{on} is over"))),
+        FaultStage::Inert(why) => Some((Tone::Fault, format!("fault {kind} had no effect: {why}"))),
+        FaultStage::Effective(_) => None,
+    }
+}
+
+fn process_in_words(process: &Process) -> Option<(Tone, String)> {
+    match process {
+        Process::Died { how, bytes_lost: 0 } if how == "exit" => Some((Tone::Fault, "ends itself".to_owned())),
+        Process::Died { how, bytes_lost } if how == "power" => {
+            Some((Tone::Fault, format!("loses power, and {bytes_lost} unflushed bytes")))
+        }
+        Process::Died { .. } => Some((Tone::Fault, "is dead".to_owned())),
+        Process::Stopped => Some((Tone::Change, "stops in good order".to_owned())),
+        Process::Paused => Some((Tone::Fault, "stands still".to_owned())),
+        Process::Resumed => Some((Tone::Change, "goes on".to_owned())),
+        Process::Started { life: 0 | 1 } => None,
+        Process::Started { .. } => Some((Tone::Change, "starts again".to_owned())),
+        Process::Panicked(why) => Some((Tone::Fault, format!("PANICS, which is a bug in ktrial: {why}"))),
+    }
+}
+
+fn group_in_words(group: &str, note: &Group) -> Option<(Tone, String)> {
+    match note {
+        Group::Generation { generation, members } => {
+            Some((Tone::Change, format!("group {group} is in generation {generation} with {} members", members.len())))
+        }
+        Group::MemberRemoved { member, reason } => {
+            let name = member.as_str().rsplit_once("-").map_or(member.as_str(), |_| short_member(member.as_str()));
+            Some((Tone::Change, format!("group {group} loses {name} ({})", reason.replace('_', " "))))
+        }
+        Group::State(_)
+        | Group::MemberJoined(_)
+        | Group::OffsetCommitted { .. }
+        | Group::CommitRefused { .. }
+        | Group::OffsetExpired(_)
+        | Group::Loaded { .. }
+        | Group::Unloaded => None,
+    }
+}
+
+/// A member id is the client id, a dash and a UUID; the client id is what a reader knows.
+fn short_member(member: &str) -> &str {
+    let cut = member.len().saturating_sub(37);
+    if cut > 0 && member.is_char_boundary(cut) { &member[..cut] } else { member }
+}
+
+fn keeper_in_words(note: &Keeper) -> Option<(Tone, String)> {
+    match note {
+        Keeper::Role { role: KeeperRole::Leading, epoch, .. } => {
+            Some((Tone::Change, format!("leads the keeper ensemble, epoch {epoch}")))
+        }
+        Keeper::Role { role: KeeperRole::Looking, .. } => Some((Tone::Change, "looks for a keeper leader".to_owned())),
+        Keeper::SessionExpired(_) => Some((Tone::Change, "expires a session".to_owned())),
+        Keeper::Role { .. }
+        | Keeper::Logged(_)
+        | Keeper::Applied { .. }
+        | Keeper::Restored { .. }
+        | Keeper::Truncated(_)
+        | Keeper::SessionCreated { .. }
+        | Keeper::SessionClosed(_) => None,
+    }
+}
