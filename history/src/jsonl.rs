@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"format":"ktrial-history","version":1,"scenario":"acks-one", … }
-//! {"at":1500000,"step":12,"node":"b1","what":{"replica":["orders-0",{"high_watermark":5}]}}
+//! {"at":1500000,"step":12,"node":"b1","what":{"replica":[{"topic":"orders","partition":0},{"high_watermark":5}]}}
 //! {"end":{"events":1,"hash":"8f1c…"}}
 //! ```
 //!
