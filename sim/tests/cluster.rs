@@ -1,0 +1,141 @@
+//! A whole cluster of real cores in the world: the bare loop, the madsim host, and clones taken on the way agree.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use protocol::ids::NodeId;
+use protocol::time::Span;
+use sim::host::run_hosted;
+use sim::run::cluster::{self, CoreBoot, Nodes};
+use sim::scenario::check::{Vocabulary, check};
+use sim::scenario::parse::parse;
+use sim::scenario::plan::Plan;
+use sim::world::{At, DiskAtRestart, KillKind, Unobserved, World, WorldCommand, first_difference};
+
+const SCENARIO: &str = r#"
+title = "a cluster"
+question = "Is it the same everywhere?"
+duration = "30s"
+
+[cluster.config]
+"zookeeper.session.timeout.ms" = 6000
+"auto.create.topics.enable" = true
+"default.replication.factor" = 3
+
+[[topic]]
+name = "orders"
+
+[[producer]]
+name = "p1"
+topic = "orders"
+rate = 50
+config = { acks = "all" }
+
+[[consumer]]
+name = "c1"
+group = "g"
+topics = ["orders"]
+commit = "after"
+config = { "auto.offset.reset" = "earliest" }
+"#;
+
+fn plan() -> Plan {
+    let vocabulary = Vocabulary {
+        guarantees: &[],
+        ledger: &[],
+    };
+    let checked = check(&parse(SCENARIO).unwrap(), "cluster.toml", &vocabulary);
+    assert!(checked.complaints.is_empty(), "{:?}", checked.complaints);
+    checked.plans.into_iter().next().unwrap()
+}
+
+fn at(seconds: u64) -> At {
+    At::ZERO + Span::secs(seconds)
+}
+
+/// Brokers, keepers and clients; a broker loses power, a keeper is killed, and both come back.
+fn world(seed: u64) -> (World<CoreBoot>, Nodes) {
+    let plan = plan();
+    let nodes = cluster::nodes(&plan, seed);
+    let mut world = World::new(seed, nodes.specs.clone(), cluster::network(&plan));
+    let restart = |node: NodeId| WorldCommand::Restart {
+        node,
+        disk: DiskAtRestart::Same,
+    };
+    let broker = *nodes.directory.brokers.values().next().unwrap();
+    let keeper = *nodes.directory.keepers.values().last().unwrap();
+    for node in &nodes.client_nodes {
+        world.schedule_command(at(5), restart(*node));
+    }
+    world.schedule_command(
+        at(12),
+        WorldCommand::Kill {
+            node: broker,
+            kind: KillKind::Power,
+        },
+    );
+    world.schedule_command(
+        at(14),
+        WorldCommand::Kill {
+            node: keeper,
+            kind: KillKind::Process,
+        },
+    );
+    world.schedule_command(at(22), restart(broker));
+    world.schedule_command(at(23), restart(keeper));
+    (world, nodes)
+}
+
+#[test]
+fn a_real_cluster_has_the_same_hash_in_the_bare_loop_and_under_madsim() {
+    let (mut bare, _) = world(7);
+    bare.keep_trace();
+    bare.run_until(at(30), &mut Unobserved);
+    assert!(
+        bare.position() > 5_000,
+        "the cluster did work: {} steps",
+        bare.position()
+    );
+    let (mut hosted, _) = world(7);
+    hosted.keep_trace();
+    let hosted = run_hosted(hosted, at(30), Unobserved, |_| {}).world;
+    assert_eq!(first_difference(bare.trace(), hosted.trace()), None);
+    assert_eq!(bare.hash(), hosted.hash());
+}
+
+#[test]
+fn a_cluster_cloned_at_any_step_goes_on_as_the_original_does() {
+    for seed in 1..4 {
+        let (mut whole, _) = world(seed);
+        whole.run_until(at(30), &mut Unobserved);
+        // Spread over the run: forming, working, a broker dead, both back.
+        for forked_at in [1, 6, 13, 24] {
+            let (mut original, _) = world(seed);
+            original.run_until(at(forked_at), &mut Unobserved);
+            original.step(&mut Unobserved);
+            let mut fork = original.clone();
+            original.run_until(at(30), &mut Unobserved);
+            fork.run_until(at(30), &mut Unobserved);
+            assert_eq!(
+                original.hash(),
+                whole.hash(),
+                "seed {seed}, forked at {forked_at}s"
+            );
+            assert_eq!(
+                fork.hash(),
+                whole.hash(),
+                "seed {seed}, forked at {forked_at}s"
+            );
+        }
+    }
+}
+
+#[test]
+fn two_seeds_are_two_runs() {
+    let hash = |seed| {
+        let (mut world, _) = world(seed);
+        world.run_until(at(20), &mut Unobserved);
+        world.hash()
+    };
+    assert_ne!(hash(1), hash(2));
+    assert_eq!(hash(1), hash(1));
+}
