@@ -15,6 +15,8 @@ pub mod timeline;
 
 use history::History;
 use history::verdict::Verdict;
+use model::replica::Replicas;
+use model::traffic::Traffic;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -84,9 +86,17 @@ pub struct Report {
 pub fn draw(history: &History, judged: &Judged<'_>) -> Result<Report, ReportError> {
     let window = model::Window::of(history);
     let faults = model::fault::bands(history, window);
-    let throughput = chart::throughput::draw(&model::traffic::Traffic::of(history, window), &faults)?;
-    let replicas = chart::replicas::draw(&model::replica::Replicas::of(history, window), &faults)?;
-    let charts = page::Charts { throughput: &throughput, replicas: &replicas };
+    let states = Replicas::of(history, window);
+    let throughput = chart::throughput::draw(&Traffic::of(history, window), &faults)?;
+    let replicas = chart::replicas::draw(&states, &faults)?;
+    let close_up = match window.close_up(&faults, &states) {
+        Some(near) => {
+            let faults = model::fault::within(&faults, near);
+            Some(chart::replicas::draw(&Replicas::of(history, near), &faults)?)
+        }
+        None => None,
+    };
+    let charts = page::Charts { throughput: &throughput, replicas: &replicas, close_up: close_up.as_deref() };
     let html = page::page(history, judged, &faults, charts);
     Ok(Report { html, throughput, replicas })
 }
@@ -127,4 +137,105 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&part);
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use history::verdict::{Finding, Moment};
+    use model::tests::lossy;
+
+    fn verdict() -> Verdict {
+        let mut verdict = Verdict::new("P1");
+        verdict.violate(|| {
+            let moment = Moment { at: 2_000_000_000, step: 1, node: "b1".to_owned(), text: "broker 1 dies".to_owned() };
+            Finding::new("acknowledged-lost", "0:16 is <gone>", "0:16 in the final read", "nothing").told(vec![moment])
+        });
+        verdict
+    }
+
+    fn ledger() -> Vec<(String, u64)> {
+        [("sent", 20), ("acknowledged", 20), ("lost", 4)].map(|(name, number)| (name.to_owned(), number)).to_vec()
+    }
+
+    fn drawn(outcome: &str, reasons: &[String]) -> Report {
+        let (verdicts, ledger) = ([verdict()], ledger());
+        let judged = Judged { verdicts: &verdicts, ledger: &ledger, outcome, reasons };
+        draw(&lossy(), &judged).unwrap()
+    }
+
+    #[test]
+    fn the_same_history_gives_the_same_bytes() {
+        assert_eq!(drawn("as expected", &[]), drawn("as expected", &[]));
+    }
+
+    #[test]
+    fn the_page_needs_nothing_else() {
+        let html = drawn("as expected", &[]).html;
+        assert_eq!(html.matches("<svg ").count(), 3, "two charts and a closer look");
+        for outside in ["<script", "<link", "<img", "@import", "url(", " src="] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn the_page_tells_question_verdict_witness_numbers_lesson_and_command() {
+        let reasons = ["4 records are lost & gone".to_owned()];
+        let html = drawn("not as expected", &reasons).html;
+        for text in [
+            "Is a record &lt;safe&gt; after acks=1?",
+            "Not as expected",
+            "4 records are lost &amp; gone",
+            "0:16 is &lt;gone&gt;",
+            "broker 1 dies",
+            "<b>4</b><span>acknowledged and lost</span>",
+            "<strong>one</strong> replica",
+            "ktrial run scenarios/by-hand.toml --seed 7",
+        ] {
+            assert!(html.contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_charts_say_who_leads_and_which_fault_was_at_work() {
+        let report = drawn("as expected", &[]);
+        for text in ["broker 1, epoch 0", "broker 2, epoch 1", "broker 1 cut: 20 → 16", "kill b1", "down"] {
+            assert!(report.replicas.contains(text), "{text}");
+        }
+        for text in ["kill b1", "acknowledged", "records/s", "simulated time (s)"] {
+            assert!(report.throughput.contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_history_without_any_event_is_drawn_too() {
+        let mut history = lossy();
+        history.events.clear();
+        let judged = Judged { verdicts: &[], ledger: &[], outcome: "unknown", reasons: &[] };
+        let report = draw(&history, &judged).unwrap();
+        assert!(report.replicas.contains("the history says nothing about replicas"));
+        assert!(report.throughput.contains("no record of this time was acknowledged"));
+    }
+
+    #[test]
+    fn three_whole_files_are_written_and_nothing_else() {
+        let dir = std::env::temp_dir().join(format!("ktrial-reports-{}", std::process::id()));
+        let judged = Judged { verdicts: &[], ledger: &[], outcome: "as expected", reasons: &[] };
+        let files = write(&lossy(), &judged, &dir, "by-hand").unwrap();
+        let mut found: Vec<PathBuf> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        found.sort();
+        let mut expected = files.clone();
+        expected.sort();
+        let page = fs::read_to_string(&files[0]).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(found, expected);
+        assert!(page.ends_with("</html>\n"));
+    }
+
+    #[test]
+    fn a_name_that_leads_out_of_the_folder_is_refused() {
+        let judged = Judged { verdicts: &[], ledger: &[], outcome: "as expected", reasons: &[] };
+        let refused = write(&lossy(), &judged, Path::new("."), "../x");
+        assert!(matches!(refused, Err(ReportError::Stem(_))));
+    }
 }

@@ -223,7 +223,7 @@ fn group_in_words(group: &str, note: &Group) -> Option<(Tone, String)> {
             Some((Tone::Change, format!("group {group} is in generation {generation} with {} members", members.len())))
         }
         Group::MemberRemoved { member, reason } => {
-            let name = member.as_str().rsplit_once("-").map_or(member.as_str(), |_| short_member(member.as_str()));
+            let name = member.as_str().rsplit_once('-').map_or(member.as_str(), |_| short_member(member.as_str()));
             Some((Tone::Change, format!("group {group} loses {name} ({})", reason.replace('_', " "))))
         }
         Group::State(_)

@@ -24,7 +24,7 @@ use std::io;
 /// Width of a chart in pixels.
 const WIDTH: u32 = 1120;
 /// Where the time axis begins: left of it is room for labels.
-const LEFT: i32 = 92;
+const LEFT: i32 = 118;
 /// Where it ends.
 const RIGHT: i32 = 1100;
 /// Height of one line of the fault strip.

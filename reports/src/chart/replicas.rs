@@ -11,7 +11,7 @@ use crate::model::fault::Band;
 use crate::model::lag;
 use crate::model::replica::{Log, Partition, Replicas};
 use crate::number::grouped;
-use plotters::prelude::{ChartBuilder, DashedLineSeries, LineSeries, Rectangle, Text, TriangleMarker};
+use plotters::prelude::{ChartBuilder, DashedLineSeries, IntoLogRange, LineSeries, Rectangle, Text, TriangleMarker};
 use plotters::style::{Color, RGBColor};
 use protocol::ids::BrokerId;
 use std::collections::BTreeSet;
@@ -94,6 +94,10 @@ fn height_of(partition: &Partition) -> i32 {
     TITLE + LEADER + members(partition) + BETWEEN + LOGS + BETWEEN + BEHIND + AFTER
 }
 
+fn grouped_offset(offset: i64) -> String {
+    u64::try_from(offset).map_or_else(|_| offset.to_string(), grouped)
+}
+
 /// The block of one partition.
 struct Block<'a, 'b> {
     area: &'a Area<'b>,
@@ -147,7 +151,7 @@ impl Block<'_, '_> {
     fn in_sync(&self, top: i32) -> Result<(), Failure> {
         for (row, (broker, log)) in (0..).zip(&self.partition.logs) {
             let y = top + row * MEMBER;
-            let words = format!("{broker} in sync");
+            let words = format!("broker {broker} in sync");
             self.area.draw(&Text::new(words, (LEFT - 10, y + MEMBER / 2), text_right(12, INK)))?;
             self.area.draw(&Rectangle::new([(LEFT, y + 7), (RIGHT, y + 9)], GRID.filled()))?;
             for span in self.partition.isr.iter().filter(|span| span.value.contains(broker)) {
@@ -198,30 +202,47 @@ impl Block<'_, '_> {
                 panel.draw_series(DashedLineSeries::new(line, 4, 6, self.color(*broker).stroke_width(1)))?;
             }
         }
-        for cut in &self.partition.cuts {
-            let at = (micros(cut.at), u64::try_from(cut.to).unwrap_or(0));
-            panel.draw_series([TriangleMarker::new(at, 7, self.color(cut.broker).filled())])?;
-            let words = format!("{} cut: {} → {}", cut.broker, cut.from, cut.to);
-            let near_the_end = column(self.window, cut.at) + width_of(&words) + 12 > RIGHT;
-            let style = if near_the_end { text_right(13, INK) } else { text(13, INK) };
-            panel.draw_series([Text::new(words, at, style)])?;
+        let marks = self.partition.cuts.iter().map(|cut| {
+            panel.backend_coord(&(micros(cut.at), u64::try_from(cut.to).unwrap_or(0)))
+        });
+        let marks: Vec<(i32, i32)> = marks.collect();
+        self.cuts(&marks)
+    }
+
+    /// A triangle and words for each log that was cut; words that would lie on others move up.
+    fn cuts(&self, marks: &[(i32, i32)]) -> Result<(), Failure> {
+        let mut taken: Vec<(i32, i32)> = Vec::new();
+        for (cut, (x, y)) in self.partition.cuts.iter().zip(marks) {
+            self.area.draw(&TriangleMarker::new((*x, *y), 7, self.color(cut.broker).filled()))?;
+            let words = format!("broker {} cut: {} → {}", cut.broker, grouped_offset(cut.from), grouped_offset(cut.to));
+            let mut line = y - 4;
+            while taken.iter().any(|(at, used)| (at - x).abs() < 240 && (used - line).abs() < 16) {
+                line -= 16;
+            }
+            taken.push((*x, line));
+            let near_the_end = x + width_of(&words) + 12 > RIGHT;
+            let (from, style) = if near_the_end { (x - 12, text_right(13, INK)) } else { (x + 12, text(13, INK)) };
+            self.area.draw(&Text::new(words, (from, line), style))?;
         }
         Ok(())
     }
 
+    /// On a logarithmic scale: one record and a thousand matter alike. What is not behind lies on the floor.
     fn behind(&self, top: i32) -> Result<(), Failure> {
         let lags = lag::behind(self.partition);
         let all = lags.values().flatten().filter_map(|(_, lag)| u64::try_from((*lag)?).ok());
-        let highest = all.max().unwrap_or(0).max(4);
+        let highest = all.max().unwrap_or(0).max(10);
         let area = self.area.clone().shrink((0, top), (WIDTH, BEHIND.unsigned_abs()));
         let mut panel = ChartBuilder::on(&area)
             .margin_right(WIDTH.abs_diff(RIGHT.unsigned_abs()))
             .x_label_area_size(44)
             .y_label_area_size(LEFT.unsigned_abs())
-            .build_cartesian_2d(time_range(self.window), 0..highest + highest / 12 + 1)?;
-        mesh(&mut panel, &Axes { y: "behind", time: true, value: &|records| grouped(*records) })?;
+            .build_cartesian_2d(time_range(self.window), (1..highest + highest / 4).log_scale())?;
+        let value = |records: &u64| if *records <= 1 { "≤ 1".to_owned() } else { grouped(*records) };
+        mesh(&mut panel, &Axes { y: "behind (log)", time: true, value: &value })?;
         for (broker, lag) in &lags {
             for line in self.lines(lag) {
+                let line = line.into_iter().map(|(at, lag)| (at, lag.max(1)));
                 panel.draw_series(LineSeries::new(line, self.color(*broker).stroke_width(2)))?;
             }
         }

@@ -53,16 +53,17 @@ fn rate_legend(traffic: &Traffic) -> Vec<(Sign, String)> {
 fn outline(traffic: &Traffic, count: fn(&Bucket) -> u64) -> Vec<(u64, u64)> {
     let mut points = Vec::new();
     for bucket in &traffic.buckets {
-        let end = (bucket.start + traffic.bucket).min(traffic.window.end);
-        let rate = traffic.per_second(count(bucket));
-        points.extend([(micros(bucket.start), rate), (micros(end), rate)]);
+        let rate = bucket.per_second(count(bucket));
+        points.extend([(micros(bucket.start), rate), (micros(bucket.end), rate)]);
     }
     points
 }
 
 fn rate_panel(area: &Area<'_>, traffic: &Traffic, top: i32) -> Result<(), Failure> {
-    let counts = traffic.buckets.iter().flat_map(|bucket| [bucket.sent, bucket.acknowledged, bucket.unacknowledged, bucket.polled]);
-    let highest = traffic.per_second(counts.max().unwrap_or(0)).max(10);
+    let rates = traffic.buckets.iter().map(|bucket| {
+        bucket.per_second(bucket.sent.max(bucket.acknowledged).max(bucket.unacknowledged).max(bucket.polled))
+    });
+    let highest = rates.max().unwrap_or(0).max(10);
     let area = area.clone().shrink((0, top), (WIDTH, RATES.unsigned_abs()));
     let mut panel = ChartBuilder::on(&area)
         .margin_right(WIDTH.abs_diff(RIGHT.unsigned_abs()))
@@ -117,8 +118,7 @@ fn stretches(traffic: &Traffic, of: fn(Latency) -> u64) -> Vec<Vec<(u64, u64)>> 
     let groups = traffic.buckets.chunk_by(|one, other| one.latency.is_some() == other.latency.is_some());
     let level = |bucket: &Bucket| {
         let value = of(bucket.latency?).max(1);
-        let end = (bucket.start + traffic.bucket).min(traffic.window.end);
-        Some([(micros(bucket.start), value), (micros(end), value)])
+        Some([(micros(bucket.start), value), (micros(bucket.end), value)])
     };
     let lines = groups.map(|group| group.iter().filter_map(level).flatten().collect::<Vec<_>>());
     lines.filter(|line| !line.is_empty()).collect()

@@ -74,6 +74,11 @@ pub fn bands(history: &History, window: Window) -> Vec<Band> {
     drawn
 }
 
+/// The same bands, with the same numbers, as far as they lie in a part of the window.
+pub fn within(bands: &[Band], part: Window) -> Vec<Band> {
+    bands.iter().filter_map(|band| clipped(band.clone(), part)).collect()
+}
+
 fn latest<'a>(open: &[(u32, usize)], index: u32, bands: &'a mut [Band]) -> Option<&'a mut Band> {
     let (_, band) = open.iter().rev().find(|(of, _)| *of == index)?;
     bands.get_mut(*band)

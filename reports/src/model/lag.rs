@@ -27,10 +27,9 @@ pub fn behind(partition: &Partition) -> BTreeMap<BrokerId, Steps> {
         let front = now.values().copied().flatten().max().unwrap_or(0);
         for (broker, value) in &now {
             let lag = value.map(|end| front - end);
-            if let Some(steps) = lags.get_mut(broker) {
-                if steps.last().is_none_or(|(_, last)| *last != lag) {
-                    steps.push((*at, lag));
-                }
+            let changed = lags.get_mut(broker).filter(|steps| steps.last().is_none_or(|(_, last)| *last != lag));
+            if let Some(steps) = changed {
+                steps.push((*at, lag));
             }
         }
     }

@@ -6,8 +6,12 @@ pub mod lag;
 pub mod replica;
 pub mod traffic;
 
+use crate::number::SECOND;
 use history::History;
 use history::event::{Phase, What};
+
+/// Faults that begin within this time before another belong to the same closer look.
+const CLOSE: u64 = 3 * SECOND;
 
 /// The time that is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,21 @@ impl Window {
         // The final read takes no part in the story; it ends the chart where liveness has been shown.
         let end = phase(Phase::FinalRead).or_else(|| phase(Phase::End)).unwrap_or(last);
         Self { start, end: end.max(start + 1) }
+    }
+
+    /// A closer look at the fault before the first change of leader (else at the first fault) and at those shortly before it,
+    /// where the whole is too long to show it: what decides the fate of a record often takes milliseconds. None where no
+    /// replica's state changed.
+    pub fn close_up(self, faults: &[fault::Band], replicas: &replica::Replicas) -> Option<Self> {
+        let change = replicas.first_change()?;
+        let before = replicas.first_succession().unwrap_or(change);
+        let anchor = faults.iter().rev().find(|band| band.start <= before).or_else(|| faults.first())?;
+        let near = |band: &&fault::Band| band.start + CLOSE >= anchor.start;
+        let first = faults.iter().find(near).unwrap_or(anchor);
+        let margin = ((anchor.start - first.start) / 2).max(SECOND / 4);
+        let start = first.start.saturating_sub(margin).max(self.start);
+        let end = (anchor.start + margin).min(self.end);
+        (end > start && (end - start) * 8 <= self.length()).then_some(Self { start, end })
     }
 
     /// Length in nanoseconds.
@@ -240,6 +259,26 @@ pub(crate) mod tests {
         b.append(5, 1, 0);
         b.append(9, 1, 1);
         assert_eq!(Window::of(&b.history), Window { start: 5 * MS, end: 9 * MS });
+    }
+
+    fn close_up(history: &History) -> Option<Window> {
+        let window = Window::of(history);
+        window.close_up(&fault::bands(history, window), &replica::Replicas::of(history, window))
+    }
+
+    #[test]
+    fn the_closer_look_is_at_the_fault_before_the_leader_changed() {
+        assert_eq!(close_up(&lossy()), Some(Window { start: 1_750 * MS, end: 2_250 * MS }));
+    }
+
+    #[test]
+    fn there_is_no_closer_look_where_no_replica_changed() {
+        let mut b = Builder::new();
+        b.phase(0, Phase::Safety);
+        b.elect(0, Some(1), 0, &[1, 2, 3]);
+        b.fault(30_000, "p1", FaultStage::Injected);
+        b.phase(60_000, Phase::End);
+        assert_eq!(close_up(&b.history), None);
     }
 
     #[test]

@@ -87,6 +87,23 @@ impl Replicas {
     }
 }
 
+impl Replicas {
+    /// When a leader, an ISR or a log first changed otherwise than by growing.
+    pub fn first_change(&self) -> Option<u64> {
+        let changes = self.partitions.iter().flat_map(|partition| {
+            let leaders = partition.leaders.iter().skip(1).map(|span| span.start);
+            let isr = partition.isr.iter().skip(1).map(|span| span.start);
+            leaders.chain(isr).chain(partition.cuts.iter().map(|cut| cut.at))
+        });
+        changes.min()
+    }
+
+    /// When a leader was first followed by another.
+    pub fn first_succession(&self) -> Option<u64> {
+        self.partitions.iter().filter_map(|partition| partition.leaders.get(1)).map(|span| span.start).min()
+    }
+}
+
 #[derive(Default)]
 struct Follower {
     partitions: BTreeMap<TopicPartition, Track>,
@@ -225,13 +242,13 @@ impl Track {
 }
 
 impl Log {
-    fn clipped(self, window: Window) -> Self {
-        Self { end: steps(self.end, window), high_watermark: steps(self.high_watermark, window) }
+    fn clipped(&self, window: Window) -> Self {
+        Self { end: steps(&self.end, window), high_watermark: steps(&self.high_watermark, window) }
     }
 }
 
 /// The steps in the window, beginning with the state in which it opens.
-fn steps(all: Vec<(u64, Option<i64>)>, window: Window) -> Vec<(u64, Option<i64>)> {
+fn steps(all: &[(u64, Option<i64>)], window: Window) -> Vec<(u64, Option<i64>)> {
     let before = all.iter().rev().find(|(at, _)| *at <= window.start);
     let opening = before.map(|(_, value)| (window.start, *value));
     opening.into_iter().chain(all.iter().copied().filter(|(at, _)| *at > window.start)).collect()

@@ -32,7 +32,7 @@ const LENGTHS: [u64; 10] = [
 pub struct Traffic {
     /// The time drawn.
     pub window: Window,
-    /// Length of a bucket in nanoseconds.
+    /// Length of a bucket in nanoseconds; the last one may be half as long or half as long again.
     pub bucket: u64,
     /// The buckets.
     pub buckets: Vec<Bucket>,
@@ -43,6 +43,8 @@ pub struct Traffic {
 pub struct Bucket {
     /// From, in nanoseconds.
     pub start: u64,
+    /// To, in nanoseconds.
+    pub end: u64,
     /// Records handed to producers.
     pub sent: u64,
     /// Acknowledgements that came.
@@ -77,9 +79,12 @@ impl Traffic {
         Self { window, bucket, buckets: counter.finish() }
     }
 
-    /// A count of a bucket as records per second.
+}
+
+impl Bucket {
+    /// A count of this bucket as records per second.
     pub const fn per_second(&self, count: u64) -> u64 {
-        count * SECOND / self.bucket
+        count * SECOND / (self.end - self.start)
     }
 }
 
@@ -99,15 +104,23 @@ struct Counter<'a> {
 
 impl<'a> Counter<'a> {
     fn new(history: &'a History, window: Window, bucket: u64) -> Self {
-        let starts = (window.start..window.end).step_by(usize::try_from(bucket).unwrap_or(usize::MAX));
-        let buckets: Vec<Bucket> = starts.map(|start| Bucket { start, ..Bucket::default() }).collect();
+        // A rest shorter than half a bucket joins the last one: of a millisecond no rate should be told.
+        let count = ((window.length() + bucket / 2) / bucket).max(1);
+        let starts = (0..count).map(|index| window.start + index * bucket);
+        let mut buckets: Vec<Bucket> =
+            starts.map(|start| Bucket { start, end: start + bucket, ..Bucket::default() }).collect();
+        if let Some(last) = buckets.last_mut() {
+            last.end = window.end;
+        }
         let latencies = vec![Vec::new(); buckets.len()];
         Self { history, window, bucket, buckets, latencies, open: BTreeMap::new() }
     }
 
     fn index(&self, at: u64) -> Option<usize> {
         let since = at.checked_sub(self.window.start)?;
-        usize::try_from(since / self.bucket).ok().filter(|index| *index < self.buckets.len())
+        let last = self.buckets.len().checked_sub(1)?;
+        let index = usize::try_from(since / self.bucket).ok()?;
+        (at <= self.window.end).then(|| index.min(last))
     }
 
     fn take_in(&mut self, at: u64, operation: &Operation) {
@@ -201,7 +214,18 @@ mod tests {
         assert_eq!(traffic.bucket, 10 * MS);
         assert_eq!((traffic.buckets[0].sent, traffic.buckets[0].acknowledged), (1, 0));
         assert_eq!((traffic.buckets[2].sent, traffic.buckets[2].acknowledged), (0, 1));
-        assert_eq!(traffic.per_second(1), 100);
+        assert_eq!(traffic.buckets[0].per_second(1), 100);
+    }
+
+    #[test]
+    fn a_short_rest_joins_the_last_bucket() {
+        let mut b = Builder::new();
+        b.phase(0, Phase::Safety);
+        b.send(102, 0, Stage::Invoke);
+        b.phase(103, Phase::End);
+        let buckets = traffic(&b.history).buckets;
+        assert_eq!(buckets.len(), 10);
+        assert_eq!((buckets[9].sent, buckets[9].start / MS, buckets[9].end / MS), (1, 90, 103));
     }
 
     #[test]

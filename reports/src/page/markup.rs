@@ -28,16 +28,18 @@ pub(crate) fn markdown(text: &str) -> String {
 }
 
 fn harmless(event: Event<'_>) -> Option<Event<'_>> {
-    match event {
-        Event::Html(text) | Event::InlineHtml(text) => Some(Event::Text(text)),
-        Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => None,
-        Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
-            let web = dest_url.starts_with("https://") || dest_url.starts_with("http://");
-            let dest_url = if web { dest_url } else { "#".into() };
-            Some(Event::Start(Tag::Link { link_type, dest_url, title, id }))
-        }
-        other => Some(other),
+    if let Event::Html(text) | Event::InlineHtml(text) = event {
+        return Some(Event::Text(text));
     }
+    if matches!(event, Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image)) {
+        return None;
+    }
+    if let Event::Start(Tag::Link { link_type, dest_url, title, id }) = event {
+        let web = dest_url.starts_with("https://") || dest_url.starts_with("http://");
+        let dest_url = if web { dest_url } else { "#".into() };
+        return Some(Event::Start(Tag::Link { link_type, dest_url, title, id }));
+    }
+    Some(event)
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub(crate) struct Charts<'a> {
     pub(crate) throughput: &'a str,
     /// Log ends, high watermarks, leaders and ISR.
     pub(crate) replicas: &'a str,
+    /// The same for the time around the first fault.
+    pub(crate) close_up: Option<&'a str>,
 }
 
 /// The whole page.
@@ -187,11 +189,15 @@ fn pictures(out: &mut String, charts: Charts<'_>) {
     push(
         out,
         format_args!(
-            "<figcaption>For each partition, from above: where each broker’s log ends (line) and how far it knows records to be \
-             committed (its high watermark, dashed); how many records each broker’s log is behind the longest one; who leads, in \
-             which epoch; who is in sync. A triangle marks a log that was cut.</figcaption>\n</figure>\n</section>"
+            "<figcaption>For each partition, from above: who leads, in which epoch; who is in sync; where each broker’s log ends \
+             (line) and how far it knows records to be committed (its high watermark, dashed); how many records each log is behind \
+             the longest one, mind the logarithmic scale. A triangle marks a log that was cut.</figcaption>\n</figure>"
         ),
     );
+    if let Some(close_up) = charts.close_up {
+        push(out, format_args!("<h3>A closer look at the decisive moment</h3>\n<figure>\n{close_up}</figure>"));
+    }
+    push(out, format_args!("</section>"));
 }
 
 fn story(out: &mut String, lines: &[Line]) {
