@@ -64,7 +64,7 @@ fn cluster(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("60 s, 10,000 records");
     group.sample_size(10);
     group.bench_function("run", |bencher| {
-        bencher.iter(|| black_box(sim::run::run(&plan, 1)))
+        bencher.iter(|| black_box(sim::run::run(&plan, 1)));
     });
     group.bench_function("run and judge", |bencher| {
         bencher.iter(|| black_box(history::judge::judge(&sim::run::run(&plan, 1).history)));
