@@ -92,13 +92,24 @@ pub fn draw(history: &History, judged: &Judged<'_>) -> Result<Report, ReportErro
     let close_up = match window.close_up(&faults, &states) {
         Some(near) => {
             let faults = model::fault::within(&faults, near);
-            Some(chart::replicas::draw(&Replicas::of(history, near), &faults)?)
+            Some(chart::replicas::draw(
+                &Replicas::of(history, near),
+                &faults,
+            )?)
         }
         None => None,
     };
-    let charts = page::Charts { throughput: &throughput, replicas: &replicas, close_up: close_up.as_deref() };
+    let charts = page::Charts {
+        throughput: &throughput,
+        replicas: &replicas,
+        close_up: close_up.as_deref(),
+    };
     let html = page::page(history, judged, &faults, charts);
-    Ok(Report { html, throughput, replicas })
+    Ok(Report {
+        html,
+        throughput,
+        replicas,
+    })
 }
 
 /// Draws a history into `dir`, which is made if need be: `STEM.html`, `STEM-throughput.svg` and `STEM-replicas.svg`. A file
@@ -106,12 +117,20 @@ pub fn draw(history: &History, judged: &Judged<'_>) -> Result<Report, ReportErro
 ///
 /// # Errors
 /// When a chart cannot be drawn, or the folder or a file cannot be written.
-pub fn write(history: &History, judged: &Judged<'_>, dir: &Path, stem: &str) -> Result<Vec<PathBuf>, ReportError> {
+pub fn write(
+    history: &History,
+    judged: &Judged<'_>,
+    dir: &Path,
+    stem: &str,
+) -> Result<Vec<PathBuf>, ReportError> {
     if stem.is_empty() || stem.starts_with('.') || stem.contains(['/', '\\']) {
         return Err(ReportError::Stem(stem.to_owned()));
     }
     let report = draw(history, judged)?;
-    fs::create_dir_all(dir).map_err(|source| ReportError::Folder { path: dir.to_owned(), source })?;
+    fs::create_dir_all(dir).map_err(|source| ReportError::Folder {
+        path: dir.to_owned(),
+        source,
+    })?;
     let files = [
         (format!("{stem}.html"), report.html),
         (format!("{stem}-throughput.svg"), report.throughput),
@@ -120,7 +139,10 @@ pub fn write(history: &History, judged: &Judged<'_>, dir: &Path, stem: &str) -> 
     let mut written = Vec::new();
     for (name, text) in files {
         let path = dir.join(name);
-        write_whole(&path, &text).map_err(|source| ReportError::File { path: path.clone(), source })?;
+        write_whole(&path, &text).map_err(|source| ReportError::File {
+            path: path.clone(),
+            source,
+        })?;
         written.push(path);
     }
     Ok(written)
@@ -148,19 +170,37 @@ mod tests {
     fn verdict() -> Verdict {
         let mut verdict = Verdict::new("P1");
         verdict.violate(|| {
-            let moment = Moment { at: 2_000_000_000, step: 1, node: "b1".to_owned(), text: "broker 1 dies".to_owned() };
-            Finding::new("acknowledged-lost", "0:16 is <gone>", "0:16 in the final read", "nothing").told(vec![moment])
+            let moment = Moment {
+                at: 2_000_000_000,
+                step: 1,
+                node: "b1".to_owned(),
+                text: "broker 1 dies".to_owned(),
+            };
+            Finding::new(
+                "acknowledged-lost",
+                "0:16 is <gone>",
+                "0:16 in the final read",
+                "nothing",
+            )
+            .told(vec![moment])
         });
         verdict
     }
 
     fn ledger() -> Vec<(String, u64)> {
-        [("sent", 20), ("acknowledged", 20), ("lost", 4)].map(|(name, number)| (name.to_owned(), number)).to_vec()
+        [("sent", 20), ("acknowledged", 20), ("lost", 4)]
+            .map(|(name, number)| (name.to_owned(), number))
+            .to_vec()
     }
 
     fn drawn(outcome: &str, reasons: &[String]) -> Report {
         let (verdicts, ledger) = ([verdict()], ledger());
-        let judged = Judged { verdicts: &verdicts, ledger: &ledger, outcome, reasons };
+        let judged = Judged {
+            verdicts: &verdicts,
+            ledger: &ledger,
+            outcome,
+            reasons,
+        };
         draw(&lossy(), &judged).unwrap()
     }
 
@@ -172,7 +212,11 @@ mod tests {
     #[test]
     fn the_page_needs_nothing_else() {
         let html = drawn("as expected", &[]).html;
-        assert_eq!(html.matches("<svg ").count(), 3, "two charts and a closer look");
+        assert_eq!(
+            html.matches("<svg ").count(),
+            3,
+            "two charts and a closer look"
+        );
         for outside in ["<script", "<link", "<img", "@import", "url(", " src="] {
             assert!(!html.contains(outside), "{outside}");
         }
@@ -199,7 +243,13 @@ mod tests {
     #[test]
     fn the_charts_say_who_leads_and_which_fault_was_at_work() {
         let report = drawn("as expected", &[]);
-        for text in ["broker 1, epoch 0", "broker 2, epoch 1", "broker 1 cut: 20 → 16", "kill b1", "down"] {
+        for text in [
+            "broker 1, epoch 0",
+            "broker 2, epoch 1",
+            "broker 1 cut: 20 → 16",
+            "kill b1",
+            "down",
+        ] {
             assert!(report.replicas.contains(text), "{text}");
         }
         for text in ["kill b1", "acknowledged", "records/s", "simulated time (s)"] {
@@ -211,18 +261,39 @@ mod tests {
     fn a_history_without_any_event_is_drawn_too() {
         let mut history = lossy();
         history.events.clear();
-        let judged = Judged { verdicts: &[], ledger: &[], outcome: "unknown", reasons: &[] };
+        let judged = Judged {
+            verdicts: &[],
+            ledger: &[],
+            outcome: "unknown",
+            reasons: &[],
+        };
         let report = draw(&history, &judged).unwrap();
-        assert!(report.replicas.contains("the history says nothing about replicas"));
-        assert!(report.throughput.contains("no record of this time was acknowledged"));
+        assert!(
+            report
+                .replicas
+                .contains("the history says nothing about replicas")
+        );
+        assert!(
+            report
+                .throughput
+                .contains("no record of this time was acknowledged")
+        );
     }
 
     #[test]
     fn three_whole_files_are_written_and_nothing_else() {
         let dir = std::env::temp_dir().join(format!("ktrial-reports-{}", std::process::id()));
-        let judged = Judged { verdicts: &[], ledger: &[], outcome: "as expected", reasons: &[] };
+        let judged = Judged {
+            verdicts: &[],
+            ledger: &[],
+            outcome: "as expected",
+            reasons: &[],
+        };
         let files = write(&lossy(), &judged, &dir, "by-hand").unwrap();
-        let mut found: Vec<PathBuf> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut found: Vec<PathBuf> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         found.sort();
         let mut expected = files.clone();
         expected.sort();
@@ -234,7 +305,12 @@ mod tests {
 
     #[test]
     fn a_name_that_leads_out_of_the_folder_is_refused() {
-        let judged = Judged { verdicts: &[], ledger: &[], outcome: "as expected", reasons: &[] };
+        let judged = Judged {
+            verdicts: &[],
+            ledger: &[],
+            outcome: "as expected",
+            reasons: &[],
+        };
         let refused = write(&lossy(), &judged, Path::new("."), "../x");
         assert!(matches!(refused, Err(ReportError::Stem(_))));
     }

@@ -18,7 +18,11 @@ pub(crate) fn duration_of_micros(micros: u64) -> String {
         format!("{} ms", micros / 1_000)
     } else {
         let tenths = micros / 100_000;
-        if tenths.is_multiple_of(10) { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
+        if tenths.is_multiple_of(10) {
+            format!("{} s", tenths / 10)
+        } else {
+            format!("{}.{} s", tenths / 10, tenths % 10)
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! What happened, in the order it happened: one line for everything a teacher would point at.
 
 use history::History;
-use history::event::{Broker, Controller, ElectionKind, Event, FaultStage, Group, Keeper, Phase, Process, Replica, What};
+use history::event::{
+    Broker, Controller, ElectionKind, Event, FaultStage, Group, Keeper, Phase, Process, Replica,
+    What,
+};
 use protocol::ids::{BrokerId, TopicPartition};
 use protocol::keeper::KeeperRole;
 use std::collections::BTreeMap;
@@ -38,8 +41,15 @@ pub fn lines(history: &History) -> Vec<Line> {
     let mut lines = Vec::new();
     for event in &history.events {
         if let Some((tone, text)) = teller.tell(event) {
-            let node = event.node.map_or(String::new(), |node| history.manifest.node_name(node).to_owned());
-            lines.push(Line { at: event.at, node, text, tone });
+            let node = event.node.map_or(String::new(), |node| {
+                history.manifest.node_name(node).to_owned()
+            });
+            lines.push(Line {
+                at: event.at,
+                node,
+                text,
+                tone,
+            });
         }
     }
     fold(lines)
@@ -76,12 +86,21 @@ impl Teller {
             What::Fault(fault) => fault_in_words(&fault.kind, &fault.target, &fault.stage),
             What::Process(process) => process_in_words(process),
             What::Mark(name) => Some((Tone::Mark, format!("reached: {name}"))),
-            What::Replica(partition, note) if !is_internal(partition) => self.replica(partition, note),
+            What::Replica(partition, note) if !is_internal(partition) => {
+                self.replica(partition, note)
+            }
             What::Controller(note) => self.controller(note),
-            What::Broker(Broker::SessionExpired) => Some((Tone::Change, "learns that its keeper session expired".to_owned())),
+            What::Broker(Broker::SessionExpired) => Some((
+                Tone::Change,
+                "learns that its keeper session expired".to_owned(),
+            )),
             What::Broker(Broker::Fatal(why)) => Some((Tone::Fault, format!("ends: {why}"))),
-            What::Broker(Broker::ShuttingDown) => Some((Tone::Change, "begins a controlled shutdown".to_owned())),
-            What::Broker(Broker::LogDirOffline(dir)) => Some((Tone::Fault, format!("takes log directory {dir} offline"))),
+            What::Broker(Broker::ShuttingDown) => {
+                Some((Tone::Change, "begins a controlled shutdown".to_owned()))
+            }
+            What::Broker(Broker::LogDirOffline(dir)) => {
+                Some((Tone::Fault, format!("takes log directory {dir} offline")))
+            }
             What::Group(group, note) => group_in_words(group.as_str(), note),
             What::Keeper(note) => keeper_in_words(note),
             What::Broker(Broker::Registered { .. } | Broker::ControlRefused(_))
@@ -94,17 +113,34 @@ impl Teller {
     fn replica(&mut self, partition: &TopicPartition, note: &Replica) -> Option<(Tone, String)> {
         match note {
             Replica::IsrChanged { isr, .. } => self.isr_changed(partition, isr),
-            Replica::Truncated { to, from, rule } => {
-                Some((Tone::Change, format!("cuts {partition} from {from} back to {to} ({})", rule.replace('_', " "))))
+            Replica::Truncated { to, from, rule } => Some((
+                Tone::Change,
+                format!(
+                    "cuts {partition} from {from} back to {to} ({})",
+                    rule.replace('_', " ")
+                ),
+            )),
+            Replica::BecameLeader {
+                leader_epoch,
+                log_end_offset,
+                ..
+            } => Some((
+                Tone::Change,
+                format!(
+                    "leads {partition} in epoch {leader_epoch}, its log ends at {log_end_offset}"
+                ),
+            )),
+            Replica::DuplicateBatch { base_offset, .. } => Some((
+                Tone::Change,
+                format!("recognises a batch of {partition} as the one at offset {base_offset}"),
+            )),
+            Replica::Stopped { deleted: true } => {
+                Some((Tone::Change, format!("removes its replica of {partition}")))
             }
-            Replica::BecameLeader { leader_epoch, log_end_offset, .. } => {
-                Some((Tone::Change, format!("leads {partition} in epoch {leader_epoch}, its log ends at {log_end_offset}")))
-            }
-            Replica::DuplicateBatch { base_offset, .. } => {
-                Some((Tone::Change, format!("recognises a batch of {partition} as the one at offset {base_offset}")))
-            }
-            Replica::Stopped { deleted: true } => Some((Tone::Change, format!("removes its replica of {partition}"))),
-            Replica::AppendRefused { error } => Some((Tone::Change, format!("refuses records for {partition}: {}", error.name()))),
+            Replica::AppendRefused { error } => Some((
+                Tone::Change,
+                format!("refuses records for {partition}: {}", error.name()),
+            )),
             Replica::Appended(_)
             | Replica::Loaded { .. }
             | Replica::HighWatermark(_)
@@ -118,24 +154,46 @@ impl Teller {
         }
     }
 
-    fn isr_changed(&mut self, partition: &TopicPartition, isr: &[BrokerId]) -> Option<(Tone, String)> {
+    fn isr_changed(
+        &mut self,
+        partition: &TopicPartition,
+        isr: &[BrokerId],
+    ) -> Option<(Tone, String)> {
         let mut sorted = isr.to_vec();
         sorted.sort_unstable();
         let before = self.isr.insert(partition.clone(), sorted.clone());
         let before = before.filter(|before| *before != sorted)?;
-        let how = if before.len() < sorted.len() { "grows" } else { "shrinks" };
-        Some((Tone::Change, format!("the ISR of {partition} {how}: {} → {}", ids(&before), ids(isr))))
+        let how = if before.len() < sorted.len() {
+            "grows"
+        } else {
+            "shrinks"
+        };
+        Some((
+            Tone::Change,
+            format!(
+                "the ISR of {partition} {how}: {} → {}",
+                ids(&before),
+                ids(isr)
+            ),
+        ))
     }
 
     fn controller(&mut self, note: &Controller) -> Option<(Tone, String)> {
         match note {
-            Controller::Elected { epoch } => Some((Tone::Change, format!("is the controller, epoch {epoch}"))),
-            Controller::Resigned { epoch } => Some((Tone::Change, format!("is no longer the controller (epoch {epoch})"))),
+            Controller::Elected { epoch } => {
+                Some((Tone::Change, format!("is the controller, epoch {epoch}")))
+            }
+            Controller::Resigned { epoch } => Some((
+                Tone::Change,
+                format!("is no longer the controller (epoch {epoch})"),
+            )),
             Controller::LeaderElected(election) if !is_internal(&election.partition) => {
                 let mut sorted = election.isr.clone();
                 sorted.sort_unstable();
                 self.isr.insert(election.partition.clone(), sorted);
-                let leader = election.leader.map_or_else(|| "none".to_owned(), |id| format!("broker {id}"));
+                let leader = election
+                    .leader
+                    .map_or_else(|| "none".to_owned(), |id| format!("broker {id}"));
                 let kind = election_in_words(election.kind);
                 Some((
                     Tone::Change,
@@ -147,10 +205,18 @@ impl Teller {
                     ),
                 ))
             }
-            Controller::IsrWritten { partition, isr, .. } if !is_internal(partition) => self.isr_changed(partition, isr),
-            Controller::BrokerDown { broker } => Some((Tone::Change, format!("counts broker {broker} out"))),
-            Controller::BrokerUp { broker, .. } if !self.setting_up => Some((Tone::Change, format!("counts broker {broker} in"))),
-            Controller::TopicDeleted(topic) => Some((Tone::Change, format!("topic {topic} is gone"))),
+            Controller::IsrWritten { partition, isr, .. } if !is_internal(partition) => {
+                self.isr_changed(partition, isr)
+            }
+            Controller::BrokerDown { broker } => {
+                Some((Tone::Change, format!("counts broker {broker} out")))
+            }
+            Controller::BrokerUp { broker, .. } if !self.setting_up => {
+                Some((Tone::Change, format!("counts broker {broker} in")))
+            }
+            Controller::TopicDeleted(topic) => {
+                Some((Tone::Change, format!("topic {topic} is gone")))
+            }
             Controller::LeaderElected(_)
             | Controller::IsrWritten { .. }
             | Controller::BrokerUp { .. }
@@ -192,7 +258,11 @@ const fn election_in_words(kind: ElectionKind) -> &'static str {
 
 fn fault_in_words(kind: &str, target: &str, stage: &FaultStage) -> Option<(Tone, String)> {
     let kind = kind.replace('_', " ");
-    let on = if target.is_empty() { String::new() } else { format!(" {target}") };
+    let on = if target.is_empty() {
+        String::new()
+    } else {
+        format!(" {target}")
+    };
     match stage {
         FaultStage::Injected => Some((Tone::Fault, format!("FAULT {kind}{on}"))),
         FaultStage::Healed => Some((Tone::Fault, format!("fault {kind}{on} is over"))),
@@ -203,28 +273,47 @@ fn fault_in_words(kind: &str, target: &str, stage: &FaultStage) -> Option<(Tone,
 
 fn process_in_words(process: &Process) -> Option<(Tone, String)> {
     match process {
-        Process::Died { how, bytes_lost: 0 } if how == "exit" => Some((Tone::Fault, "ends itself".to_owned())),
-        Process::Died { how, bytes_lost } if how == "power" => {
-            Some((Tone::Fault, format!("loses power, and {bytes_lost} unflushed bytes")))
+        Process::Died { how, bytes_lost: 0 } if how == "exit" => {
+            Some((Tone::Fault, "ends itself".to_owned()))
         }
+        Process::Died { how, bytes_lost } if how == "power" => Some((
+            Tone::Fault,
+            format!("loses power, and {bytes_lost} unflushed bytes"),
+        )),
         Process::Died { .. } => Some((Tone::Fault, "is dead".to_owned())),
         Process::Stopped => Some((Tone::Change, "stops in good order".to_owned())),
         Process::Paused => Some((Tone::Fault, "stands still".to_owned())),
         Process::Resumed => Some((Tone::Change, "goes on".to_owned())),
         Process::Started { life: 0 | 1 } => None,
         Process::Started { .. } => Some((Tone::Change, "starts again".to_owned())),
-        Process::Panicked(why) => Some((Tone::Fault, format!("PANICS, which is a bug in ktrial: {why}"))),
+        Process::Panicked(why) => Some((
+            Tone::Fault,
+            format!("PANICS, which is a bug in ktrial: {why}"),
+        )),
     }
 }
 
 fn group_in_words(group: &str, note: &Group) -> Option<(Tone, String)> {
     match note {
-        Group::Generation { generation, members } => {
-            Some((Tone::Change, format!("group {group} is in generation {generation} with {} members", members.len())))
-        }
+        Group::Generation {
+            generation,
+            members,
+        } => Some((
+            Tone::Change,
+            format!(
+                "group {group} is in generation {generation} with {} members",
+                members.len()
+            ),
+        )),
         Group::MemberRemoved { member, reason } => {
-            let name = member.as_str().rsplit_once('-').map_or(member.as_str(), |_| short_member(member.as_str()));
-            Some((Tone::Change, format!("group {group} loses {name} ({})", reason.replace('_', " "))))
+            let name = member
+                .as_str()
+                .rsplit_once('-')
+                .map_or(member.as_str(), |_| short_member(member.as_str()));
+            Some((
+                Tone::Change,
+                format!("group {group} loses {name} ({})", reason.replace('_', " ")),
+            ))
         }
         Group::State(_)
         | Group::MemberJoined(_)
@@ -239,15 +328,27 @@ fn group_in_words(group: &str, note: &Group) -> Option<(Tone, String)> {
 /// A member id is the client id, a dash and a UUID; the client id is what a reader knows.
 fn short_member(member: &str) -> &str {
     let cut = member.len().saturating_sub(37);
-    if cut > 0 && member.is_char_boundary(cut) { &member[..cut] } else { member }
+    if cut > 0 && member.is_char_boundary(cut) {
+        &member[..cut]
+    } else {
+        member
+    }
 }
 
 fn keeper_in_words(note: &Keeper) -> Option<(Tone, String)> {
     match note {
-        Keeper::Role { role: KeeperRole::Leading, epoch, .. } => {
-            Some((Tone::Change, format!("leads the keeper ensemble, epoch {epoch}")))
-        }
-        Keeper::Role { role: KeeperRole::Looking, .. } => Some((Tone::Change, "looks for a keeper leader".to_owned())),
+        Keeper::Role {
+            role: KeeperRole::Leading,
+            epoch,
+            ..
+        } => Some((
+            Tone::Change,
+            format!("leads the keeper ensemble, epoch {epoch}"),
+        )),
+        Keeper::Role {
+            role: KeeperRole::Looking,
+            ..
+        } => Some((Tone::Change, "looks for a keeper leader".to_owned())),
         Keeper::SessionExpired(_) => Some((Tone::Change, "expires a session".to_owned())),
         Keeper::Role { .. }
         | Keeper::Logged(_)

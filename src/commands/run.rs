@@ -93,7 +93,7 @@ fn write_files(
     plan: &Plan,
     several: bool,
     history: &History,
-    _judgement: &Judgement,
+    judgement: &Judgement,
 ) -> Result<(), Exit> {
     if let Some(path) = &args.history {
         let path = if several {
@@ -108,6 +108,19 @@ fn write_files(
             ));
             Exit::Usage
         })?;
+    }
+    if let Some(folder) = &args.report {
+        let paths =
+            page::report::write(history, judgement, folder, &stem(plan)).map_err(|error| {
+                load::complain_plainly(&format!(
+                    "cannot write the report to {}: {error}",
+                    folder.display()
+                ));
+                Exit::Usage
+            })?;
+        for path in paths {
+            anstream::eprintln!("wrote {}", path.display());
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod guarantees;
 mod ledger;
+pub(crate) mod report;
 pub(crate) mod timeline;
 
 use crate::style::{BAD, FAINT, FAULT, GOOD, HEADING, NAME, UNKNOWN, pad, paint};

@@ -9,14 +9,29 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// When a file cannot be written or a chart cannot be drawn.
-pub fn write(history: &History, judgement: &Judgement, folder: &Path, stem: &str) -> Result<Vec<PathBuf>, ReportError> {
+pub fn write(
+    history: &History,
+    judgement: &Judgement,
+    folder: &Path,
+    stem: &str,
+) -> Result<Vec<PathBuf>, ReportError> {
     let (outcome, reasons) = match &judgement.outcome {
         Outcome::AsExpected => ("as expected", Vec::new()),
         Outcome::NotAsExpected(reasons) => ("not as expected", texts(reasons)),
         Outcome::Unknown(reasons) => ("unknown", texts(reasons)),
     };
-    let ledger: Vec<(String, u64)> = judgement.ledger.total.iter().map(|(name, number)| (name.clone(), *number)).collect();
-    let judged = Judged { verdicts: &judgement.verdicts, ledger: &ledger, outcome, reasons: &reasons };
+    let ledger: Vec<(String, u64)> = judgement
+        .ledger
+        .total
+        .iter()
+        .map(|(name, number)| (name.clone(), *number))
+        .collect();
+    let judged = Judged {
+        verdicts: &judgement.verdicts,
+        ledger: &ledger,
+        outcome,
+        reasons: &reasons,
+    };
     reports::write(history, &judged, folder, stem)
 }
 

@@ -15,7 +15,8 @@ use plotters::chart::ChartContext;
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordu64;
 use plotters::prelude::{
-    Cartesian2d, Circle, DrawingArea, DrawingAreaErrorKind, IntoDrawingArea, PathElement, Ranged, Rectangle, SVGBackend, Text,
+    Cartesian2d, Circle, DrawingArea, DrawingAreaErrorKind, IntoDrawingArea, PathElement, Ranged,
+    Rectangle, SVGBackend, Text,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, IntoFont, RGBColor, TextStyle};
@@ -57,11 +58,21 @@ fn sheet(
     let mut svg = String::new();
     let height = u32::try_from(height).unwrap_or(1);
     let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
-    let drawn = area.fill(&PAPER).and_then(|()| drawing(&area)).and_then(|()| area.present());
-    drawn.map_err(|failure| ReportError::Drawing { chart, message: failure.to_string() })?;
+    let drawn = area
+        .fill(&PAPER)
+        .and_then(|()| drawing(&area))
+        .and_then(|()| area.present());
+    drawn.map_err(|failure| ReportError::Drawing {
+        chart,
+        message: failure.to_string(),
+    })?;
     drop(area);
     // Screen readers announce a picture by its label.
-    Ok(svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1))
+    Ok(svg.replacen(
+        "<svg ",
+        &format!("<svg role=\"img\" aria-label=\"{label}\" "),
+        1,
+    ))
 }
 
 /// Where a moment lies on the axis of time.
@@ -93,7 +104,10 @@ fn tick(micros: u64) -> String {
 }
 
 fn text(size: i32, color: RGBColor) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Center))
+    ("sans-serif", size)
+        .into_font()
+        .color(&color)
+        .pos(Pos::new(HPos::Left, VPos::Center))
 }
 
 fn text_right(size: i32, color: RGBColor) -> TextStyle<'static> {
@@ -123,14 +137,27 @@ fn legend(area: &Area<'_>, y: i32, entries: &[(Sign, String)]) -> Result<(), Fai
     let mut x = LEFT;
     for (sign, words) in entries {
         match sign {
-            Sign::Line(color) => area.draw(&PathElement::new(vec![(x, y), (x + 26, y)], color.stroke_width(3)))?,
+            Sign::Line(color) => area.draw(&PathElement::new(
+                vec![(x, y), (x + 26, y)],
+                color.stroke_width(3),
+            ))?,
             Sign::Dashed(color) => {
                 for dash in [x, x + 10, x + 20] {
-                    area.draw(&PathElement::new(vec![(dash, y), (dash + 6, y)], color.stroke_width(2)))?;
+                    area.draw(&PathElement::new(
+                        vec![(dash, y), (dash + 6, y)],
+                        color.stroke_width(2),
+                    ))?;
                 }
             }
-            Sign::Block(color) => area.draw(&Rectangle::new([(x, y - 6), (x + 26, y + 6)], color.filled()))?,
-            Sign::Cut => area.draw(&plotters::prelude::TriangleMarker::new((x + 13, y + 2), 6, INK.filled()))?,
+            Sign::Block(color) => area.draw(&Rectangle::new(
+                [(x, y - 6), (x + 26, y + 6)],
+                color.filled(),
+            ))?,
+            Sign::Cut => area.draw(&plotters::prelude::TriangleMarker::new(
+                (x + 13, y + 2),
+                6,
+                INK.filled(),
+            ))?,
         }
         area.draw(&Text::new(words.clone(), (x + 34, y), text(14, INK)))?;
         x += 34 + width_of(words) + 24;
@@ -172,30 +199,64 @@ impl<'a> FaultStrip<'a> {
             } else {
                 ends[lane] = to;
             }
-            placed.push(Placed { band, lane: i32::try_from(lane).unwrap_or(0), label, label_at });
+            placed.push(Placed {
+                band,
+                lane: i32::try_from(lane).unwrap_or(0),
+                label,
+                label_at,
+            });
         }
-        Self { window, placed, lanes: i32::try_from(ends.len()).unwrap_or(0) }
+        Self {
+            window,
+            placed,
+            lanes: i32::try_from(ends.len()).unwrap_or(0),
+        }
     }
 
     fn height(&self) -> i32 {
-        if self.lanes == 0 { 0 } else { self.lanes * LANE + 8 }
+        if self.lanes == 0 {
+            0
+        } else {
+            self.lanes * LANE + 8
+        }
     }
 
     fn draw(&self, area: &Area<'_>, top: i32) -> Result<(), Failure> {
         if self.lanes == 0 {
             return Ok(());
         }
-        area.draw(&Text::new("faults", (LEFT - 10, top + LANE / 2), text_right(13, FAINT)))?;
+        area.draw(&Text::new(
+            "faults",
+            (LEFT - 10, top + LANE / 2),
+            text_right(13, FAINT),
+        ))?;
         for placed in &self.placed {
             let y = top + placed.lane * LANE;
-            let (x0, x1) = (column(self.window, placed.band.start), column(self.window, placed.band.end));
-            area.draw(&Rectangle::new([(x0, y + 1), (x1.max(x0 + 2), y + LANE - 2)], FAULT.filled()))?;
-            area.draw(&Rectangle::new([(x0, y + 1), (x0 + 2, y + LANE - 2)], FAULT_EDGE.filled()))?;
+            let (x0, x1) = (
+                column(self.window, placed.band.start),
+                column(self.window, placed.band.end),
+            );
+            area.draw(&Rectangle::new(
+                [(x0, y + 1), (x1.max(x0 + 2), y + LANE - 2)],
+                FAULT.filled(),
+            ))?;
+            area.draw(&Rectangle::new(
+                [(x0, y + 1), (x0 + 2, y + LANE - 2)],
+                FAULT_EDGE.filled(),
+            ))?;
             let centre = (placed.label_at + 12, y + LANE / 2);
             area.draw(&Circle::new(centre, 8, PAPER.filled()))?;
             area.draw(&Circle::new(centre, 8, FAULT_EDGE.stroke_width(1)))?;
-            area.draw(&Text::new(placed.band.number.to_string(), centre, text_middle(11, INK)))?;
-            area.draw(&Text::new(placed.label.clone(), (placed.label_at + 24, y + LANE / 2), text(13, INK)))?;
+            area.draw(&Text::new(
+                placed.band.number.to_string(),
+                centre,
+                text_middle(11, INK),
+            ))?;
+            area.draw(&Text::new(
+                placed.label.clone(),
+                (placed.label_at + 24, y + LANE / 2),
+                text(13, INK),
+            ))?;
         }
         Ok(())
     }
@@ -203,9 +264,18 @@ impl<'a> FaultStrip<'a> {
     /// Shades the time of every fault behind what is drawn next, with a line where it began.
     fn shade(&self, area: &Area<'_>, top: i32, bottom: i32) -> Result<(), Failure> {
         for placed in &self.placed {
-            let (x0, x1) = (column(self.window, placed.band.start), column(self.window, placed.band.end));
-            area.draw(&Rectangle::new([(x0, top), (x1.max(x0 + 1), bottom)], FAULT.mix(0.28).filled()))?;
-            area.draw(&PathElement::new(vec![(x0, top), (x0, bottom)], FAULT_EDGE.mix(0.7).stroke_width(1)))?;
+            let (x0, x1) = (
+                column(self.window, placed.band.start),
+                column(self.window, placed.band.end),
+            );
+            area.draw(&Rectangle::new(
+                [(x0, top), (x1.max(x0 + 1), bottom)],
+                FAULT.mix(0.28).filled(),
+            ))?;
+            area.draw(&PathElement::new(
+                vec![(x0, top), (x0, bottom)],
+                FAULT_EDGE.mix(0.7).stroke_width(1),
+            ))?;
         }
         Ok(())
     }
@@ -249,16 +319,30 @@ fn mesh<Y: Ranged<ValueType = u64> + plotters::coord::ranged1d::ValueFormatter<u
 mod tests {
     use super::*;
 
-    const WINDOW: Window = Window { start: 0, end: 100 * SECOND };
+    const WINDOW: Window = Window {
+        start: 0,
+        end: 100 * SECOND,
+    };
 
     fn band(number: u32, start: u64, end: u64) -> Band {
         let (kind, target) = ("kill".to_owned(), "b1".to_owned());
-        Band { number, kind, target, start: start * SECOND, end: end * SECOND, open: false, effect: None }
+        Band {
+            number,
+            kind,
+            target,
+            start: start * SECOND,
+            end: end * SECOND,
+            open: false,
+            effect: None,
+        }
     }
 
     #[test]
     fn the_window_spans_the_axis() {
-        assert_eq!((column(WINDOW, 0), column(WINDOW, 100 * SECOND)), (LEFT, RIGHT));
+        assert_eq!(
+            (column(WINDOW, 0), column(WINDOW, 100 * SECOND)),
+            (LEFT, RIGHT)
+        );
         assert_eq!(column(WINDOW, 200 * SECOND), RIGHT);
     }
 
@@ -279,6 +363,9 @@ mod tests {
 
     #[test]
     fn ticks_are_seconds_without_needless_zeros() {
-        assert_eq!((tick(10_000_000), tick(10_500_000)), ("10".to_owned(), "10.5".to_owned()));
+        assert_eq!(
+            (tick(10_000_000), tick(10_500_000)),
+            ("10".to_owned(), "10.5".to_owned())
+        );
     }
 }

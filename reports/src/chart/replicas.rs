@@ -2,8 +2,9 @@
 //! records to be committed, and how far it is behind.
 
 use super::{
-    Area, Axes, BLUE, FAINT, Failure, FaultStrip, GREEN, GRID, INK, LEFT, ORANGE, PAPER, PURPLE, RIGHT, SKY, Sign, VERMILLION,
-    WIDTH, column, legend, mesh, micros, sheet, steps, text, text_middle, text_right, time_range, width_of,
+    Area, Axes, BLUE, FAINT, Failure, FaultStrip, GREEN, GRID, INK, LEFT, ORANGE, PAPER, PURPLE,
+    RIGHT, SKY, Sign, VERMILLION, WIDTH, column, legend, mesh, micros, sheet, steps, text,
+    text_middle, text_right, time_range, width_of,
 };
 use crate::ReportError;
 use crate::model::Window;
@@ -11,7 +12,9 @@ use crate::model::fault::Band;
 use crate::model::lag;
 use crate::model::replica::{Log, Partition, Replicas};
 use crate::number::grouped;
-use plotters::prelude::{ChartBuilder, DashedLineSeries, IntoLogRange, LineSeries, Rectangle, Text, TriangleMarker};
+use plotters::prelude::{
+    ChartBuilder, DashedLineSeries, IntoLogRange, LineSeries, Rectangle, Text, TriangleMarker,
+};
 use plotters::style::{Color, RGBColor};
 use protocol::ids::BrokerId;
 use std::collections::BTreeSet;
@@ -40,19 +43,36 @@ fn color(broker: BrokerId, all: &[BrokerId]) -> RGBColor {
 pub(crate) fn draw(replicas: &Replicas, faults: &[Band]) -> Result<String, ReportError> {
     let strip = FaultStrip::new(replicas.window, faults);
     let partitions = chosen(&replicas.partitions);
-    let brokers: BTreeSet<BrokerId> = replicas.partitions.iter().flat_map(|partition| partition.logs.keys().copied()).collect();
+    let brokers: BTreeSet<BrokerId> = replicas
+        .partitions
+        .iter()
+        .flat_map(|partition| partition.logs.keys().copied())
+        .collect();
     let brokers: Vec<BrokerId> = brokers.into_iter().collect();
     let first = LEGEND + strip.height();
-    let blocks: i32 = partitions.iter().map(|partition| height_of(partition)).sum();
+    let blocks: i32 = partitions
+        .iter()
+        .map(|partition| height_of(partition))
+        .sum();
     let left_out = replicas.partitions.len() - partitions.len();
-    let tail = if left_out > 0 || partitions.is_empty() { 40 } else { 0 };
+    let tail = if left_out > 0 || partitions.is_empty() {
+        40
+    } else {
+        0
+    };
     let label = "Log end, high watermark, leader and in-sync replicas of each partition over time";
     sheet("replicas", label, first + blocks + tail, |area| {
         legend(area, LEGEND / 2, &legend_of(&brokers))?;
         strip.draw(area, LEGEND)?;
         let mut top = first;
         for partition in &partitions {
-            let block = Block { area, window: replicas.window, strip: &strip, brokers: &brokers, partition };
+            let block = Block {
+                area,
+                window: replicas.window,
+                strip: &strip,
+                brokers: &brokers,
+                partition,
+            };
             block.draw(top)?;
             top += height_of(partition);
         }
@@ -63,14 +83,20 @@ pub(crate) fn draw(replicas: &Replicas, faults: &[Band]) -> Result<String, Repor
         } else {
             return Ok(());
         };
-        area.draw(&Text::new(words, (i32::midpoint(LEFT, RIGHT), top + tail / 2), text_middle(15, FAINT)))
+        area.draw(&Text::new(
+            words,
+            (i32::midpoint(LEFT, RIGHT), top + tail / 2),
+            text_middle(15, FAINT),
+        ))
     })
 }
 
 /// The partitions to draw, in their order: where there are too many, those where something changed go first.
 fn chosen(all: &[Partition]) -> Vec<&Partition> {
     let mut ranked: Vec<&Partition> = all.iter().collect();
-    let changes = |partition: &Partition| partition.cuts.len() + partition.leaders.len() + partition.isr.len();
+    let changes = |partition: &Partition| {
+        partition.cuts.len() + partition.leaders.len() + partition.isr.len()
+    };
     ranked.sort_by_key(|partition| std::cmp::Reverse(changes(partition)));
     ranked.truncate(DRAWN);
     ranked.sort_by(|one, other| one.name.cmp(&other.name));
@@ -78,8 +104,15 @@ fn chosen(all: &[Partition]) -> Vec<&Partition> {
 }
 
 fn legend_of(brokers: &[BrokerId]) -> Vec<(Sign, String)> {
-    let mut entries: Vec<(Sign, String)> =
-        brokers.iter().map(|broker| (Sign::Block(color(*broker, brokers)), format!("broker {broker}"))).collect();
+    let mut entries: Vec<(Sign, String)> = brokers
+        .iter()
+        .map(|broker| {
+            (
+                Sign::Block(color(*broker, brokers)),
+                format!("broker {broker}"),
+            )
+        })
+        .collect();
     entries.push((Sign::Line(INK), "log end".to_owned()));
     entries.push((Sign::Dashed(INK), "high watermark".to_owned()));
     entries.push((Sign::Cut, "log cut".to_owned()));
@@ -113,7 +146,11 @@ impl Block<'_, '_> {
         let in_sync = leader + LEADER;
         let logs = in_sync + members(self.partition) + BETWEEN;
         let behind = logs + LOGS + BETWEEN;
-        let name = Text::new(self.partition.name.to_string(), (LEFT, top + TITLE / 2), text(18, INK));
+        let name = Text::new(
+            self.partition.name.to_string(),
+            (LEFT, top + TITLE / 2),
+            text(18, INK),
+        );
         self.area.draw(&name)?;
         self.strip.shade(self.area, leader, behind + BEHIND - 44)?;
         self.leaders(leader)?;
@@ -128,20 +165,42 @@ impl Block<'_, '_> {
 
     /// The strip of leaders: one block for each leadership, with its epoch.
     fn leaders(&self, top: i32) -> Result<(), Failure> {
-        self.area.draw(&Text::new("leader", (LEFT - 10, top + LEADER / 2 - 2), text_right(13, INK)))?;
+        self.area.draw(&Text::new(
+            "leader",
+            (LEFT - 10, top + LEADER / 2 - 2),
+            text_right(13, INK),
+        ))?;
         for span in &self.partition.leaders {
-            let (x0, x1) = (column(self.window, span.start), column(self.window, span.end));
+            let (x0, x1) = (
+                column(self.window, span.start),
+                column(self.window, span.end),
+            );
             let corners = [(x0, top), (x1, top + LEADER - 5)];
             let kind = if span.value.unclean { ", unclean" } else { "" };
             let epoch = span.value.epoch;
             let (fill, ink, words) = match span.value.leader {
-                Some(broker) => (self.color(broker), PAPER, format!("broker {broker}, epoch {epoch}{kind}")),
+                Some(broker) => (
+                    self.color(broker),
+                    PAPER,
+                    format!("broker {broker}, epoch {epoch}{kind}"),
+                ),
                 None => (PAPER, INK, "no leader".to_owned()),
             };
             self.area.draw(&Rectangle::new(corners, fill.filled()))?;
-            self.area.draw(&Rectangle::new(corners, if span.value.leader.is_none() { INK } else { PAPER }))?;
+            self.area.draw(&Rectangle::new(
+                corners,
+                if span.value.leader.is_none() {
+                    INK
+                } else {
+                    PAPER
+                },
+            ))?;
             if x1 - x0 > width_of(&words) + 8 {
-                self.area.draw(&Text::new(words, (x0 + 8, top + LEADER / 2 - 2), text(13, ink)))?;
+                self.area.draw(&Text::new(
+                    words,
+                    (x0 + 8, top + LEADER / 2 - 2),
+                    text(13, ink),
+                ))?;
             }
         }
         Ok(())
@@ -152,12 +211,30 @@ impl Block<'_, '_> {
         for (row, (broker, log)) in (0..).zip(&self.partition.logs) {
             let y = top + row * MEMBER;
             let words = format!("broker {broker} in sync");
-            self.area.draw(&Text::new(words, (LEFT - 10, y + MEMBER / 2), text_right(12, INK)))?;
-            self.area.draw(&Rectangle::new([(LEFT, y + 7), (RIGHT, y + 9)], GRID.filled()))?;
-            for span in self.partition.isr.iter().filter(|span| span.value.contains(broker)) {
-                let (x0, x1) = (column(self.window, span.start), column(self.window, span.end));
+            self.area.draw(&Text::new(
+                words,
+                (LEFT - 10, y + MEMBER / 2),
+                text_right(12, INK),
+            ))?;
+            self.area.draw(&Rectangle::new(
+                [(LEFT, y + 7), (RIGHT, y + 9)],
+                GRID.filled(),
+            ))?;
+            for span in self
+                .partition
+                .isr
+                .iter()
+                .filter(|span| span.value.contains(broker))
+            {
+                let (x0, x1) = (
+                    column(self.window, span.start),
+                    column(self.window, span.end),
+                );
                 let fill = self.color(*broker).mix(0.65).filled();
-                self.area.draw(&Rectangle::new([(x0, y + 3), (x1.max(x0 + 1), y + MEMBER - 4)], fill))?;
+                self.area.draw(&Rectangle::new(
+                    [(x0, y + 3), (x1.max(x0 + 1), y + MEMBER - 4)],
+                    fill,
+                ))?;
             }
             self.down(log, y)?;
         }
@@ -170,28 +247,57 @@ impl Block<'_, '_> {
             if end.is_some() {
                 continue;
             }
-            let until = log.end.get(index + 1).map_or(self.window.end, |(until, _)| *until);
+            let until = log
+                .end
+                .get(index + 1)
+                .map_or(self.window.end, |(until, _)| *until);
             let (x0, x1) = (column(self.window, *at), column(self.window, until));
             if x1 - x0 > 44 {
                 let middle = i32::midpoint(x0, x1);
-                self.area.draw(&Rectangle::new([(middle - 19, y + 1), (middle + 19, y + MEMBER - 2)], PAPER.filled()))?;
-                self.area.draw(&Text::new("down", (middle, y + MEMBER / 2), text_middle(12, INK)))?;
+                self.area.draw(&Rectangle::new(
+                    [(middle - 19, y + 1), (middle + 19, y + MEMBER - 2)],
+                    PAPER.filled(),
+                ))?;
+                self.area.draw(&Text::new(
+                    "down",
+                    (middle, y + MEMBER / 2),
+                    text_middle(12, INK),
+                ))?;
             }
         }
         Ok(())
     }
 
     fn logs(&self, top: i32) -> Result<(), Failure> {
-        let ends = self.partition.logs.values().flat_map(|log| log.end.iter().chain(&log.high_watermark));
-        let values: Vec<u64> = ends.filter_map(|(_, end)| u64::try_from((*end)?).ok()).collect();
-        let (lowest, highest) = (values.iter().min().copied().unwrap_or(0), values.iter().max().copied().unwrap_or(0));
+        let ends = self
+            .partition
+            .logs
+            .values()
+            .flat_map(|log| log.end.iter().chain(&log.high_watermark));
+        let values: Vec<u64> = ends
+            .filter_map(|(_, end)| u64::try_from((*end)?).ok())
+            .collect();
+        let (lowest, highest) = (
+            values.iter().min().copied().unwrap_or(0),
+            values.iter().max().copied().unwrap_or(0),
+        );
         let room = ((highest - lowest) / 12).max(1);
-        let area = self.area.clone().shrink((0, top), (WIDTH, LOGS.unsigned_abs()));
+        let area = self
+            .area
+            .clone()
+            .shrink((0, top), (WIDTH, LOGS.unsigned_abs()));
         let mut panel = ChartBuilder::on(&area)
             .margin_right(WIDTH.abs_diff(RIGHT.unsigned_abs()))
             .y_label_area_size(LEFT.unsigned_abs())
             .build_cartesian_2d(time_range(self.window), lowest..highest + room)?;
-        mesh(&mut panel, &Axes { y: "offset", time: false, value: &|offset| grouped(*offset) })?;
+        mesh(
+            &mut panel,
+            &Axes {
+                y: "offset",
+                time: false,
+                value: &|offset| grouped(*offset),
+            },
+        )?;
         for (broker, log) in &self.partition.logs {
             for line in self.lines(&log.end) {
                 panel.draw_series(LineSeries::new(line, self.color(*broker).stroke_width(2)))?;
@@ -199,12 +305,18 @@ impl Block<'_, '_> {
         }
         for (broker, log) in &self.partition.logs {
             for line in self.lines(&log.high_watermark) {
-                panel.draw_series(DashedLineSeries::new(line, 4, 6, self.color(*broker).stroke_width(1)))?;
+                panel.draw_series(DashedLineSeries::new(
+                    line,
+                    4,
+                    6,
+                    self.color(*broker).stroke_width(1),
+                ))?;
             }
         }
-        let marks = self.partition.cuts.iter().map(|cut| {
-            panel.backend_coord(&(micros(cut.at), u64::try_from(cut.to).unwrap_or(0)))
-        });
+        let marks =
+            self.partition.cuts.iter().map(|cut| {
+                panel.backend_coord(&(micros(cut.at), u64::try_from(cut.to).unwrap_or(0)))
+            });
         let marks: Vec<(i32, i32)> = marks.collect();
         self.cuts(&marks)
     }
@@ -213,15 +325,31 @@ impl Block<'_, '_> {
     fn cuts(&self, marks: &[(i32, i32)]) -> Result<(), Failure> {
         let mut taken: Vec<(i32, i32)> = Vec::new();
         for (cut, (x, y)) in self.partition.cuts.iter().zip(marks) {
-            self.area.draw(&TriangleMarker::new((*x, *y), 7, self.color(cut.broker).filled()))?;
-            let words = format!("broker {} cut: {} → {}", cut.broker, grouped_offset(cut.from), grouped_offset(cut.to));
+            self.area.draw(&TriangleMarker::new(
+                (*x, *y),
+                7,
+                self.color(cut.broker).filled(),
+            ))?;
+            let words = format!(
+                "broker {} cut: {} → {}",
+                cut.broker,
+                grouped_offset(cut.from),
+                grouped_offset(cut.to)
+            );
             let mut line = y - 4;
-            while taken.iter().any(|(at, used)| (at - x).abs() < 240 && (used - line).abs() < 16) {
+            while taken
+                .iter()
+                .any(|(at, used)| (at - x).abs() < 240 && (used - line).abs() < 16)
+            {
                 line -= 16;
             }
             taken.push((*x, line));
             let near_the_end = x + width_of(&words) + 12 > RIGHT;
-            let (from, style) = if near_the_end { (x - 12, text_right(13, INK)) } else { (x + 12, text(13, INK)) };
+            let (from, style) = if near_the_end {
+                (x - 12, text_right(13, INK))
+            } else {
+                (x + 12, text(13, INK))
+            };
             self.area.draw(&Text::new(words, (from, line), style))?;
         }
         Ok(())
@@ -230,16 +358,38 @@ impl Block<'_, '_> {
     /// On a logarithmic scale: one record and a thousand matter alike. What is not behind lies on the floor.
     fn behind(&self, top: i32) -> Result<(), Failure> {
         let lags = lag::behind(self.partition);
-        let all = lags.values().flatten().filter_map(|(_, lag)| u64::try_from((*lag)?).ok());
+        let all = lags
+            .values()
+            .flatten()
+            .filter_map(|(_, lag)| u64::try_from((*lag)?).ok());
         let highest = all.max().unwrap_or(0).max(10);
-        let area = self.area.clone().shrink((0, top), (WIDTH, BEHIND.unsigned_abs()));
+        let area = self
+            .area
+            .clone()
+            .shrink((0, top), (WIDTH, BEHIND.unsigned_abs()));
         let mut panel = ChartBuilder::on(&area)
             .margin_right(WIDTH.abs_diff(RIGHT.unsigned_abs()))
             .x_label_area_size(44)
             .y_label_area_size(LEFT.unsigned_abs())
-            .build_cartesian_2d(time_range(self.window), (1..highest + highest / 4).log_scale())?;
-        let value = |records: &u64| if *records <= 1 { "≤ 1".to_owned() } else { grouped(*records) };
-        mesh(&mut panel, &Axes { y: "behind (log)", time: true, value: &value })?;
+            .build_cartesian_2d(
+                time_range(self.window),
+                (1..highest + highest / 4).log_scale(),
+            )?;
+        let value = |records: &u64| {
+            if *records <= 1 {
+                "≤ 1".to_owned()
+            } else {
+                grouped(*records)
+            }
+        };
+        mesh(
+            &mut panel,
+            &Axes {
+                y: "behind (log)",
+                time: true,
+                value: &value,
+            },
+        )?;
         for (broker, lag) in &lags {
             for line in self.lines(lag) {
                 let line = line.into_iter().map(|(at, lag)| (at, lag.max(1)));

@@ -11,7 +11,9 @@ pub(super) fn lines(steps: &[(u64, Option<i64>)], start: u64, end: u64, columns:
     let width = ((end - start) / columns).max(1);
     let mut lines: Vec<Line> = Vec::new();
     let mut current: Line = Line::new();
-    for group in steps.chunk_by(|one, other| one.1.is_some() == other.1.is_some() && one.0 / width == other.0 / width) {
+    for group in steps.chunk_by(|one, other| {
+        one.1.is_some() == other.1.is_some() && one.0 / width == other.0 / width
+    }) {
         for (at, value) in thinned(group) {
             if let Some((_, before)) = current.last().copied() {
                 current.push((micros(at), before));
@@ -56,13 +58,20 @@ mod tests {
 
     #[test]
     fn a_gap_ends_a_line() {
-        let lines = lines(&[(0, Some(1)), (2_000, None), (6_000, Some(4))], 0, 10_000, 10);
+        let lines = lines(
+            &[(0, Some(1)), (2_000, None), (6_000, Some(4))],
+            0,
+            10_000,
+            10,
+        );
         assert_eq!(lines, [vec![(0, 1), (2, 1)], vec![(6, 4), (10, 4)]]);
     }
 
     #[test]
     fn thinning_keeps_the_extremes() {
-        let many: Vec<(u64, Option<i64>)> = (0..100).map(|at| (at, Some(if at == 42 { 99 } else { 3 }))).collect();
+        let many: Vec<(u64, Option<i64>)> = (0..100)
+            .map(|at| (at, Some(if at == 42 { 99 } else { 3 })))
+            .collect();
         let lines = lines(&many, 0, 10_000, 10);
         assert!(lines[0].len() < 12, "{:?}", lines[0]);
         assert_eq!(lines[0].iter().map(|(_, value)| *value).max(), Some(99));

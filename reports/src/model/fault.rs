@@ -26,7 +26,11 @@ pub struct Band {
 impl Band {
     /// `kill b1`.
     pub fn label(&self) -> String {
-        if self.target.is_empty() { self.kind.clone() } else { format!("{} {}", self.kind, self.target) }
+        if self.target.is_empty() {
+            self.kind.clone()
+        } else {
+            format!("{} {}", self.kind, self.target)
+        }
     }
 }
 
@@ -35,7 +39,9 @@ pub fn bands(history: &History, window: Window) -> Vec<Band> {
     let mut open: Vec<(u32, usize)> = Vec::new();
     let mut bands: Vec<Band> = Vec::new();
     for event in &history.events {
-        let What::Fault(fault) = &event.what else { continue };
+        let What::Fault(fault) = &event.what else {
+            continue;
+        };
         match &fault.stage {
             FaultStage::Injected => {
                 open.push((fault.index, bands.len()));
@@ -56,7 +62,10 @@ pub fn bands(history: &History, window: Window) -> Vec<Band> {
             }
             FaultStage::Healed => {
                 // A repeated fault ends in the order it began.
-                let Some(position) = open.iter().position(|(index, _)| *index == fault.index) else { continue };
+                let Some(position) = open.iter().position(|(index, _)| *index == fault.index)
+                else {
+                    continue;
+                };
                 let (_, band) = open.remove(position);
                 bands[band].end = event.at;
                 bands[band].open = false;
@@ -67,7 +76,10 @@ pub fn bands(history: &History, window: Window) -> Vec<Band> {
     for band in bands.iter_mut().filter(|band| band.open) {
         band.end = window.end;
     }
-    let mut drawn: Vec<Band> = bands.into_iter().filter_map(|band| clipped(band, window)).collect();
+    let mut drawn: Vec<Band> = bands
+        .into_iter()
+        .filter_map(|band| clipped(band, window))
+        .collect();
     for (number, band) in (1..).zip(&mut drawn) {
         band.number = number;
     }
@@ -76,7 +88,10 @@ pub fn bands(history: &History, window: Window) -> Vec<Band> {
 
 /// The same bands, with the same numbers, as far as they lie in a part of the window.
 pub fn within(bands: &[Band], part: Window) -> Vec<Band> {
-    bands.iter().filter_map(|band| clipped(band.clone(), part)).collect()
+    bands
+        .iter()
+        .filter_map(|band| clipped(band.clone(), part))
+        .collect()
 }
 
 fn latest<'a>(open: &[(u32, usize)], index: u32, bands: &'a mut [Band]) -> Option<&'a mut Band> {
@@ -100,7 +115,10 @@ mod tests {
         let history = lossy();
         let bands = bands(&history, Window::of(&history));
         assert_eq!(bands.len(), 1);
-        assert_eq!((bands[0].start, bands[0].end, bands[0].open), (2_000 * MS, 4_000 * MS, false));
+        assert_eq!(
+            (bands[0].start, bands[0].end, bands[0].open),
+            (2_000 * MS, 4_000 * MS, false)
+        );
         assert_eq!(bands[0].label(), "kill b1");
         assert_eq!(bands[0].effect.as_deref(), Some("1 process died"));
     }
@@ -112,7 +130,10 @@ mod tests {
         b.fault(30, "b2", FaultStage::Injected);
         b.phase(100, Phase::End);
         let bands = bands(&b.history, Window::of(&b.history));
-        assert_eq!((bands[0].start, bands[0].end, bands[0].open), (30 * MS, 100 * MS, true));
+        assert_eq!(
+            (bands[0].start, bands[0].end, bands[0].open),
+            (30 * MS, 100 * MS, true)
+        );
     }
 
     #[test]
@@ -125,7 +146,10 @@ mod tests {
         }
         b.phase(100, Phase::End);
         let bands = bands(&b.history, Window::of(&b.history));
-        let spans: Vec<_> = bands.iter().map(|band| (band.number, band.start / MS, band.end / MS)).collect();
+        let spans: Vec<_> = bands
+            .iter()
+            .map(|band| (band.number, band.start / MS, band.end / MS))
+            .collect();
         assert_eq!(spans, [(1, 10, 30), (2, 50, 70)]);
     }
 }

@@ -28,14 +28,21 @@ impl Window {
     pub fn of(history: &History) -> Self {
         let phase = |wanted| {
             let mut events = history.events.iter();
-            events.find(|event| event.what == What::Phase(wanted)).map(|event| event.at)
+            events
+                .find(|event| event.what == What::Phase(wanted))
+                .map(|event| event.at)
         };
         let first = history.events.first().map_or(0, |event| event.at);
         let last = history.events.last().map_or(0, |event| event.at);
         let start = phase(Phase::Safety).unwrap_or(first);
         // The final read takes no part in the story; it ends the chart where liveness has been shown.
-        let end = phase(Phase::FinalRead).or_else(|| phase(Phase::End)).unwrap_or(last);
-        Self { start, end: end.max(start + 1) }
+        let end = phase(Phase::FinalRead)
+            .or_else(|| phase(Phase::End))
+            .unwrap_or(last);
+        Self {
+            start,
+            end: end.max(start + 1),
+        }
     }
 
     /// A closer look at the fault before the first change of leader (else at the first fault) and at those shortly before it,
@@ -44,7 +51,11 @@ impl Window {
     pub fn close_up(self, faults: &[fault::Band], replicas: &replica::Replicas) -> Option<Self> {
         let change = replicas.first_change()?;
         let before = replicas.first_succession().unwrap_or(change);
-        let anchor = faults.iter().rev().find(|band| band.start <= before).or_else(|| faults.first())?;
+        let anchor = faults
+            .iter()
+            .rev()
+            .find(|band| band.start <= before)
+            .or_else(|| faults.first())?;
         let near = |band: &&fault::Band| band.start + CLOSE >= anchor.start;
         let first = faults.iter().find(near).unwrap_or(anchor);
         let margin = ((anchor.start - first.start) / 2).max(SECOND / 4);
@@ -67,11 +78,20 @@ impl Window {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use history::event::{Append, Controller, ElectionKind, Event, Fault, FaultStage, LeaderElection, Process, Replica};
+    use history::event::{
+        Append, Controller, ElectionKind, Event, Fault, FaultStage, LeaderElection, Process,
+        Replica,
+    };
     use history::expectation::Expectations;
-    use history::manifest::{ClientInfo, ClientKind, FORMAT_VERSION, Manifest, Node, NodeRole, PlannedFault, Stream, Topic};
+    use history::manifest::{
+        ClientInfo, ClientKind, FORMAT_VERSION, Manifest, Node, NodeRole, PlannedFault, Stream,
+        Topic,
+    };
     use history::operation::{Action, Operation, ProcessId, Stage, Value};
-    use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicName, TopicPartition};
+    use protocol::ids::{
+        BrokerId, ControllerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicName,
+        TopicPartition,
+    };
     use std::collections::BTreeMap;
 
     /// Nanoseconds of a millisecond.
@@ -90,9 +110,15 @@ pub(crate) mod tests {
     impl Builder {
         pub(crate) fn new() -> Self {
             let mut nodes: Vec<Node> = (1..=3)
-                .map(|id| Node { name: format!("b{id}"), role: NodeRole::Broker(BrokerId(id)) })
+                .map(|id| Node {
+                    name: format!("b{id}"),
+                    role: NodeRole::Broker(BrokerId(id)),
+                })
                 .collect();
-            nodes.push(Node { name: "p1".to_owned(), role: NodeRole::Client(0) });
+            nodes.push(Node {
+                name: "p1".to_owned(),
+                role: NodeRole::Client(0),
+            });
             let producer = ClientKind::Producer {
                 acks: "1".to_owned(),
                 retries: 0,
@@ -121,7 +147,11 @@ pub(crate) mod tests {
                     min_insync_replicas: 1,
                     unclean_leader_election: false,
                 }],
-                clients: vec![ClientInfo { name: "p1".to_owned(), node: NodeId(3), kind: producer }],
+                clients: vec![ClientInfo {
+                    name: "p1".to_owned(),
+                    node: NodeId(3),
+                    kind: producer,
+                }],
                 faults: vec![PlannedFault {
                     kind: "kill".to_owned(),
                     description: "kill the leader of orders-0".to_owned(),
@@ -132,12 +162,23 @@ pub(crate) mod tests {
                 reaches: Vec::new(),
                 progress_within: 0,
             };
-            Self { history: History { manifest, events: Vec::new(), hash: String::new() } }
+            Self {
+                history: History {
+                    manifest,
+                    events: Vec::new(),
+                    hash: String::new(),
+                },
+            }
         }
 
         pub(crate) fn at(&mut self, ms: u64, node: Option<u16>, what: What) {
             let step = u64::try_from(self.history.events.len()).unwrap();
-            self.history.events.push(Event { at: ms * MS, step, node: node.map(NodeId), what });
+            self.history.events.push(Event {
+                at: ms * MS,
+                step,
+                node: node.map(NodeId),
+                what,
+            });
         }
 
         pub(crate) fn phase(&mut self, ms: u64, phase: Phase) {
@@ -145,7 +186,12 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn fault(&mut self, ms: u64, target: &str, stage: FaultStage) {
-            let fault = Fault { index: 0, kind: "kill".to_owned(), target: target.to_owned(), stage };
+            let fault = Fault {
+                index: 0,
+                kind: "kill".to_owned(),
+                target: target.to_owned(),
+                stage,
+            };
             self.at(ms, None, What::Fault(fault));
         }
 
@@ -176,21 +222,39 @@ pub(crate) mod tests {
                 kind: ElectionKind::Clean,
                 controller_epoch: ControllerEpoch(1),
             };
-            self.at(ms, Some(1), What::Controller(Controller::LeaderElected(election)));
+            self.at(
+                ms,
+                Some(1),
+                What::Controller(Controller::LeaderElected(election)),
+            );
         }
 
         pub(crate) fn isr(&mut self, ms: u64, broker: u16, isr: &[i32], epoch: i32) {
             let isr = isr.iter().copied().map(BrokerId).collect();
-            self.replica(ms, broker, Replica::IsrChanged { isr, partition_epoch: PartitionEpoch(epoch) });
+            self.replica(
+                ms,
+                broker,
+                Replica::IsrChanged {
+                    isr,
+                    partition_epoch: PartitionEpoch(epoch),
+                },
+            );
         }
 
         pub(crate) fn die(&mut self, ms: u64, broker: u16) {
-            let died = Process::Died { how: "process".to_owned(), bytes_lost: 0 };
+            let died = Process::Died {
+                how: "process".to_owned(),
+                bytes_lost: 0,
+            };
             self.at(ms, Some(broker - 1), What::Process(died));
         }
 
         pub(crate) fn load(&mut self, ms: u64, broker: u16, end: i64, high_watermark: i64) {
-            self.at(ms, Some(broker - 1), What::Process(Process::Started { life: 1 }));
+            self.at(
+                ms,
+                Some(broker - 1),
+                What::Process(Process::Started { life: 1 }),
+            );
             let loaded = Replica::Loaded {
                 log_start_offset: Offset(0),
                 log_end_offset: Offset(end),
@@ -209,7 +273,13 @@ pub(crate) mod tests {
                 offset: None,
                 error: None,
             };
-            let operation = Operation { client: 0, process: ProcessId(0), id: number, stage, action };
+            let operation = Operation {
+                client: 0,
+                process: ProcessId(0),
+                id: number,
+                stage,
+                action,
+            };
             self.at(ms, Some(3), What::Operation(operation));
         }
     }
@@ -235,12 +305,24 @@ pub(crate) mod tests {
             b.send(at + 4, number, Stage::Ok);
         }
         b.fault(2_000, "b1", FaultStage::Injected);
-        b.fault(2_000, "b1", FaultStage::Effective("1 process died".to_owned()));
+        b.fault(
+            2_000,
+            "b1",
+            FaultStage::Effective("1 process died".to_owned()),
+        );
         b.die(2_000, 1);
         b.elect(2_400, Some(2), 1, &[2, 3]);
         b.fault(4_000, "b1", FaultStage::Healed);
         b.load(4_000, 1, 20, 16);
-        b.replica(4_100, 1, Replica::Truncated { to: Offset(16), from: Offset(20), rule: "leader_epoch".to_owned() });
+        b.replica(
+            4_100,
+            1,
+            Replica::Truncated {
+                to: Offset(16),
+                from: Offset(20),
+                rule: "leader_epoch".to_owned(),
+            },
+        );
         b.isr(4_500, 2, &[2, 3, 1], 3);
         b.phase(5_000, Phase::Heal);
         b.phase(5_500, Phase::FinalRead);
@@ -250,7 +332,13 @@ pub(crate) mod tests {
 
     #[test]
     fn the_window_leaves_out_setup_and_final_read() {
-        assert_eq!(Window::of(&lossy()), Window { start: 1_000 * MS, end: 5_500 * MS });
+        assert_eq!(
+            Window::of(&lossy()),
+            Window {
+                start: 1_000 * MS,
+                end: 5_500 * MS
+            }
+        );
     }
 
     #[test]
@@ -258,17 +346,32 @@ pub(crate) mod tests {
         let mut b = Builder::new();
         b.append(5, 1, 0);
         b.append(9, 1, 1);
-        assert_eq!(Window::of(&b.history), Window { start: 5 * MS, end: 9 * MS });
+        assert_eq!(
+            Window::of(&b.history),
+            Window {
+                start: 5 * MS,
+                end: 9 * MS
+            }
+        );
     }
 
     fn close_up(history: &History) -> Option<Window> {
         let window = Window::of(history);
-        window.close_up(&fault::bands(history, window), &replica::Replicas::of(history, window))
+        window.close_up(
+            &fault::bands(history, window),
+            &replica::Replicas::of(history, window),
+        )
     }
 
     #[test]
     fn the_closer_look_is_at_the_fault_before_the_leader_changed() {
-        assert_eq!(close_up(&lossy()), Some(Window { start: 1_750 * MS, end: 2_250 * MS }));
+        assert_eq!(
+            close_up(&lossy()),
+            Some(Window {
+                start: 1_750 * MS,
+                end: 2_250 * MS
+            })
+        );
     }
 
     #[test]

@@ -78,11 +78,19 @@ impl Replicas {
     /// The replicas of a history.
     pub fn of(history: &History, window: Window) -> Self {
         let mut follower = Follower::default();
-        for event in history.events.iter().take_while(|event| event.at <= window.end) {
+        for event in history
+            .events
+            .iter()
+            .take_while(|event| event.at <= window.end)
+        {
             let broker = event.node.and_then(|node| history.manifest.broker_of(node));
             follower.take_in(event, broker);
         }
-        let partitions = follower.partitions.into_iter().map(|(name, track)| track.finish(name, window)).collect();
+        let partitions = follower
+            .partitions
+            .into_iter()
+            .map(|(name, track)| track.finish(name, window))
+            .collect();
         Self { window, partitions }
     }
 }
@@ -93,14 +101,20 @@ impl Replicas {
         let changes = self.partitions.iter().flat_map(|partition| {
             let leaders = partition.leaders.iter().skip(1).map(|span| span.start);
             let isr = partition.isr.iter().skip(1).map(|span| span.start);
-            leaders.chain(isr).chain(partition.cuts.iter().map(|cut| cut.at))
+            leaders
+                .chain(isr)
+                .chain(partition.cuts.iter().map(|cut| cut.at))
         });
         changes.min()
     }
 
     /// When a leader was first followed by another.
     pub fn first_succession(&self) -> Option<u64> {
-        self.partitions.iter().filter_map(|partition| partition.leaders.get(1)).map(|span| span.start).min()
+        self.partitions
+            .iter()
+            .filter_map(|partition| partition.leaders.get(1))
+            .map(|span| span.start)
+            .min()
     }
 }
 
@@ -124,18 +138,41 @@ impl Follower {
         match &event.what {
             What::Replica(partition, note) if !is_internal(partition) => {
                 if let Some(broker) = broker {
-                    self.partitions.entry(partition.clone()).or_default().replica(event.at, broker, note);
+                    self.partitions
+                        .entry(partition.clone())
+                        .or_default()
+                        .replica(event.at, broker, note);
                 }
             }
-            What::Controller(Controller::LeaderElected(election)) if !is_internal(&election.partition) => {
-                let track = self.partitions.entry(election.partition.clone()).or_default();
-                let unclean = election.kind == ElectionKind::Unclean;
-                track.lead(event.at, Leadership { leader: election.leader, epoch: election.leader_epoch, unclean });
-                track.in_sync(event.at, &election.isr, election.leader_epoch, PartitionEpoch(-1));
-            }
-            What::Controller(Controller::IsrWritten { partition, isr, leader_epoch, partition_epoch })
-                if !is_internal(partition) =>
+            What::Controller(Controller::LeaderElected(election))
+                if !is_internal(&election.partition) =>
             {
+                let track = self
+                    .partitions
+                    .entry(election.partition.clone())
+                    .or_default();
+                let unclean = election.kind == ElectionKind::Unclean;
+                track.lead(
+                    event.at,
+                    Leadership {
+                        leader: election.leader,
+                        epoch: election.leader_epoch,
+                        unclean,
+                    },
+                );
+                track.in_sync(
+                    event.at,
+                    &election.isr,
+                    election.leader_epoch,
+                    PartitionEpoch(-1),
+                );
+            }
+            What::Controller(Controller::IsrWritten {
+                partition,
+                isr,
+                leader_epoch,
+                partition_epoch,
+            }) if !is_internal(partition) => {
                 let track = self.partitions.entry(partition.clone()).or_default();
                 track.in_sync(event.at, isr, *leader_epoch, *partition_epoch);
             }
@@ -159,7 +196,11 @@ impl Follower {
     }
 
     fn down(&mut self, at: u64, broker: BrokerId) {
-        for log in self.partitions.values_mut().filter_map(|track| track.logs.get_mut(&broker)) {
+        for log in self
+            .partitions
+            .values_mut()
+            .filter_map(|track| track.logs.get_mut(&broker))
+        {
             log.end.push((at, None));
             log.high_watermark.push((at, None));
         }
@@ -169,22 +210,45 @@ impl Follower {
 impl Track {
     fn replica(&mut self, at: u64, broker: BrokerId, note: &Replica) {
         match note {
-            Replica::Appended(append) => self.log(broker).end.push((at, Some(append.last_offset.0 + 1))),
+            Replica::Appended(append) => self
+                .log(broker)
+                .end
+                .push((at, Some(append.last_offset.0 + 1))),
             Replica::Truncated { to, from, .. } => {
                 self.log(broker).end.push((at, Some(to.0)));
                 if from > to {
-                    self.cuts.push(Cut { at, broker, from: from.0, to: to.0 });
+                    self.cuts.push(Cut {
+                        at,
+                        broker,
+                        from: from.0,
+                        to: to.0,
+                    });
                 }
             }
-            Replica::Loaded { log_end_offset, high_watermark, .. } => {
+            Replica::Loaded {
+                log_end_offset,
+                high_watermark,
+                ..
+            } => {
                 let log = self.log(broker);
                 log.end.push((at, Some(log_end_offset.0)));
                 log.high_watermark.push((at, Some(high_watermark.0)));
             }
-            Replica::HighWatermark(mark) => self.log(broker).high_watermark.push((at, Some(mark.0))),
-            Replica::IsrChanged { isr, partition_epoch } => {
-                let epoch = self.leaders.last().map_or(LeaderEpoch(0), |(_, leadership)| leadership.epoch);
-                let led = self.leaders.last().and_then(|(_, leadership)| leadership.leader);
+            Replica::HighWatermark(mark) => {
+                self.log(broker).high_watermark.push((at, Some(mark.0)))
+            }
+            Replica::IsrChanged {
+                isr,
+                partition_epoch,
+            } => {
+                let epoch = self
+                    .leaders
+                    .last()
+                    .map_or(LeaderEpoch(0), |(_, leadership)| leadership.epoch);
+                let led = self
+                    .leaders
+                    .last()
+                    .and_then(|(_, leadership)| leadership.leader);
                 if led.is_none_or(|leader| leader == broker) {
                     self.in_sync(at, isr, epoch, *partition_epoch);
                 }
@@ -194,10 +258,23 @@ impl Track {
                 log.end.push((at, None));
                 log.high_watermark.push((at, None));
             }
-            Replica::BecameLeader { leader_epoch, isr, .. } => {
+            Replica::BecameLeader {
+                leader_epoch, isr, ..
+            } => {
                 // A history without a controller's stream still tells who leads.
-                if self.leaders.last().is_none_or(|(_, last)| last.epoch < *leader_epoch) {
-                    self.lead(at, Leadership { leader: Some(broker), epoch: *leader_epoch, unclean: false });
+                if self
+                    .leaders
+                    .last()
+                    .is_none_or(|(_, last)| last.epoch < *leader_epoch)
+                {
+                    self.lead(
+                        at,
+                        Leadership {
+                            leader: Some(broker),
+                            epoch: *leader_epoch,
+                            unclean: false,
+                        },
+                    );
                     self.in_sync(at, isr, *leader_epoch, PartitionEpoch(-1));
                 }
             }
@@ -217,12 +294,22 @@ impl Track {
     }
 
     fn lead(&mut self, at: u64, leadership: Leadership) {
-        if self.leaders.last().is_none_or(|(_, last)| last.epoch <= leadership.epoch) {
+        if self
+            .leaders
+            .last()
+            .is_none_or(|(_, last)| last.epoch <= leadership.epoch)
+        {
             self.leaders.push((at, leadership));
         }
     }
 
-    fn in_sync(&mut self, at: u64, isr: &[BrokerId], leader_epoch: LeaderEpoch, partition_epoch: PartitionEpoch) {
+    fn in_sync(
+        &mut self,
+        at: u64,
+        isr: &[BrokerId],
+        leader_epoch: LeaderEpoch,
+        partition_epoch: PartitionEpoch,
+    ) {
         let epoch = (leader_epoch, partition_epoch);
         if self.isr_epoch.is_some_and(|told| told > epoch) {
             return;
@@ -235,15 +322,32 @@ impl Track {
     }
 
     fn finish(self, name: TopicPartition, window: Window) -> Partition {
-        let cuts = self.cuts.into_iter().filter(|cut| cut.at >= window.start).collect();
-        let logs = self.logs.into_iter().map(|(broker, log)| (broker, log.clipped(window))).collect();
-        Partition { name, logs, leaders: spans(self.leaders, window), isr: spans(self.isr, window), cuts }
+        let cuts = self
+            .cuts
+            .into_iter()
+            .filter(|cut| cut.at >= window.start)
+            .collect();
+        let logs = self
+            .logs
+            .into_iter()
+            .map(|(broker, log)| (broker, log.clipped(window)))
+            .collect();
+        Partition {
+            name,
+            logs,
+            leaders: spans(self.leaders, window),
+            isr: spans(self.isr, window),
+            cuts,
+        }
     }
 }
 
 impl Log {
     fn clipped(&self, window: Window) -> Self {
-        Self { end: steps(&self.end, window), high_watermark: steps(&self.high_watermark, window) }
+        Self {
+            end: steps(&self.end, window),
+            high_watermark: steps(&self.high_watermark, window),
+        }
     }
 }
 
@@ -251,7 +355,10 @@ impl Log {
 fn steps(all: &[(u64, Option<i64>)], window: Window) -> Vec<(u64, Option<i64>)> {
     let before = all.iter().rev().find(|(at, _)| *at <= window.start);
     let opening = before.map(|(_, value)| (window.start, *value));
-    opening.into_iter().chain(all.iter().copied().filter(|(at, _)| *at > window.start)).collect()
+    opening
+        .into_iter()
+        .chain(all.iter().copied().filter(|(at, _)| *at > window.start))
+        .collect()
 }
 
 fn spans<T: PartialEq>(changes: Vec<(u64, T)>, window: Window) -> Vec<Span<T>> {
@@ -263,11 +370,19 @@ fn spans<T: PartialEq>(changes: Vec<(u64, T)>, window: Window) -> Vec<Span<T>> {
             }
             last.end = at;
         }
-        spans.push(Span { start: at, end: window.end, value });
+        spans.push(Span {
+            start: at,
+            end: window.end,
+            value,
+        });
     }
     let drawn = spans.into_iter().filter_map(|span| {
         let (start, end) = window.clip(span.start, span.end)?;
-        (start < end).then_some(Span { start, end, value: span.value })
+        (start < end).then_some(Span {
+            start,
+            end,
+            value: span.value,
+        })
     });
     drawn.collect()
 }
@@ -283,7 +398,9 @@ mod tests {
     use history::event::Phase;
 
     fn partition(history: &History) -> Partition {
-        Replicas::of(history, Window::of(history)).partitions.remove(0)
+        Replicas::of(history, Window::of(history))
+            .partitions
+            .remove(0)
     }
 
     fn brokers(ids: &[i32]) -> BTreeSet<BrokerId> {
@@ -293,23 +410,64 @@ mod tests {
     #[test]
     fn leadership_reaches_from_one_election_to_the_next() {
         let leaders = partition(&lossy()).leaders;
-        let told: Vec<_> = leaders.iter().map(|span| (span.start / MS, span.end / MS, span.value.leader)).collect();
-        assert_eq!(told, [(1_000, 2_400, Some(BrokerId(1))), (2_400, 5_500, Some(BrokerId(2)))]);
+        let told: Vec<_> = leaders
+            .iter()
+            .map(|span| (span.start / MS, span.end / MS, span.value.leader))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1_000, 2_400, Some(BrokerId(1))),
+                (2_400, 5_500, Some(BrokerId(2)))
+            ]
+        );
     }
 
     #[test]
     fn the_isr_shrinks_with_the_election_and_grows_with_the_return() {
         let isr = partition(&lossy()).isr;
-        let told: Vec<_> = isr.iter().map(|span| (span.start / MS, span.value.clone())).collect();
-        assert_eq!(told, [(1_000, brokers(&[1, 2, 3])), (2_400, brokers(&[2, 3])), (4_500, brokers(&[1, 2, 3]))]);
+        let told: Vec<_> = isr
+            .iter()
+            .map(|span| (span.start / MS, span.value.clone()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1_000, brokers(&[1, 2, 3])),
+                (2_400, brokers(&[2, 3])),
+                (4_500, brokers(&[1, 2, 3]))
+            ]
+        );
     }
 
     #[test]
     fn a_log_has_a_gap_while_its_broker_is_down_and_a_step_down_where_it_is_cut() {
         let partition = partition(&lossy());
-        let end: Vec<_> = partition.logs[&BrokerId(1)].end.iter().rev().take(4).map(|(at, end)| (at / MS, *end)).collect();
-        assert_eq!(end, [(4_100, Some(16)), (4_000, Some(20)), (2_000, None), (1_951, Some(20))]);
-        assert_eq!(partition.cuts, [Cut { at: 4_100 * MS, broker: BrokerId(1), from: 20, to: 16 }]);
+        let end: Vec<_> = partition.logs[&BrokerId(1)]
+            .end
+            .iter()
+            .rev()
+            .take(4)
+            .map(|(at, end)| (at / MS, *end))
+            .collect();
+        assert_eq!(
+            end,
+            [
+                (4_100, Some(16)),
+                (4_000, Some(20)),
+                (2_000, None),
+                (1_951, Some(20))
+            ]
+        );
+        assert_eq!(
+            partition.cuts,
+            [Cut {
+                at: 4_100 * MS,
+                broker: BrokerId(1),
+                from: 20,
+                to: 16
+            }]
+        );
     }
 
     #[test]
@@ -320,7 +478,13 @@ mod tests {
         b.elect(10, Some(2), 1, &[2, 3]);
         b.isr(20, 1, &[1], 9);
         b.phase(30, Phase::End);
-        assert_eq!(partition(&b.history).isr.last().map(|span| span.value.clone()), Some(brokers(&[2, 3])));
+        assert_eq!(
+            partition(&b.history)
+                .isr
+                .last()
+                .map(|span| span.value.clone()),
+            Some(brokers(&[2, 3]))
+        );
     }
 
     #[test]
@@ -331,6 +495,11 @@ mod tests {
         b.elect(10, None, 1, &[1]);
         b.phase(30, Phase::End);
         let leaders = partition(&b.history).leaders;
-        assert_eq!(leaders.last().map(|span| (span.end / MS, span.value.leader)), Some((30, None)));
+        assert_eq!(
+            leaders
+                .last()
+                .map(|span| (span.end / MS, span.value.leader)),
+            Some((30, None))
+        );
     }
 }

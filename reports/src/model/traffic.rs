@@ -76,9 +76,12 @@ impl Traffic {
                 counter.take_in(event.at, operation);
             }
         }
-        Self { window, bucket, buckets: counter.finish() }
+        Self {
+            window,
+            bucket,
+            buckets: counter.finish(),
+        }
     }
-
 }
 
 impl Bucket {
@@ -90,7 +93,10 @@ impl Bucket {
 
 fn bucket_length(length: u64) -> u64 {
     let fits = |candidate: &u64| length / candidate < BUCKETS;
-    LENGTHS.into_iter().find(fits).unwrap_or(length / BUCKETS + 1)
+    LENGTHS
+        .into_iter()
+        .find(fits)
+        .unwrap_or(length / BUCKETS + 1)
 }
 
 struct Counter<'a> {
@@ -107,13 +113,25 @@ impl<'a> Counter<'a> {
         // A rest shorter than half a bucket joins the last one: of a millisecond no rate should be told.
         let count = ((window.length() + bucket / 2) / bucket).max(1);
         let starts = (0..count).map(|index| window.start + index * bucket);
-        let mut buckets: Vec<Bucket> =
-            starts.map(|start| Bucket { start, end: start + bucket, ..Bucket::default() }).collect();
+        let mut buckets: Vec<Bucket> = starts
+            .map(|start| Bucket {
+                start,
+                end: start + bucket,
+                ..Bucket::default()
+            })
+            .collect();
         if let Some(last) = buckets.last_mut() {
             last.end = window.end;
         }
         let latencies = vec![Vec::new(); buckets.len()];
-        Self { history, window, bucket, buckets, latencies, open: BTreeMap::new() }
+        Self {
+            history,
+            window,
+            bucket,
+            buckets,
+            latencies,
+            open: BTreeMap::new(),
+        }
     }
 
     fn index(&self, at: u64) -> Option<usize> {
@@ -126,7 +144,9 @@ impl<'a> Counter<'a> {
     fn take_in(&mut self, at: u64, operation: &Operation) {
         match &operation.action {
             Action::Send { .. } => self.send(at, operation),
-            Action::Poll { records, .. } if operation.stage == Stage::Ok && !self.is_final_reader(operation.client) => {
+            Action::Poll { records, .. }
+                if operation.stage == Stage::Ok && !self.is_final_reader(operation.client) =>
+            {
                 let count: usize = records.iter().map(|polled| polled.records.len()).sum();
                 if let Some(index) = self.index(at) {
                     self.buckets[index].polled += u64::try_from(count).unwrap_or(u64::MAX);
@@ -163,7 +183,9 @@ impl<'a> Counter<'a> {
                 if let Some(index) = now {
                     self.buckets[index].acknowledged += 1;
                 }
-                if let Some((invoked, index)) = invoked.and_then(|invoked| Some((invoked, self.index(invoked)?))) {
+                if let Some((invoked, index)) =
+                    invoked.and_then(|invoked| Some((invoked, self.index(invoked)?)))
+                {
                     self.latencies[index].push(at.saturating_sub(invoked) / 1_000);
                 }
             }
@@ -180,8 +202,16 @@ impl<'a> Counter<'a> {
         for (bucket, latencies) in self.buckets.iter_mut().zip(&mut self.latencies) {
             latencies.sort_unstable();
             // The lower of the two middle ones: a latency that was measured, not a mean that nobody saw.
-            let median = latencies.len().checked_sub(1).and_then(|last| latencies.get(last / 2));
-            bucket.latency = median.zip(latencies.last()).map(|(median, slowest)| Latency { median: *median, slowest: *slowest });
+            let median = latencies
+                .len()
+                .checked_sub(1)
+                .and_then(|last| latencies.get(last / 2));
+            bucket.latency = median
+                .zip(latencies.last())
+                .map(|(median, slowest)| Latency {
+                    median: *median,
+                    slowest: *slowest,
+                });
         }
         self.buckets
     }
@@ -212,8 +242,14 @@ mod tests {
         b.phase(100, Phase::End);
         let traffic = traffic(&b.history);
         assert_eq!(traffic.bucket, 10 * MS);
-        assert_eq!((traffic.buckets[0].sent, traffic.buckets[0].acknowledged), (1, 0));
-        assert_eq!((traffic.buckets[2].sent, traffic.buckets[2].acknowledged), (0, 1));
+        assert_eq!(
+            (traffic.buckets[0].sent, traffic.buckets[0].acknowledged),
+            (1, 0)
+        );
+        assert_eq!(
+            (traffic.buckets[2].sent, traffic.buckets[2].acknowledged),
+            (0, 1)
+        );
         assert_eq!(traffic.buckets[0].per_second(1), 100);
     }
 
@@ -225,7 +261,10 @@ mod tests {
         b.phase(103, Phase::End);
         let buckets = traffic(&b.history).buckets;
         assert_eq!(buckets.len(), 10);
-        assert_eq!((buckets[9].sent, buckets[9].start / MS, buckets[9].end / MS), (1, 90, 103));
+        assert_eq!(
+            (buckets[9].sent, buckets[9].start / MS, buckets[9].end / MS),
+            (1, 90, 103)
+        );
     }
 
     #[test]
@@ -238,7 +277,13 @@ mod tests {
         }
         b.phase(100, Phase::End);
         let buckets = traffic(&b.history).buckets;
-        assert_eq!(buckets[0].latency, Some(Latency { median: 3_000, slowest: 40_000 }));
+        assert_eq!(
+            buckets[0].latency,
+            Some(Latency {
+                median: 3_000,
+                slowest: 40_000
+            })
+        );
         assert_eq!(buckets[4].latency, None);
     }
 

@@ -16,23 +16,50 @@ const TILES: [(&str, &str); 7] = [
     ("duplicated", "duplicated"),
 ];
 /// Harm: coloured when above zero.
-const HARM: [&str; 6] = ["lost", "lost_unacknowledged", "duplicated", "reordered", "processed_twice", "never_processed"];
+const HARM: [&str; 6] = [
+    "lost",
+    "lost_unacknowledged",
+    "duplicated",
+    "reordered",
+    "processed_twice",
+    "never_processed",
+];
 
 /// The large numbers.
 pub(crate) fn tiles(out: &mut String, ledger: &[(String, u64)]) {
     push(out, format_args!("<ul class=\"tiles\">"));
     for (name, words) in TILES {
-        let Some((_, number)) = ledger.iter().find(|(entry, _)| entry == name) else { continue };
-        let class = if *number > 0 && HARM.contains(&name) { " class=\"harm\"" } else { "" };
-        push(out, format_args!("<li{class}><b>{}</b><span>{words}</span></li>", grouped(*number)));
+        let Some((_, number)) = ledger.iter().find(|(entry, _)| entry == name) else {
+            continue;
+        };
+        let class = if *number > 0 && HARM.contains(&name) {
+            " class=\"harm\""
+        } else {
+            ""
+        };
+        push(
+            out,
+            format_args!(
+                "<li{class}><b>{}</b><span>{words}</span></li>",
+                grouped(*number)
+            ),
+        );
     }
     push(out, format_args!("</ul>"));
 }
 
 /// Everything that was counted.
 pub(crate) fn table(out: &mut String, ledger: &[(String, u64)]) {
-    push(out, format_args!("<section>\n<h2>What became of the records</h2>\n<table>"));
-    push(out, format_args!("<tr><th class=\"number\">How many</th><th>Entry</th><th>What it counts</th></tr>"));
+    push(
+        out,
+        format_args!("<section>\n<h2>What became of the records</h2>\n<table>"),
+    );
+    push(
+        out,
+        format_args!(
+            "<tr><th class=\"number\">How many</th><th>Entry</th><th>What it counts</th></tr>"
+        ),
+    );
     for (name, number) in ledger {
         let class = if *number == 0 {
             " class=\"zero\""
@@ -42,7 +69,13 @@ pub(crate) fn table(out: &mut String, ledger: &[(String, u64)]) {
             ""
         };
         let (entry, meaning) = (escape(name), escape(meaning(name)));
-        push(out, format_args!("<tr{class}><td class=\"number\">{}</td><td>{entry}</td><td>{meaning}</td></tr>", grouped(*number)));
+        push(
+            out,
+            format_args!(
+                "<tr{class}><td class=\"number\">{}</td><td>{entry}</td><td>{meaning}</td></tr>",
+                grouped(*number)
+            ),
+        );
     }
     push(out, format_args!("</table>\n</section>"));
 }
@@ -50,7 +83,10 @@ pub(crate) fn table(out: &mut String, ledger: &[(String, u64)]) {
 /// What an entry counts; an entry that ends in a dot admits any ending.
 fn meaning(name: &str) -> &'static str {
     let fits = |key: &str| key == name || (key.ends_with('.') && name.starts_with(key));
-    LEDGER_KEYS.iter().find(|(key, _)| fits(key)).map_or("", |(_, meaning)| meaning)
+    LEDGER_KEYS
+        .iter()
+        .find(|(key, _)| fits(key))
+        .map_or("", |(_, meaning)| meaning)
 }
 
 #[cfg(test)]

@@ -31,13 +31,27 @@ fn harmless(event: Event<'_>) -> Option<Event<'_>> {
     if let Event::Html(text) | Event::InlineHtml(text) = event {
         return Some(Event::Text(text));
     }
-    if matches!(event, Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image)) {
+    if matches!(
+        event,
+        Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image)
+    ) {
         return None;
     }
-    if let Event::Start(Tag::Link { link_type, dest_url, title, id }) = event {
+    if let Event::Start(Tag::Link {
+        link_type,
+        dest_url,
+        title,
+        id,
+    }) = event
+    {
         let web = dest_url.starts_with("https://") || dest_url.starts_with("http://");
         let dest_url = if web { dest_url } else { "#".into() };
-        return Some(Event::Start(Tag::Link { link_type, dest_url, title, id }));
+        return Some(Event::Start(Tag::Link {
+            link_type,
+            dest_url,
+            title,
+            id,
+        }));
     }
     Some(event)
 }
@@ -48,18 +62,32 @@ mod tests {
 
     #[test]
     fn what_means_something_to_html_is_escaped() {
-        assert_eq!(escape("a<b> & \"c\" 'd'"), "a&lt;b&gt; &amp; &quot;c&quot; &#39;d&#39;");
+        assert_eq!(
+            escape("a<b> & \"c\" 'd'"),
+            "a&lt;b&gt; &amp; &quot;c&quot; &#39;d&#39;"
+        );
     }
 
     #[test]
     fn a_lesson_is_rendered_from_markdown() {
-        assert_eq!(markdown("`acks=1` waits for **one**."), "<p><code>acks=1</code> waits for <strong>one</strong>.</p>\n");
+        assert_eq!(
+            markdown("`acks=1` waits for **one**."),
+            "<p><code>acks=1</code> waits for <strong>one</strong>.</p>\n"
+        );
     }
 
     #[test]
     fn a_lesson_brings_no_script_picture_or_script_link_along() {
-        let out = markdown("<script>alert(1)</script>\n\n![a cat](https://x/cat.png) [run](javascript:alert(1))");
-        assert!(!out.contains("<script") && !out.contains("<img") && !out.contains("javascript:"), "{out}");
-        assert!(out.contains("a cat") && out.contains("&lt;script&gt;"), "{out}");
+        let out = markdown(
+            "<script>alert(1)</script>\n\n![a cat](https://x/cat.png) [run](javascript:alert(1))",
+        );
+        assert!(
+            !out.contains("<script") && !out.contains("<img") && !out.contains("javascript:"),
+            "{out}"
+        );
+        assert!(
+            out.contains("a cat") && out.contains("&lt;script&gt;"),
+            "{out}"
+        );
     }
 }
