@@ -208,6 +208,7 @@ impl Follower {
 }
 
 impl Track {
+    #[expect(clippy::too_many_lines, reason = "one arm a kind, each short")]
     fn replica(&mut self, at: u64, broker: BrokerId, note: &Replica) {
         match note {
             Replica::Appended(append) => self
@@ -235,7 +236,7 @@ impl Track {
                 log.high_watermark.push((at, Some(high_watermark.0)));
             }
             Replica::HighWatermark(mark) => {
-                self.log(broker).high_watermark.push((at, Some(mark.0)))
+                self.log(broker).high_watermark.push((at, Some(mark.0)));
             }
             Replica::IsrChanged {
                 isr,
