@@ -55,17 +55,29 @@ pub fn lines(history: &History) -> Vec<Line> {
     fold(lines)
 }
 
-/// Runs of the same line on the same node within a second become one (many partitions move at once).
+/// A line that repeats the one before it is counted instead of told again.
 fn fold(lines: Vec<Line>) -> Vec<Line> {
-    let mut folded: Vec<Line> = Vec::new();
+    let mut folded: Vec<(Line, u64, u64)> = Vec::new();
     for line in lines {
-        let near = |last: &&mut Line| line.at.saturating_sub(last.at) < 1_000_000_000;
-        match folded.last_mut().filter(near) {
-            Some(last) if last.text == line.text && last.node == line.node => {}
-            _ => folded.push(line),
+        match folded.last_mut() {
+            Some((last, times, until)) if last.text == line.text && last.node == line.node => {
+                *times += 1;
+                *until = line.at;
+            }
+            _ => folded.push((line.clone(), 1, line.at)),
         }
     }
-    folded
+    let say = |(mut line, times, until): (Line, u64, u64)| {
+        if times > 1 {
+            line.text = format!(
+                "{} ({times} times until {} s)",
+                line.text,
+                crate::number::seconds(until)
+            );
+        }
+        line
+    };
+    folded.into_iter().map(say).collect()
 }
 
 #[derive(Default)]
@@ -357,5 +369,43 @@ fn keeper_in_words(note: &Keeper) -> Option<(Tone, String)> {
         | Keeper::Truncated(_)
         | Keeper::SessionCreated { .. }
         | Keeper::SessionClosed(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tests::{Builder, lossy};
+
+    fn texts(history: &History) -> Vec<String> {
+        lines(history).into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn the_story_names_fault_death_election_and_truncation_in_their_order() {
+        let told = texts(&lossy());
+        let wanted = [
+            "FAULT kill b1",
+            "is dead",
+            "elects a leader of orders-0 (clean): broker 2, epoch 1, ISR 2,3",
+            "fault kill b1 is over",
+            "cuts orders-0 from 20 back to 16 (leader epoch)",
+            "the ISR of orders-0 grows: 2,3 → 2,3,1",
+        ];
+        let found: Vec<&str> = told
+            .iter()
+            .map(String::as_str)
+            .filter(|text| wanted.contains(text))
+            .collect();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn what_repeats_is_counted_instead_of_told_again() {
+        let mut b = Builder::new();
+        for at in [10, 20, 30] {
+            b.die(at, 1);
+        }
+        assert_eq!(texts(&b.history), ["is dead (3 times until 0.030 s)"]);
     }
 }

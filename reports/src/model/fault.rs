@@ -2,7 +2,8 @@
 
 use super::Window;
 use history::History;
-use history::event::{FaultStage, What};
+use history::event::{Fault, FaultStage, Process, What};
+use protocol::ids::NodeId;
 
 /// One occurrence of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,43 +37,27 @@ impl Band {
 
 /// The bands of a history in the order of their beginning.
 pub fn bands(history: &History, window: Window) -> Vec<Band> {
-    let mut open: Vec<(u32, usize)> = Vec::new();
-    let mut bands: Vec<Band> = Vec::new();
+    let mut keeper = Bookkeeper::default();
     for event in &history.events {
-        let What::Fault(fault) = &event.what else {
-            continue;
-        };
-        match &fault.stage {
-            FaultStage::Injected => {
-                open.push((fault.index, bands.len()));
-                bands.push(Band {
-                    number: 0,
-                    kind: fault.kind.replace('_', " "),
-                    target: fault.target.clone(),
-                    start: event.at,
-                    end: event.at,
-                    open: true,
-                    effect: None,
-                });
-            }
-            FaultStage::Effective(what) => {
-                if let Some(band) = latest(&open, fault.index, &mut bands) {
-                    band.effect.get_or_insert_with(|| what.clone());
+        match &event.what {
+            What::Fault(fault) => keeper.fault(event.at, fault),
+            What::Process(process) => {
+                if let Some(node) = event.node {
+                    keeper.process(event.at, node, process);
                 }
             }
-            FaultStage::Healed => {
-                // A repeated fault ends in the order it began.
-                let Some(position) = open.iter().position(|(index, _)| *index == fault.index)
-                else {
-                    continue;
-                };
-                let (_, band) = open.remove(position);
-                bands[band].end = event.at;
-                bands[band].open = false;
-            }
-            FaultStage::Inert(_) => {}
+            What::Operation(_)
+            | What::Replica(..)
+            | What::Controller(_)
+            | What::Broker(_)
+            | What::Group(..)
+            | What::Keeper(_)
+            | What::Client(_)
+            | What::Mark(_)
+            | What::Phase(_) => {}
         }
     }
+    let mut bands = keeper.bands;
     for band in bands.iter_mut().filter(|band| band.open) {
         band.end = window.end;
     }
@@ -94,9 +79,90 @@ pub fn within(bands: &[Band], part: Window) -> Vec<Band> {
         .collect()
 }
 
-fn latest<'a>(open: &[(u32, usize)], index: u32, bands: &'a mut [Band]) -> Option<&'a mut Band> {
-    let (_, band) = open.iter().rev().find(|(of, _)| *of == index)?;
-    bands.get_mut(*band)
+#[derive(Default)]
+struct Bookkeeper {
+    bands: Vec<Band>,
+    /// Faults at work: the scenario's index and the band.
+    open: Vec<(u32, usize)>,
+    /// Nodes that a fault brought down, and its band: such a fault is over when they are back.
+    down: Vec<(NodeId, usize)>,
+}
+
+impl Bookkeeper {
+    fn fault(&mut self, at: u64, fault: &Fault) {
+        match &fault.stage {
+            FaultStage::Injected => {
+                self.open.push((fault.index, self.bands.len()));
+                self.bands.push(Band {
+                    number: 0,
+                    kind: fault.kind.replace('_', " "),
+                    target: fault.target.clone(),
+                    start: at,
+                    end: at,
+                    open: true,
+                    effect: None,
+                });
+            }
+            FaultStage::Effective(what) => {
+                let latest = self
+                    .open
+                    .iter()
+                    .rev()
+                    .find(|(index, _)| *index == fault.index);
+                if let Some((_, band)) = latest {
+                    self.bands[*band].effect.get_or_insert_with(|| what.clone());
+                }
+            }
+            FaultStage::Healed => {
+                // A repeated fault ends in the order it began.
+                let first = self.open.iter().find(|(index, _)| *index == fault.index);
+                if let Some((_, band)) = first.copied() {
+                    self.close(at, band);
+                }
+            }
+            FaultStage::Inert(_) => {}
+        }
+    }
+
+    fn process(&mut self, at: u64, node: NodeId, process: &Process) {
+        match process {
+            Process::Died { .. } | Process::Stopped | Process::Paused => {
+                let bands = &self.bands;
+                let cause = self
+                    .open
+                    .iter()
+                    .rev()
+                    .find(|(_, band)| bands[*band].start == at);
+                if let Some((_, band)) = cause {
+                    self.down.push((node, *band));
+                }
+            }
+            Process::Started { .. } | Process::Resumed => {
+                let back: Vec<usize> = self
+                    .down
+                    .iter()
+                    .filter(|(down, _)| *down == node)
+                    .map(|(_, band)| *band)
+                    .collect();
+                self.down.retain(|(down, _)| *down != node);
+                for band in back {
+                    if self.down.iter().all(|(_, other)| *other != band) {
+                        self.close(at, band);
+                    }
+                }
+            }
+            Process::Panicked(_) => {}
+        }
+    }
+
+    fn close(&mut self, at: u64, band: usize) {
+        self.open.retain(|(_, other)| *other != band);
+        let band = &mut self.bands[band];
+        if band.open {
+            band.open = false;
+            band.end = at;
+        }
+    }
 }
 
 fn clipped(band: Band, window: Window) -> Option<Band> {
@@ -134,6 +200,18 @@ mod tests {
             (bands[0].start, bands[0].end, bands[0].open),
             (30 * MS, 100 * MS, true)
         );
+    }
+
+    #[test]
+    fn a_kill_is_over_when_the_process_is_back() {
+        let mut b = Builder::new();
+        b.phase(0, Phase::Safety);
+        b.fault(30, "b2", FaultStage::Injected);
+        b.die(30, 2);
+        b.load(70, 2, 0, 0);
+        b.phase(100, Phase::End);
+        let bands = bands(&b.history, Window::of(&b.history));
+        assert_eq!((bands[0].end, bands[0].open), (70 * MS, false));
     }
 
     #[test]

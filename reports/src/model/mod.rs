@@ -4,6 +4,7 @@
 pub mod fault;
 pub mod lag;
 pub mod replica;
+pub mod span;
 pub mod traffic;
 
 use crate::number::SECOND;

@@ -1,6 +1,7 @@
 //! The state of every replica over time: log end, high watermark, who leads, who is in sync, when the broker was down.
 
 use super::Window;
+use super::span::{Span, spans, steps};
 use history::History;
 use history::event::{Controller, ElectionKind, Event, Process, Replica, What};
 use protocol::ids::{BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
@@ -28,17 +29,6 @@ pub struct Partition {
     pub isr: Vec<Span<BTreeSet<BrokerId>>>,
     /// Logs that were cut.
     pub cuts: Vec<Cut>,
-}
-
-/// A value and how long it was so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span<T> {
-    /// From, in nanoseconds.
-    pub start: u64,
-    /// To.
-    pub end: u64,
-    /// What.
-    pub value: T,
 }
 
 /// Who leads.
@@ -93,9 +83,7 @@ impl Replicas {
             .collect();
         Self { window, partitions }
     }
-}
 
-impl Replicas {
     /// When a leader, an ISR or a log first changed otherwise than by growing.
     pub fn first_change(&self) -> Option<u64> {
         let changes = self.partitions.iter().flat_map(|partition| {
@@ -208,21 +196,21 @@ impl Follower {
 }
 
 impl Track {
-    #[expect(clippy::too_many_lines, reason = "one arm a kind, each short")]
     fn replica(&mut self, at: u64, broker: BrokerId, note: &Replica) {
         match note {
-            Replica::Appended(append) => self
-                .log(broker)
-                .end
-                .push((at, Some(append.last_offset.0 + 1))),
+            Replica::Appended(append) => {
+                let end = append.last_offset.0 + 1;
+                self.log(broker).end.push((at, Some(end)));
+            }
             Replica::Truncated { to, from, .. } => {
                 self.log(broker).end.push((at, Some(to.0)));
                 if from > to {
+                    let (from, to) = (from.0, to.0);
                     self.cuts.push(Cut {
                         at,
                         broker,
-                        from: from.0,
-                        to: to.0,
+                        from,
+                        to,
                     });
                 }
             }
@@ -242,17 +230,7 @@ impl Track {
                 isr,
                 partition_epoch,
             } => {
-                let epoch = self
-                    .leaders
-                    .last()
-                    .map_or(LeaderEpoch(0), |(_, leadership)| leadership.epoch);
-                let led = self
-                    .leaders
-                    .last()
-                    .and_then(|(_, leadership)| leadership.leader);
-                if led.is_none_or(|leader| leader == broker) {
-                    self.in_sync(at, isr, epoch, *partition_epoch);
-                }
+                self.isr_told(at, broker, isr, *partition_epoch);
             }
             Replica::Stopped { .. } => {
                 let log = self.log(broker);
@@ -262,22 +240,7 @@ impl Track {
             Replica::BecameLeader {
                 leader_epoch, isr, ..
             } => {
-                // A history without a controller's stream still tells who leads.
-                if self
-                    .leaders
-                    .last()
-                    .is_none_or(|(_, last)| last.epoch < *leader_epoch)
-                {
-                    self.lead(
-                        at,
-                        Leadership {
-                            leader: Some(broker),
-                            epoch: *leader_epoch,
-                            unclean: false,
-                        },
-                    );
-                    self.in_sync(at, isr, *leader_epoch, PartitionEpoch(-1));
-                }
+                self.leads(at, broker, *leader_epoch, isr);
             }
             Replica::LogStart(_)
             | Replica::Flushed(_)
@@ -287,6 +250,42 @@ impl Track {
             | Replica::DuplicateBatch { .. }
             | Replica::AppendRefused { .. }
             | Replica::Acknowledged { .. } => {}
+        }
+    }
+
+    /// Only who leads may tell the ISR.
+    fn isr_told(
+        &mut self,
+        at: u64,
+        broker: BrokerId,
+        isr: &[BrokerId],
+        partition_epoch: PartitionEpoch,
+    ) {
+        let last = self.leaders.last().map(|(_, leadership)| *leadership);
+        let epoch = last.map_or(LeaderEpoch(0), |leadership| leadership.epoch);
+        let leader = last.and_then(|leadership| leadership.leader);
+        if leader.is_none_or(|leader| leader == broker) {
+            self.in_sync(at, isr, epoch, partition_epoch);
+        }
+    }
+
+    /// A history without a controller's stream still tells who leads.
+    fn leads(&mut self, at: u64, broker: BrokerId, epoch: LeaderEpoch, isr: &[BrokerId]) {
+        if self
+            .leaders
+            .last()
+            .is_none_or(|(_, last)| last.epoch < epoch)
+        {
+            let leader = Some(broker);
+            self.lead(
+                at,
+                Leadership {
+                    leader,
+                    epoch,
+                    unclean: false,
+                },
+            );
+            self.in_sync(at, isr, epoch, PartitionEpoch(-1));
         }
     }
 
@@ -350,42 +349,6 @@ impl Log {
             high_watermark: steps(&self.high_watermark, window),
         }
     }
-}
-
-/// The steps in the window, beginning with the state in which it opens.
-fn steps(all: &[(u64, Option<i64>)], window: Window) -> Vec<(u64, Option<i64>)> {
-    let before = all.iter().rev().find(|(at, _)| *at <= window.start);
-    let opening = before.map(|(_, value)| (window.start, *value));
-    opening
-        .into_iter()
-        .chain(all.iter().copied().filter(|(at, _)| *at > window.start))
-        .collect()
-}
-
-fn spans<T: PartialEq>(changes: Vec<(u64, T)>, window: Window) -> Vec<Span<T>> {
-    let mut spans: Vec<Span<T>> = Vec::new();
-    for (at, value) in changes {
-        if let Some(last) = spans.last_mut() {
-            if last.value == value {
-                continue;
-            }
-            last.end = at;
-        }
-        spans.push(Span {
-            start: at,
-            end: window.end,
-            value,
-        });
-    }
-    let drawn = spans.into_iter().filter_map(|span| {
-        let (start, end) = window.clip(span.start, span.end)?;
-        (start < end).then_some(Span {
-            start,
-            end,
-            value: span.value,
-        })
-    });
-    drawn.collect()
 }
 
 fn is_internal(partition: &TopicPartition) -> bool {
