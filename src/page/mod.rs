@@ -4,14 +4,13 @@
 mod guarantees;
 mod ledger;
 pub(crate) mod report;
-pub(crate) mod timeline;
 
 use crate::style::{BAD, FAINT, FAULT, GOOD, HEADING, NAME, UNKNOWN, pad, paint};
 use history::History;
 use history::judge::{Judgement, Outcome};
 use history::manifest::{ClientKind, CommitPolicy, Manifest, NodeRole};
+use reports::timeline::{self, Line, Tone};
 use std::fmt::Write;
-use timeline::{Line, Tone};
 
 /// Widest text line.
 const WIDTH: usize = 100;

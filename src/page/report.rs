@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// When a file cannot be written or a chart cannot be drawn.
-pub fn write(
+pub(crate) fn write(
     history: &History,
     judgement: &Judgement,
     folder: &Path,
