@@ -17,7 +17,7 @@
 //! # How it works inside
 //!
 //! One event at a time. An event in progress waits for its keeper requests while later events queue, as Kafka's thread
-//! blocks; see [`step`]. All writes are multis with a check of `/controller_epoch` (KAFKA-6082): a failed check means that
+//! blocks; see `step`. All writes are multis with a check of `/controller_epoch` (KAFKA-6082): a failed check means that
 //! another controller was elected, and this one resigns. Left out: reassignment, feature versions, broker modifications
 //! (endpoints never change), topic ids in requests, KIP-966's eligible leader replicas.
 
