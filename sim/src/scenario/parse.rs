@@ -48,6 +48,18 @@ fn explain(message: &str, span: std::ops::Range<usize>) -> Complaint {
             return complaint.help(suggestion(word, choice));
         }
     }
+    if let Some((keys, choice)) = message
+        .strip_prefix("unexpected keys in table: ")
+        .and_then(|rest| rest.split_once(", available keys: "))
+    {
+        let word = keys.split(", ").next().unwrap_or_default();
+        let complaint = Complaint::error(
+            "scenario::unknown-key",
+            span,
+            format!("unknown key `{word}`"),
+        );
+        return complaint.help(suggestion(word, choice.split(", ").collect::<Vec<_>>()));
+    }
     if let Some(rest) = message.strip_prefix("missing field `") {
         let word = rest.split('`').next().unwrap_or_default();
         return Complaint::error(
@@ -102,6 +114,20 @@ mod tests {
             "{}",
             complaint.message
         );
+    }
+
+    #[test]
+    fn a_wrong_key_in_a_condition_gets_a_hint() {
+        let text = format!(
+            "{SMALL}[[fault]]\nkind = 'kill'\ntarget = 'broker 1'\nwhen = {{ acked = {{ producer = 'p1', cuont = 3 }} }}\n"
+        );
+        let complaint = parse(&text).unwrap_err();
+        assert_eq!(
+            complaint.code, "scenario::unknown-key",
+            "{}",
+            complaint.message
+        );
+        assert!(complaint.help.unwrap().contains("`count`"));
     }
 
     #[test]

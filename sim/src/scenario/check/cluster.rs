@@ -277,7 +277,14 @@ impl Checker<'_> {
     }
 
     pub(super) fn client_exists(&mut self, name: &str, span: &Range<usize>) {
-        let names = self.client_names();
+        let mut names = self.client_names();
+        // Members of a group answer to their common name as well.
+        names.extend(
+            self.file
+                .consumers
+                .iter()
+                .map(|consumer| consumer.name.get_ref().clone()),
+        );
         if !names.iter().any(|known| known == name) {
             let help = suggestion(name, names.iter().map(String::as_str));
             self.complain_with_help(

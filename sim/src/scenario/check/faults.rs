@@ -81,7 +81,6 @@ impl FaultKind {
                 | Self::Loss
                 | Self::Hold
                 | Self::LaneDelay
-                | Self::ClockDrift
                 | Self::SlowDisk
                 | Self::StuckDisk
                 | Self::FullDisk
