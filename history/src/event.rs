@@ -60,7 +60,7 @@ pub enum What {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Process {
-    /// It started; `life` counts from 0.
+    /// It started; `life` counts from 1.
     Started {
         /// Which life.
         life: u32,

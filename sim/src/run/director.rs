@@ -49,7 +49,6 @@ struct Active {
 #[derive(Clone, Debug, Default)]
 struct FaultState {
     occurrences: u32,
-    hits: u64,
     effects: Vec<String>,
 }
 
@@ -541,7 +540,6 @@ impl Observer for Director {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm a kind, each short")]
     fn happened(&mut self, place: Place, happening: &Happening, _commands: &mut Commands) {
         self.recorder.moment(place.at.0, self.step);
         let node = place.node;
@@ -550,19 +548,11 @@ impl Observer for Director {
                 self.alive.insert(node);
                 self.recorder
                     .process(node, Process::Started { life: place.life });
-                if place.life > 0
-                    || self
-                        .plan
-                        .faults
-                        .iter()
-                        .any(|fault| matches!(fault.action, FaultAction::Start { .. }))
+                let name = self.names(&BTreeSet::from([node]));
+                if let Some(index) =
+                    self.blame(|action| matches!(action, FaultAction::Start { .. }))
                 {
-                    let name = self.names(&BTreeSet::from([node]));
-                    if let Some(index) =
-                        self.blame(|action| matches!(action, FaultAction::Start { .. }))
-                    {
-                        self.effective(index, name.clone(), format!("{name} started"));
-                    }
+                    self.effective(index, name.clone(), format!("{name} started"));
                 }
             }
             Happening::Killed { kind, loss, .. } => {
@@ -637,7 +627,6 @@ impl Observer for Director {
             self.active[position].fault,
             self.active[position].target.clone(),
         );
-        self.states[index].hits += hits;
         let expires = matches!(
             self.plan.faults[index].action,
             FaultAction::ExpireSession { .. }

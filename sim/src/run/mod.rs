@@ -22,7 +22,7 @@ use finish::{FinalRead, Progress};
 use history::History;
 use history::event::Phase;
 use history::manifest::{FORMAT_VERSION, Manifest, PlannedFault, Stream, Topic};
-use protocol::ids::{NodeId, TopicPartition};
+use protocol::ids::TopicPartition;
 use protocol::operation::{Action, Operation, ProcessId, Stage};
 use protocol::time::Span;
 use protocol::verb::{NewTopic, OperationId, Outcome, Verb};
@@ -440,21 +440,6 @@ impl Runner {
             history,
             statistics,
         }
-    }
-
-    /// The world.
-    pub fn world(&self) -> &World<CoreBoot> {
-        &self.world
-    }
-
-    /// Who is who.
-    pub fn node(&self, name: &str) -> Option<NodeId> {
-        let position = self
-            .nodes
-            .manifest_nodes
-            .iter()
-            .position(|node| node.name == name)?;
-        u16::try_from(position).ok().map(NodeId)
     }
 }
 
