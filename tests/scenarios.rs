@@ -6,21 +6,60 @@ use history::judge::{Outcome, judge};
 use sim::scenario::check::{Vocabulary, check};
 use sim::scenario::parse;
 use sim::scenario::plan::Plan;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+/// Every scenario file below `scenarios/`, lessons before failures.
 fn scenario_files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "toml")
-        })
-        .collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut folders = vec![root];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "toml") {
+                files.push(path);
+            }
+        }
+    }
     files.sort();
     files
+}
+
+/// Does the work for every plan of every file, on all cores, and fails with the names of all that failed.
+fn for_every_plan(work: impl Fn(&Arc<Plan>) + Sync) {
+    let all: Vec<Arc<Plan>> = scenario_files()
+        .iter()
+        .flat_map(|file| plans(file))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(plan) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if catch_unwind(AssertUnwindSafe(|| work(plan))).is_err() {
+                        failed.lock().unwrap().push(name_of(plan));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "failed: {}", failed.join(", "));
+}
+
+fn name_of(plan: &Plan) -> String {
+    match &plan.variant {
+        Some(variant) => format!("{} [{variant}]", plan.path),
+        None => plan.path.clone(),
+    }
 }
 
 fn plans(path: &Path) -> Vec<Arc<Plan>> {
@@ -29,7 +68,10 @@ fn plans(path: &Path) -> Vec<Arc<Plan>> {
         parse::parse(&text).unwrap_or_else(|complaint| panic!("{}: {complaint:?}", path.display()));
     let guarantees = history::checker::codes();
     let ledger = history::ledger::Ledger::keys();
-    let name = format!("scenarios/{}", path.file_name().unwrap().to_string_lossy());
+    let name = path
+        .strip_prefix(env!("CARGO_MANIFEST_DIR"))
+        .unwrap()
+        .to_string_lossy();
     let checked = check(
         &file,
         &name,
@@ -53,9 +95,8 @@ fn assert_as_expected(plan: &Arc<Plan>, seed: u64) -> Vec<u8> {
     assert_eq!(
         judgement.outcome,
         Outcome::AsExpected,
-        "{} {:?} seed {seed}",
-        plan.path,
-        plan.variant
+        "{} seed {seed}",
+        name_of(plan)
     );
     let mut bytes = Vec::new();
     history::jsonl::write(&run.history, &mut bytes).unwrap();
@@ -80,29 +121,20 @@ fn there_are_at_least_sixteen_scenarios_with_a_question_and_a_lesson() {
 
 #[test]
 fn every_scenario_keeps_its_promise_and_repeats_byte_for_byte() {
-    for file in scenario_files() {
-        for plan in plans(&file) {
-            let first = assert_as_expected(&plan, plan.seed);
-            let second = assert_as_expected(&plan, plan.seed);
-            assert!(
-                first == second,
-                "{} {:?} differs from itself",
-                plan.path,
-                plan.variant
-            );
-        }
-    }
+    for_every_plan(|plan| {
+        let first = assert_as_expected(plan, plan.seed);
+        let second = assert_as_expected(plan, plan.seed);
+        assert!(first == second, "{} differs from itself", name_of(plan));
+    });
 }
 
 #[test]
 fn every_scenario_keeps_its_promise_on_five_other_seeds() {
-    for file in scenario_files() {
-        for plan in plans(&file) {
-            for seed in 101..106 {
-                assert_as_expected(&plan, seed);
-            }
+    for_every_plan(|plan| {
+        for seed in 101..106 {
+            assert_as_expected(plan, seed);
         }
-    }
+    });
 }
 
 #[test]

@@ -28,18 +28,6 @@ impl Checker<'_> {
                 Era::Sound
             })
         });
-        if matches!(era, Era::V0_8 | Era::V0_9 | Era::V1_0) {
-            let span = word.map_or(0..0, Spanned::span);
-            let help =
-                "its defaults are known, but the brokers behave like 2.8; use `2.8` or `sound`"
-                    .to_owned();
-            self.complain_with_help(
-                "scenario::era-not-modelled",
-                span,
-                format!("era `{era}` is not modelled yet"),
-                help,
-            );
-        }
         let mut behaviour = Behaviour::of(era);
         let mut fixes = BTreeMap::new();
         let of_side = self.side.into_iter().flat_map(|side| &side.fixes);
