@@ -226,6 +226,63 @@ fn a_node_may_come_back_with_an_empty_or_an_older_disk() {
 }
 
 #[test]
+fn a_device_stays_as_it_is_when_its_content_is_another() {
+    for disk in [DiskAtRestart::Empty, DiskAtRestart::Older] {
+        let mut world = pair();
+        let stuck = |node| Fault::Disk {
+            node,
+            directory: "data".to_owned(),
+            fault: DiskFault::Stuck,
+        };
+        let flush = |world: &mut World<Role>, number| {
+            act(world, word(A, number, Verb::ListenerReturned));
+            act(world, word(A, number, Verb::CommitSync(BTreeMap::new())));
+        };
+        // The copy is taken while the device is stuck, and comes back when it no longer is.
+        act(
+            &mut world,
+            WorldCommand::Begin {
+                id: FAULT,
+                fault: stuck(A),
+            },
+        );
+        flush(&mut world, 1);
+        run(&mut world, 20);
+        act(&mut world, WorldCommand::SnapshotDisk { node: A });
+        act(&mut world, WorldCommand::End { id: FAULT });
+        run(&mut world, 40);
+        act(&mut world, kill(KillKind::Power));
+        act(&mut world, WorldCommand::Restart { node: A, disk });
+        run(&mut world, 45);
+        flush(&mut world, 2);
+        run(&mut world, 60);
+        let flushed = |world: &World<Role>, number| {
+            let story = world.machine(A).unwrap().story();
+            story.contains(&Seen::Flushed(number, Ok(())))
+        };
+        assert!(flushed(&world, 2), "{disk:?}");
+        // A fault of the device outlives a change of content, and so does its count.
+        act(
+            &mut world,
+            WorldCommand::Begin {
+                id: FAULT,
+                fault: stuck(A),
+            },
+        );
+        flush(&mut world, 3);
+        run(&mut world, 80);
+        assert_eq!(world.hits(FAULT), 1);
+        act(&mut world, kill(KillKind::Power));
+        act(&mut world, WorldCommand::Restart { node: A, disk });
+        run(&mut world, 85);
+        flush(&mut world, 4);
+        run(&mut world, 100);
+        assert!(!flushed(&world, 4), "{disk:?}");
+        assert_eq!(world.hits(FAULT), 2);
+    }
+}
+
+#[test]
 fn a_stuck_directory_keeps_a_flush_until_it_is_healed() {
     let mut world = pair();
     let fault = Fault::Disk {

@@ -205,11 +205,15 @@ impl<B: Boot> World<B> {
         }
         match disk {
             DiskAtRestart::Same => {}
-            DiskAtRestart::Empty => state.disk = SimDisk::new(state.spec.disk.clone()),
+            DiskAtRestart::Empty => {
+                state.disk = SimDisk::new(state.spec.disk.clone()).in_place_of(&state.disk);
+            }
             DiskAtRestart::Older => {
                 let older = state.older_disk.as_deref().cloned();
                 let seed = self.seed;
-                state.disk = older.unwrap_or_else(|| SimDisk::new(state.spec.disk.clone()));
+                state.disk = older
+                    .unwrap_or_else(|| SimDisk::new(state.spec.disk.clone()))
+                    .in_place_of(&state.disk);
                 state.disk.lose_power(|part| {
                     Draws::keyed(seed, Purpose::CRASH, u64::from(node), u64::MAX, part)
                 });

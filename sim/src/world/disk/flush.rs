@@ -59,6 +59,14 @@ impl Directory {
         }
     }
 
+    fn heal(&mut self) {
+        self.limit = None;
+        self.slow = 1;
+        self.stuck = false;
+        self.broken = false;
+        self.hits = 0;
+    }
+
     /// How many changes of names there have been.
     pub(super) fn journaled(&self) -> u64 {
         self.committed + super::size(self.journal.len())
@@ -173,6 +181,27 @@ impl SimDisk {
             finish = finish.max(directory.busy_until);
         }
         Some(finish)
+    }
+
+    /// This content comes into the machine of another disk: what is wrong with that machine's devices now stays wrong, what
+    /// was wrong with them when the content was copied does not come back, and no flush of before is taken for a new one.
+    #[must_use]
+    pub(in crate::world) fn in_place_of(mut self, before: &Self) -> Self {
+        self.next_ticket = before.next_ticket;
+        for directory in &mut self.directories {
+            directory.heal();
+        }
+        for old in &before.directories {
+            let index = self.directory_of(&old.name);
+            let new = self.directory_mut(index);
+            new.slow = old.slow;
+            new.stuck = old.stuck;
+            new.broken = old.broken;
+            new.hits = old.hits;
+            let room = old.limit.map(|limit| limit.saturating_sub(old.used));
+            new.limit = room.map(|room| new.used.saturating_add(room));
+        }
+        self
     }
 
     /// The device has finished; `None` when the flush was forgotten or got stuck meanwhile.

@@ -107,6 +107,9 @@ pub(super) struct Connection {
     pub(super) directions: [Direction; 2],
     pub(super) port: u16,
     pub(super) dialled: At,
+    /// The how-manieth from its dialler to its acceptor: it keys the draws of its control packets, so that a connection
+    /// elsewhere moves none of them.
+    pub(super) dial: u32,
     /// Token of the event at which each end's TCP gives up; 0 when it is not waiting.
     pub(super) give_up: [u32; 2],
 }

@@ -32,6 +32,8 @@ pub(in crate::world) struct Link {
     pub(super) busy_until: At,
     /// How many messages of each kind it has carried.
     counts: Vec<u32>,
+    /// How many connections have been dialled over it.
+    dials: u32,
 }
 
 /// What a packet meets.
@@ -65,6 +67,12 @@ impl Link {
             }
         }
         conditions
+    }
+
+    /// Counts a connection dialled over it; the how-manieth it is.
+    pub(super) fn count_dial(&mut self) -> u32 {
+        self.dials += 1;
+        self.dials
     }
 
     /// Counts a message of this kind; the how-manieth it is.

@@ -38,6 +38,7 @@ impl<B: Boot> World<B> {
         let life = self.nodes[usize::from(node)].life;
         let acceptor = target.unwrap_or(node);
         let now = self.now();
+        let dial = self.network.link_mut(node, acceptor).count_dial();
         let end = |id, node, kernel, held| End {
             id,
             node,
@@ -53,6 +54,7 @@ impl<B: Boot> World<B> {
             directions: [Direction::default(), Direction::default()],
             port: to.port,
             dialled: now,
+            dial,
             give_up: [0; 2],
         });
         if target.is_some() {
@@ -251,7 +253,8 @@ impl<B: Boot> World<B> {
             Item::Reset(_) => 6,
         };
         let overtaken = connection.directions[side].overtaken.take();
-        let ordinal = connection.ends[0].id.0 * 8 + what;
+        let of_dialler = u64::from(side == 0);
+        let ordinal = (u64::from(connection.dial) << 4) | (of_dialler << 3) | what;
         let passage = self.drawn_passage((from, to), CONTROL, ordinal, item.is_handshake());
         let packet = self.timed(slot, side, (item, BARE, now), &passage);
         for packet in overtaken.into_iter().chain([packet]) {
