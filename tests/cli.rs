@@ -125,6 +125,29 @@ fn describe_tells_what_a_guarantee_a_setting_and_an_error_are() {
 }
 
 #[test]
+fn describe_tells_the_story_of_a_fix() {
+    let told = ktrial(&["describe", "kip-320"]);
+    assert!(told.starts_with("exit 0"), "{told}");
+    for fact in [
+        "A leader that is cut off",
+        "0.8.0 to 2.1, fixed in 2.2.0",
+        "inter.broker.protocol.version from 2.7-IV1 on",
+        "R-04",
+    ] {
+        assert!(told.contains(fact), "{fact} is not in {told}");
+    }
+}
+
+#[test]
+fn every_fix_is_listed_with_its_releases_and_its_era() {
+    let told = ktrial(&["list", "--fixes"]);
+    assert!(told.contains("2.0.0; on from era 2.8; judged in sound"));
+    assert!(
+        told.contains("4.0.0; on in era sound alone; judged in sound; never in ZooKeeper mode")
+    );
+}
+
+#[test]
 fn list_names_every_scenario() {
     let told = ktrial(&["list"]);
     assert!(told.starts_with("exit 0"), "{told}");

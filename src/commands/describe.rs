@@ -4,11 +4,13 @@ use super::say;
 use crate::args::Describe;
 use crate::exit::Exit;
 use crate::load;
+use crate::page::wrap;
 use crate::style::{HEADING, paint};
-use protocol::behaviour::Fix;
+use protocol::behaviour::{Fix, Mask};
 use protocol::config::{BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig, SettingKey};
 use protocol::error_code::ErrorCode;
 use sim::scenario::diagnostic::suggestion;
+use std::path::Path;
 
 /// Explains one thing, whatever it is.
 pub(crate) fn describe(args: &Describe) -> Exit {
@@ -53,7 +55,51 @@ fn ledger(code: &str) -> Option<String> {
 
 fn fix(code: &str) -> Option<String> {
     let fix: Fix = code.parse().ok()?;
-    Some(entry(fix.name(), "fix that can be switched", fix.summary()))
+    let story = wrap(fix.story(), 100).join("\n");
+    let mut lines = vec![
+        fix.summary().to_owned(),
+        String::new(),
+        story,
+        String::new(),
+    ];
+    let mut fact = |name: &str, value: &str| lines.push(format!("{name:<12}{value}"));
+    fact("affected", &fix.affected().to_string());
+    fact("switch", &super::on_from(fix));
+    fact("judged in", &format!("era {}", fix.base()));
+    if !fix.superseded_by().is_empty() {
+        let masks: Vec<String> = fix.superseded_by().iter().map(Mask::to_string).collect();
+        fact("hidden by", &masks.join(", "));
+    }
+    if let Some(label) = fix.home().label() {
+        fact("note", label);
+    }
+    fact("shown by", &shown_by(fix));
+    Some(entry(
+        fix.name(),
+        "fix that can be switched",
+        &lines.join("\n"),
+    ))
+}
+
+/// The scenarios that show a fix: their files begin with the number of its entry in the catalogue.
+fn shown_by(fix: Fix) -> String {
+    let folder = Path::new("scenarios/failures");
+    let files: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect();
+    let shown = fix.catalogue().iter().map(|number| {
+        let mut own = files
+            .iter()
+            .filter(|name| name.starts_with(&format!("{number}-")));
+        own.next().map_or_else(
+            || format!("{number} (no scenario yet)"),
+            |name| folder.join(name).display().to_string(),
+        )
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 fn error(code: &str) -> Option<String> {

@@ -5,7 +5,7 @@ use crate::args::List;
 use crate::exit::Exit;
 use crate::load;
 use crate::style::{NAME, pad, paint};
-use protocol::behaviour::{Era, Fix};
+use protocol::behaviour::Fix;
 
 /// Prints one of the lists.
 pub(crate) fn list(args: &List) -> Exit {
@@ -19,25 +19,27 @@ pub(crate) fn list(args: &List) -> Exit {
         }
     } else if args.fixes {
         for fix in Fix::ALL {
-            let eras = Era::ALL
-                .into_iter()
-                .filter(|era| !protocol::behaviour::Behaviour::of(*era).has(*fix));
-            let without: Vec<&str> = eras.map(Era::name).collect();
-            let without = if without.is_empty() {
-                "on in every era".to_owned()
-            } else {
-                format!("off in {}", without.join(", "))
-            };
-            say(&format!(
-                "{} {} ({without})",
-                pad(NAME, fix.name(), 30),
-                fix.summary()
-            ));
+            say(&fix_entry(*fix));
         }
     } else {
         return scenarios(args);
     }
     Exit::AsExpected
+}
+
+/// A sentence, and below it who had the bug and where it is judged.
+fn fix_entry(fix: Fix) -> String {
+    let mut facts = vec![fix.affected().to_string(), super::on_from(fix)];
+    facts.push(format!("judged in {}", fix.base()));
+    if let Some(label) = fix.home().label() {
+        facts.push(label.to_owned());
+    }
+    format!(
+        "{} {}\n    {}",
+        paint(NAME, fix.name()),
+        fix.summary(),
+        facts.join("; ")
+    )
 }
 
 fn scenarios(args: &List) -> Exit {

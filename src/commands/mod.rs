@@ -9,6 +9,7 @@ pub(crate) mod sweep;
 
 use crate::exit::Exit;
 use history::judge::Outcome;
+use protocol::behaviour::{Era, Fix};
 
 /// The exit of a judged run.
 fn exit_of(outcome: &Outcome) -> Exit {
@@ -19,6 +20,15 @@ fn exit_of(outcome: &Outcome) -> Exit {
         }
         Outcome::NotAsExpected(_) => Exit::NotAsExpected,
         Outcome::Unknown(_) => Exit::Unknown,
+    }
+}
+
+/// In which eras a fix is on when nobody switches it.
+fn on_from(fix: Fix) -> String {
+    match fix.since() {
+        Era::V0_8 => "on in every era".to_owned(),
+        Era::Sound => "on in era sound alone".to_owned(),
+        era @ (Era::V0_9 | Era::V1_0 | Era::V2_8) => format!("on from era {era}"),
     }
 }
 

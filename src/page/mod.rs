@@ -230,7 +230,7 @@ pub(crate) fn seconds(nanos: u64) -> String {
 }
 
 /// Breaks text at spaces.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

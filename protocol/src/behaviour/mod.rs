@@ -7,7 +7,7 @@
 mod fix;
 mod inter_broker_protocol;
 
-pub use fix::{Fix, FixSet};
+pub use fix::{Affected, Fix, FixSet, Home, Mask};
 pub use inter_broker_protocol::InterBrokerProtocol;
 
 use serde::{Deserialize, Serialize};
