@@ -44,6 +44,12 @@ pub(crate) struct Run {
     /// Only this variant.
     #[arg(long)]
     pub variant: Option<String>,
+    /// How many threads; all cores by default.
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// With several files, print the page of every run, not only of those that are not as expected.
+    #[arg(long)]
+    pub pages: bool,
     /// Print every event of the history as it happened.
     #[arg(long)]
     pub trace: bool,

@@ -174,3 +174,12 @@ fn the_page_of_a_run_ends_in_verdict_and_command() {
     );
     assert!(told.contains("P1/acknowledged-lost: excused"), "{told}");
 }
+
+#[test]
+fn several_files_end_in_one_table_with_every_side() {
+    insta::assert_snapshot!(ktrial(&[
+        "run",
+        "scenarios/03-acks-one.toml",
+        "scenarios/08-unclean-election.toml"
+    ]));
+}

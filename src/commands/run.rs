@@ -4,20 +4,36 @@ use super::{exit_of, say};
 use crate::args::Run;
 use crate::exit::Exit;
 use crate::load;
-use crate::page;
+use crate::page::{
+    self,
+    table::{self, Row},
+};
 use history::History;
-use history::judge::{Judgement, judge};
+use history::judge::{Judgement, Outcome, judge};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sim::scenario::plan::Plan;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Runs and judges; the worst outcome decides the exit.
 pub(crate) fn run(args: &Run) -> Exit {
     match run_all(args) {
         Ok(exit) | Err(exit) => exit,
     }
+}
+
+/// What is kept of a run; the history itself is not.
+struct Done {
+    exit: Exit,
+    row: Row,
+    /// Its page, when it is to be printed.
+    page: Option<String>,
+    json: Option<serde_json::Value>,
 }
 
 fn run_all(args: &Run) -> Result<Exit, Exit> {
@@ -27,52 +43,115 @@ fn run_all(args: &Run) -> Result<Exit, Exit> {
     for file in &files {
         plans.extend(load::only(load::plans(file)?, args.variant.as_deref())?);
     }
-    let mut worst = Exit::AsExpected;
-    let mut summary = Vec::new();
-    let mut judged = Vec::new();
-    for plan in &plans {
-        let Some((history, judgement)) = run_one(plan, args.seed.unwrap_or(plan.seed)) else {
-            worst = worst.worse(Exit::Bug);
-            continue;
-        };
-        worst = worst.worse(exit_of(&judgement.outcome));
-        write_files(args, plan, plans.len() > 1, &history, &judgement)?;
-        if args.json {
-            judged.push(as_json(&history, &judgement));
-        } else {
-            if args.trace {
-                trace(&history);
-            }
-            say(&page::page(&history, &judgement));
-            summary.push(page::summary_line(&history.manifest, &judgement));
+    let shows = Shows {
+        every_page: files.len() == 1 || args.pages,
+        several: plans.len() > 1,
+    };
+    let done = run_plans(args, &plans, shows)?;
+    if args.json {
+        let runs: Vec<_> = done.iter().filter_map(|done| done.json.as_ref()).collect();
+        say(&json!({ "runs": runs }).to_string());
+    } else {
+        for page in done.iter().filter_map(|done| done.page.as_ref()) {
+            say(page);
         }
     }
-    if args.json {
-        say(&json!({ "runs": judged }).to_string());
-    } else if summary.len() > 1 {
-        say(&summary.join("\n"));
+    let worst = done
+        .iter()
+        .fold(Exit::AsExpected, |worst, done| worst.worse(done.exit));
+    if !args.json && shows.several {
+        let rows: Vec<Row> = done.into_iter().map(|done| done.row).collect();
+        say(table::table(&rows).trim_end());
     }
     Ok(worst)
 }
 
+/// What of the runs is shown.
+#[derive(Clone, Copy)]
+struct Shows {
+    every_page: bool,
+    several: bool,
+}
+
+/// All runs, on as many threads as there are cores; the results are in the order of the plans.
+fn run_plans(args: &Run, plans: &[Arc<Plan>], shows: Shows) -> Result<Vec<Done>, Exit> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let jobs = args.jobs.unwrap_or(cores).clamp(1, plans.len().max(1));
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    let bar = progress_bar(plans.len());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(plan) = plans.get(index) else { return };
+                    let done = run_one(args, plan, shows);
+                    bar.inc(1);
+                    results
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((index, done));
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, done)| done).collect()
+}
+
+/// Only long work has one.
+fn progress_bar(runs: usize) -> ProgressBar {
+    if runs < 4 {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(u64::try_from(runs).unwrap_or(u64::MAX));
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// A panic in a core is a finding with a seed, never a silent death.
-fn run_one(plan: &Arc<Plan>, seed: u64) -> Option<(History, Judgement)> {
+fn run_one(args: &Run, plan: &Arc<Plan>, shows: Shows) -> Result<Done, Exit> {
+    let seed = args.seed.unwrap_or(plan.seed);
     let ran = std::panic::catch_unwind(|| {
         let run = sim::run::run(plan, seed);
         let judgement = judge(&run.history);
         (run.history, judgement)
     });
-    if ran.is_err() {
-        let variant = plan
-            .variant
-            .as_ref()
-            .map_or_else(String::new, |name| format!(" --variant '{name}'"));
+    let Ok((history, judgement)) = ran else {
+        let side = plan.variant.as_deref().unwrap_or("");
         load::complain_plainly(&format!(
-            "this is a bug in ktrial; again: ktrial run {} --seed {seed}{variant}",
-            plan.path
+            "this is a bug in ktrial; again: ktrial run {} --seed {seed}{}",
+            plan.path,
+            page::variant_option(plan.variant.as_deref())
         ));
-    }
-    ran.ok()
+        return Ok(Done {
+            exit: Exit::Bug,
+            row: Row::panicked(&plan.path, &plan.title, side),
+            page: None,
+            json: None,
+        });
+    };
+    write_files(args, plan, shows.several, &history, &judgement)?;
+    let wanted = shows.every_page || judgement.outcome != Outcome::AsExpected;
+    let page = (wanted && !args.json).then(|| {
+        let events = if args.trace {
+            trace(&history)
+        } else {
+            String::new()
+        };
+        format!("{events}{}", page::page(&history, &judgement))
+    });
+    Ok(Done {
+        exit: exit_of(&judgement.outcome),
+        row: Row::judged(&history.manifest, &judgement),
+        page,
+        json: args.json.then(|| as_json(&history, &judgement)),
+    })
 }
 
 /// What `--json` prints of one run; the keys are stable.
@@ -163,17 +242,19 @@ fn with_stem(path: &Path, stem: &str) -> PathBuf {
 }
 
 /// Every event, one line each, in fixed columns: time, step, node, what.
-fn trace(history: &History) {
+fn trace(history: &History) -> String {
+    let mut out = String::new();
     for event in &history.events {
         let node = event
             .node
             .map_or("-", |node| history.manifest.node_name(node));
         let what = serde_json::to_string(&event.what).unwrap_or_default();
-        say(&format!(
-            "{:>12} {:>8} {:<8} {what}",
+        let _ = writeln!(
+            out,
+            "{:>12} {:>8} {node:<8} {what}",
             page::seconds(event.at),
             event.step,
-            node
-        ));
+        );
     }
+    out
 }

@@ -8,12 +8,16 @@ use std::fmt::Write;
 
 /// One line for each guarantee that the configuration claims.
 pub(super) fn print(out: &mut String, judgement: &Judgement) {
+    let claimed = |verdict: &&Verdict| !matches!(verdict.answer, Answer::NotClaimed(_));
+    let codes = judgement.verdicts.iter().filter(claimed);
+    let width = codes.map(|verdict| verdict.guarantee.len()).max();
+    let width = width.unwrap_or(0);
     let mut not_claimed = Vec::new();
     for verdict in &judgement.verdicts {
         if matches!(verdict.answer, Answer::NotClaimed(_)) {
             not_claimed.push(verdict.guarantee.as_str());
         } else {
-            verdict_line(out, verdict);
+            verdict_line(out, verdict, width);
         }
     }
     if !not_claimed.is_empty() {
@@ -30,7 +34,7 @@ pub(super) fn print(out: &mut String, judgement: &Judgement) {
     }
 }
 
-fn verdict_line(out: &mut String, verdict: &Verdict) {
+fn verdict_line(out: &mut String, verdict: &Verdict, width: usize) {
     let known = history::checker::guarantees()
         .into_iter()
         .find(|known| known.code == verdict.guarantee);
@@ -43,7 +47,7 @@ fn verdict_line(out: &mut String, verdict: &Verdict) {
     };
     let mut text = format!(
         "  {} {} {title}",
-        pad(NAME, &verdict.guarantee, 13),
+        pad(NAME, &verdict.guarantee, width),
         pad(style, word, 9)
     );
     match &verdict.answer {

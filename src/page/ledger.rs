@@ -15,7 +15,7 @@ const ALWAYS: [&str; 6] = [
     "reordered",
 ];
 /// Harm: red when above zero.
-const HARM: [&str; 6] = [
+pub(super) const HARM: [&str; 6] = [
     "lost",
     "lost_unacknowledged",
     "duplicated",
@@ -23,6 +23,11 @@ const HARM: [&str; 6] = [
     "processed_twice",
     "never_processed",
 ];
+
+/// A key as a reader would say it.
+pub(super) fn in_words(key: &str) -> String {
+    key.replace("refused.", "refused ").replace('_', " ")
+}
 
 /// The ledger in columns.
 pub(super) fn print(out: &mut String, judgement: &Judgement) {
@@ -44,8 +49,7 @@ pub(super) fn print(out: &mut String, judgement: &Judgement) {
         if number == 0 && !ALWAYS.contains(&name.as_str()) {
             continue;
         }
-        let words = name.replace("refused.", "refused ").replace('_', " ");
-        let plain = format!("{number:>8} {words}");
+        let plain = format!("{number:>8} {}", in_words(name));
         let width = 32_usize.saturating_sub(plain.chars().count());
         let harmful = number > 0 && HARM.contains(&name.as_str());
         let cell = if harmful {

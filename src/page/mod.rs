@@ -4,6 +4,7 @@
 mod guarantees;
 mod ledger;
 pub(crate) mod report;
+pub(crate) mod table;
 
 use crate::style::{BAD, FAINT, FAULT, GOOD, HEADING, NAME, UNKNOWN, pad, paint};
 use history::History;
@@ -181,28 +182,17 @@ fn verdict(out: &mut String, history: &History, judgement: &Judgement) {
 
 /// The command that repeats a run.
 pub(crate) fn repeat_command(manifest: &Manifest) -> String {
-    let variant = manifest
-        .variant
-        .as_ref()
-        .map_or_else(String::new, |name| format!(" --variant '{name}'"));
     format!(
-        "ktrial run {} --seed {}{variant}",
-        manifest.path, manifest.seed
+        "ktrial run {} --seed {}{}",
+        manifest.path,
+        manifest.seed,
+        variant_option(manifest.variant.as_deref())
     )
 }
 
-/// One line for each run, when there are several.
-pub(crate) fn summary_line(manifest: &Manifest, judgement: &Judgement) -> String {
-    let (style, word) = match &judgement.outcome {
-        Outcome::AsExpected => (GOOD, "as expected"),
-        Outcome::NotAsExpected(_) => (BAD, "NOT as expected"),
-        Outcome::Unknown(_) => (UNKNOWN, "unknown"),
-    };
-    let variant = manifest
-        .variant
-        .as_ref()
-        .map_or_else(String::new, |name| format!(" [{name}]"));
-    format!("{} {}{variant}", pad(style, word, 16), manifest.path)
+/// How a command names a variant; nothing when there is none.
+pub(crate) fn variant_option(variant: Option<&str>) -> String {
+    variant.map_or_else(String::new, |name| format!(" --variant '{name}'"))
 }
 
 fn section(out: &mut String, title: &str) {
