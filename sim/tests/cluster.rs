@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+use history::event::What;
+use history::operation::{Action, Stage};
 use protocol::ids::NodeId;
 use protocol::time::Span;
 use sim::host::run_hosted;
@@ -138,4 +140,57 @@ fn two_seeds_are_two_runs() {
     };
     assert_ne!(hash(1), hash(2));
     assert_eq!(hash(1), hash(1));
+}
+
+/// When the producer's first record was acknowledged, from its `send` on.
+fn first_answer(scenario: &str) -> Span {
+    let vocabulary = Vocabulary {
+        guarantees: &[],
+        ledger: &[],
+    };
+    let checked = check(&parse(scenario).unwrap(), "cluster.toml", &vocabulary);
+    assert!(checked.complaints.is_empty(), "{:?}", checked.complaints);
+    let run = sim::run::run(&checked.plans[0].clone().into(), 1);
+    let sends = |wanted: Stage| {
+        let mut times = run.history.events.iter().filter_map(|event| {
+            let What::Operation(operation) = &event.what else {
+                return None;
+            };
+            let is_send = matches!(operation.action, Action::Send { .. });
+            (is_send && operation.stage == wanted).then_some(event.at)
+        });
+        times.next().unwrap()
+    };
+    Span(sends(Stage::Ok) - sends(Stage::Invoke))
+}
+
+#[test]
+fn a_link_set_apart_has_its_own_delay() {
+    let scenario = r#"
+title = "two links"
+question = "How far is it?"
+duration = "5s"
+
+[cluster]
+brokers = 1
+keepers = 1
+
+[[topic]]
+name = "orders"
+
+[[producer]]
+name = "p1"
+topic = "orders"
+count = 1
+"#;
+    let near = first_answer(scenario);
+    let link = r#"
+[[network.link]]
+from = "client p1"
+to = "brokers"
+latency = "500ms"
+"#;
+    let far = first_answer(&format!("{scenario}{link}"));
+    // Twice the connection, once the questions for the topic, once the record.
+    assert!(far > near + Span::millis(1500), "{near:?} {far:?}");
 }

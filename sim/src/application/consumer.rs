@@ -3,8 +3,13 @@
 //! *Before*: poll, commit the new positions, process — at most once. *After*: poll, process, commit — at least once.
 //! *Auto*: poll and process; the client commits inside `poll`. A record is processed when its time is over; until then the
 //! application is busy and does not poll, which is what `max.poll.interval.ms` watches.
+//!
+//! With a worker thread the polling thread hands over what it polled and polls on at once: what is committed then has been
+//! handed over, not processed. Committing *after* may wait until so many records are done, and may be made up for when
+//! partitions are taken away.
 
-use super::{APPLICATION_TIMER, Identity, call, drive, error_name, stage_of};
+use super::{APPLICATION_TIMER, Identity, WORKER_TIMER, call, drive, error_name, stage_of};
+use crate::scenario::format::Thread;
 use crate::scenario::plan::ConsumerPlan;
 use client_core::Consumer;
 use history::manifest::CommitPolicy;
@@ -41,8 +46,14 @@ pub struct ConsumerApp {
     doing: Doing,
     /// Polled and not processed yet.
     inbox: VecDeque<(TopicPartition, Offset, Option<Value>)>,
-    /// Where a commit would continue, per partition of the last poll.
+    /// Where a commit would continue, per partition polled since the last commit.
     positions: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    /// How many records were polled since the last commit.
+    uncommitted: u64,
+    /// The commit that the listener of a rebalance waits for.
+    last_will: Option<u64>,
+    /// The worker thread has a record in its hands.
+    working: bool,
 }
 
 impl ConsumerApp {
@@ -62,6 +73,9 @@ impl ConsumerApp {
             doing: Doing::Starting,
             inbox: VecDeque::new(),
             positions: BTreeMap::new(),
+            uncommitted: 0,
+            last_will: None,
+            working: false,
         }
     }
 
@@ -99,18 +113,33 @@ impl ConsumerApp {
 
     /// Goes on with what was polled: the next record, or what comes after the last one.
     fn work(&mut self, now: Now, io: &mut Io<'_>) {
-        if self.plan.processing == Span::ZERO {
+        let hands_over = self.plan.thread == Thread::Worker;
+        if hands_over {
+            self.wake_worker(now, io);
+        } else if self.plan.processing == Span::ZERO {
             while let Some(record) = self.inbox.pop_front() {
                 self.process(io, record);
             }
         }
-        if !self.inbox.is_empty() {
+        if !self.inbox.is_empty() && !hands_over {
             self.doing = Doing::Processing;
             io.set_timer(APPLICATION_TIMER, now.mono + self.plan.processing);
-        } else if self.plan.commit == CommitPolicy::After && !self.positions.is_empty() {
+        } else if self.plan.commit == CommitPolicy::After && self.is_commit_due() {
             self.commit(now, io);
         } else {
             self.poll(now, io);
+        }
+    }
+
+    fn is_commit_due(&self) -> bool {
+        !self.positions.is_empty() && self.uncommitted >= self.plan.commit_every
+    }
+
+    /// The worker takes the next record, unless it has one.
+    fn wake_worker(&mut self, now: Now, io: &mut Io<'_>) {
+        if !self.working && !self.inbox.is_empty() {
+            self.working = true;
+            io.set_timer(WORKER_TIMER, now.mono + self.plan.processing);
         }
     }
 
@@ -133,6 +162,12 @@ impl ConsumerApp {
     fn commit(&mut self, now: Now, io: &mut Io<'_>) {
         let id = self.id();
         self.doing = Doing::Committing(id);
+        self.hand_in(now, io, id);
+    }
+
+    /// Commits everything polled so far.
+    fn hand_in(&mut self, now: Now, io: &mut Io<'_>, id: u64) {
+        self.uncommitted = 0;
         let offsets = std::mem::take(&mut self.positions);
         self.note_commit(io, id, Stage::Invoke, &offsets, (false, None));
         self.call(now, io, id, Verb::CommitSync(offsets));
@@ -180,8 +215,12 @@ impl ConsumerApp {
                         Err(failure) => (stage_of(failure), Some(error_name(&failure.error))),
                     };
                     let own = self.doing == Doing::Committing(id);
-                    self.note_commit(io, id, stage, &offsets, (!own, error));
-                    if own {
+                    let last_will = self.last_will == Some(id);
+                    self.note_commit(io, id, stage, &offsets, (!own && !last_will, error));
+                    if last_will {
+                        self.last_will = None;
+                        self.listener_returns(now, io);
+                    } else if own {
                         self.on_committed(now, io, result.is_ok());
                     }
                 }
@@ -196,14 +235,13 @@ impl ConsumerApp {
                 Outcome::Revoked(partitions) => {
                     let action = Action::Revoked {
                         group: self.group.clone(),
-                        partitions,
+                        partitions: partitions.clone(),
                     };
                     self.identity.note(io, id, Stage::Ok, action);
-                    // Everything polled was processed and committed before this poll: the listener has nothing left to do.
-                    let listener = self.id();
-                    self.call(now, io, listener, Verb::ListenerReturned);
+                    self.on_revoked(now, io, &partitions);
                 }
                 Outcome::Lost(partitions) => {
+                    self.forget(&partitions);
                     let action = Action::Lost {
                         group: self.group.clone(),
                         partitions,
@@ -233,6 +271,34 @@ impl ConsumerApp {
                 | Outcome::Done(_) => {}
             }
         }
+    }
+
+    /// Everything polled was processed before this poll; whether it was committed is the application's choice.
+    fn on_revoked(&mut self, now: Now, io: &mut Io<'_>, partitions: &[TopicPartition]) {
+        let commits = self.plan.commit == CommitPolicy::After && self.plan.commit_on_revoke;
+        if commits && !self.positions.is_empty() {
+            let id = self.id();
+            self.last_will = Some(id);
+            self.hand_in(now, io, id);
+        } else {
+            self.forget(partitions);
+            self.listener_returns(now, io);
+        }
+    }
+
+    /// Positions in partitions of somebody else are not ours to commit.
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.positions.remove(partition);
+        }
+        if self.positions.is_empty() {
+            self.uncommitted = 0;
+        }
+    }
+
+    fn listener_returns(&mut self, now: Now, io: &mut Io<'_>) {
+        let id = self.id();
+        self.call(now, io, id, Verb::ListenerReturned);
     }
 
     fn on_polled(
@@ -277,6 +343,7 @@ impl ConsumerApp {
         for (partition, batch) in partitions {
             let mut polled = Vec::with_capacity(batch.len());
             for record in &batch {
+                self.uncommitted += 1;
                 let value = record.value.as_deref().and_then(decode_payload);
                 polled.push((record.offset, value));
                 self.inbox
@@ -337,10 +404,21 @@ impl Machine for ConsumerApp {
             Input::Timer {
                 timer: APPLICATION_TIMER,
             } => {
-                if let Some(record) = self.inbox.pop_front() {
+                if self.plan.thread == Thread::Poll
+                    && let Some(record) = self.inbox.pop_front()
+                {
                     self.process(io, record);
                 }
                 self.work(now, io);
+            }
+            Input::Timer {
+                timer: WORKER_TIMER,
+            } => {
+                self.working = false;
+                if let Some(record) = self.inbox.pop_front() {
+                    self.process(io, record);
+                }
+                self.wake_worker(now, io);
             }
             input => {
                 let outcomes = drive(&mut self.core, now, input, io);

@@ -18,6 +18,8 @@ use protocol::verb::{Certainty, ClientError, Failure, OperationId, Outcome, Verb
 
 /// Timers of applications; client cores count theirs from 0.
 const APPLICATION_TIMER: TimerId = TimerId(u64::MAX);
+/// The timer of an application's second thread.
+const WORKER_TIMER: TimerId = TimerId(u64::MAX - 1);
 
 /// Who an application is in the history.
 #[derive(Clone, Copy, Debug)]

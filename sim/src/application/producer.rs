@@ -1,6 +1,10 @@
 //! An application that sends records at a steady rate and looks at every answer.
+//!
+//! It may be idle for a time in the middle, and it may hand a record that was not acknowledged to the client again: a new
+//! `send` of the same value, because the application knows its record and the client does not.
 
 use super::{APPLICATION_TIMER, Identity, call, drive, error_name, stage_of};
+use crate::scenario::format::OnFailure;
 use crate::scenario::plan::ProducerPlan;
 use bytes::Bytes;
 use client_core::Producer;
@@ -11,6 +15,9 @@ use protocol::time::{Mono, Now, Span};
 use protocol::verb::{OperationId, Outcome, ProducerRecord, Verb};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Calls that hand a record over again are numbered from here on, far above the numbers of records.
+const AGAIN: u64 = 1 << 48;
 
 /// The application.
 #[derive(Clone, Debug)]
@@ -24,6 +31,8 @@ pub struct ProducerApp {
     end: u64,
     started: Mono,
     sent: u64,
+    /// How many records it sent again.
+    resent: u64,
     /// What is not answered yet.
     open: BTreeMap<u64, Value>,
 }
@@ -45,14 +54,15 @@ impl ProducerApp {
             end,
             started: Mono(0),
             sent: 0,
+            resent: 0,
             open: BTreeMap::new(),
         }
     }
 
     fn send_due(&mut self, now: Now, io: &mut Io<'_>) {
         while self.next < self.end && self.due(self.sent) <= now.mono {
-            let outcomes = self.send(now, io);
-            self.conclude(io, outcomes);
+            let outcomes = self.send_next(now, io);
+            self.conclude(now, io, outcomes);
         }
         if self.next < self.end {
             io.set_timer(APPLICATION_TIMER, self.due(self.sent));
@@ -61,18 +71,36 @@ impl ProducerApp {
 
     /// When record number `sent` of this life is due; from the start, so that no rounding adds up.
     fn due(&self, sent: u64) -> Mono {
-        self.started + Span(sent.saturating_mul(1_000_000_000) / u64::from(self.plan.rate))
+        let idle = self.plan.idle.filter(|(after, _)| sent >= *after);
+        let idle = idle.map_or(Span::ZERO, |(_, lasting)| lasting);
+        self.started + Span(sent.saturating_mul(1_000_000_000) / u64::from(self.plan.rate)) + idle
     }
 
-    fn send(&mut self, now: Now, io: &mut Io<'_>) -> Vec<(OperationId, Outcome)> {
-        let value = Value::new(self.identity.client, self.next);
+    fn send_next(&mut self, now: Now, io: &mut Io<'_>) -> Vec<(OperationId, Outcome)> {
+        let number = self.next;
+        self.next += 1;
+        self.sent += 1;
+        self.send(now, io, number, Value::new(self.identity.client, number))
+    }
+
+    fn send_again(&mut self, now: Now, io: &mut Io<'_>, value: Value) {
+        let id = AGAIN + self.resent;
+        self.resent += 1;
+        let outcomes = self.send(now, io, id, value);
+        self.conclude(now, io, outcomes);
+    }
+
+    fn send(
+        &mut self,
+        now: Now,
+        io: &mut Io<'_>,
+        id: u64,
+        value: Value,
+    ) -> Vec<(OperationId, Outcome)> {
         let key = self
             .plan
             .keys
-            .map(|keys| format!("k{}", self.next % u64::from(keys.max(1))));
-        let id = self.next;
-        self.next += 1;
-        self.sent += 1;
+            .map(|keys| format!("k{}", value.number() % u64::from(keys.max(1))));
         self.open.insert(id, value);
         let action = Action::Send {
             topic: self.plan.topic.clone(),
@@ -94,7 +122,7 @@ impl ProducerApp {
         call(&mut self.core, now, io, id, Verb::Send(Box::new(record)))
     }
 
-    fn conclude(&mut self, io: &mut Io<'_>, outcomes: Vec<(OperationId, Outcome)>) {
+    fn conclude(&mut self, now: Now, io: &mut Io<'_>, outcomes: Vec<(OperationId, Outcome)>) {
         for (OperationId(id), outcome) in outcomes {
             let Outcome::Sent(result) = outcome else {
                 continue;
@@ -130,6 +158,9 @@ impl ProducerApp {
                     error,
                 },
             );
+            if stage != Stage::Ok && self.plan.on_failure == OnFailure::Resend {
+                self.send_again(now, io, value);
+            }
         }
     }
 }
@@ -144,7 +175,7 @@ impl Machine for ProducerApp {
             Input::Started => {
                 self.started = now.mono;
                 let outcomes = drive(&mut self.core, now, input, io);
-                self.conclude(io, outcomes);
+                self.conclude(now, io, outcomes);
                 self.send_due(now, io);
             }
             Input::Timer {
@@ -152,7 +183,7 @@ impl Machine for ProducerApp {
             } => self.send_due(now, io),
             input => {
                 let outcomes = drive(&mut self.core, now, input, io);
-                self.conclude(io, outcomes);
+                self.conclude(now, io, outcomes);
             }
         }
     }

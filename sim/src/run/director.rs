@@ -244,6 +244,20 @@ impl Director {
         }
     }
 
+    /// Makes the links that the scenario's network sets apart what they are; no healing ends that.
+    pub fn lay_links(&mut self) -> Vec<WorldCommand> {
+        let plan = self.plan.clone();
+        let links = plan.network.links.iter();
+        links
+            .map(|link| {
+                let id = FaultId(self.next_fault_id);
+                self.next_fault_id += 1;
+                let fault = fault::set_apart(link, &self.view);
+                WorldCommand::Begin { id, fault }
+            })
+            .collect()
+    }
+
     #[expect(
         clippy::too_many_arguments,
         reason = "what is done, to whom and with which hands: bundling would only hide it"

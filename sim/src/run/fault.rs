@@ -1,8 +1,9 @@
 //! From a fault of the plan to commands for the world: who is hit now, and what is done to them.
 
+use super::cluster::latency;
 use super::view::ClusterView;
 use crate::scenario::format::{Direction, LaneName};
-use crate::scenario::plan::{DiskChange, FaultAction, LinkChange, MessageChange};
+use crate::scenario::plan::{DiskChange, FaultAction, LinkChange, LinkPlan, MessageChange};
 use crate::world::{
     DiskAtRestart, DiskFault, Fault, KillKind, LaneRule, LinkChange as WorldLinkChange,
     MessageFault, MessageRule, UnfaithfulFault, WorldCommand,
@@ -202,6 +203,19 @@ fn link(from: BTreeSet<NodeId>, to: &BTreeSet<NodeId>, change: LinkChange) -> In
         nodes: from,
         begin: vec![fault],
         ..Injection::default()
+    }
+}
+
+/// A link that the network of the scenario sets apart from the rest.
+pub fn set_apart(link: &LinkPlan, view: &ClusterView) -> Fault {
+    Fault::Link {
+        from: view.resolve(&link.from).into_iter().collect(),
+        to: view.resolve(&link.to).into_iter().collect(),
+        change: WorldLinkChange {
+            latency: link.latency.map(latency),
+            bandwidth: link.bandwidth,
+            ..WorldLinkChange::default()
+        },
     }
 }
 

@@ -166,6 +166,8 @@ impl Runner {
     /// run without a cluster is ever green.
     pub fn setup(&mut self) {
         self.phase(Phase::Setup);
+        let links = self.director.lay_links();
+        self.command(links);
         let operator = self.nodes.operator;
         self.command(vec![WorldCommand::Restart {
             node: operator,

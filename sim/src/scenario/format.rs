@@ -184,9 +184,37 @@ pub struct Producer {
     /// When a condition holds it starts.
     #[serde(default)]
     pub start_when: Option<Spanned<Condition>>,
+    /// A time without sends.
+    #[serde(default)]
+    pub idle: Option<Idle>,
+    /// What it does with a record that was not acknowledged.
+    #[serde(default)]
+    pub on_failure: OnFailure,
     /// Its settings.
     #[serde(default)]
     pub config: Settings,
+}
+
+/// A time in which a producer sends nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Idle {
+    /// After so many records.
+    pub after: u64,
+    /// How long.
+    #[serde(rename = "for")]
+    pub lasting: Time,
+}
+
+/// What an application does with a record that was not acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Goes on with the next one.
+    #[default]
+    GiveUp,
+    /// Hands the same record to the client again.
+    Resend,
 }
 
 fn hundred() -> Spanned<u32> {
@@ -214,9 +242,18 @@ pub struct Consumer {
     /// When it commits.
     #[serde(default)]
     pub commit: Option<Commit>,
+    /// How many records it processes before it commits after them.
+    #[serde(default = "one_record")]
+    pub commit_every: Spanned<u64>,
+    /// It commits when partitions are taken from it.
+    #[serde(default)]
+    pub commit_on_revoke: bool,
     /// How long it works on each record.
     #[serde(default)]
     pub processing: Time,
+    /// Where it works on them.
+    #[serde(default)]
+    pub thread: Thread,
     /// When it starts.
     #[serde(default)]
     pub start: Option<Spanned<Time>>,
@@ -236,6 +273,21 @@ pub struct Consumer {
 
 fn one_member() -> Spanned<u16> {
     Spanned::new(0..0, 1)
+}
+
+fn one_record() -> Spanned<u64> {
+    Spanned::new(0..0, 1)
+}
+
+/// Which thread of an application works on records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Thread {
+    /// The one that polls, between two polls.
+    #[default]
+    Poll,
+    /// Another one, to which the polling thread hands them before it polls on.
+    Worker,
 }
 
 fn a_tenth() -> Time {
@@ -533,6 +585,15 @@ pub struct Variant {
     /// When consumers commit.
     #[serde(default)]
     pub commit: Option<Commit>,
+    /// Whether consumers commit when partitions are taken from them.
+    #[serde(default)]
+    pub commit_on_revoke: Option<bool>,
+    /// Where consumers work.
+    #[serde(default)]
+    pub thread: Option<Thread>,
+    /// What producers do with a record that was not acknowledged.
+    #[serde(default)]
+    pub on_failure: Option<OnFailure>,
     /// What must hold; replaces the main part's.
     #[serde(default)]
     pub expect: Option<Expect>,

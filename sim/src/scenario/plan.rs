@@ -1,7 +1,7 @@
 //! A run's plan: one variant of a scenario, resolved and checked against the cluster it names.
 
 use super::condition::Condition;
-use super::format::{Direction, LaneName, Latency, SeekTo};
+use super::format::{Direction, LaneName, Latency, OnFailure, SeekTo, Thread};
 use super::target::Target;
 use history::expectation::Expectations;
 use history::manifest::CommitPolicy;
@@ -125,6 +125,10 @@ pub struct ProducerPlan {
     pub partition: Option<i32>,
     /// When it starts.
     pub start: Start,
+    /// After how many records it sends nothing, and for how long.
+    pub idle: Option<(u64, Span)>,
+    /// What it does with a record that was not acknowledged.
+    pub on_failure: OnFailure,
     /// Its settings.
     pub config: Arc<ProducerConfig>,
 }
@@ -140,8 +144,14 @@ pub struct ConsumerPlan {
     pub assign: Vec<TopicPartition>,
     /// When it commits.
     pub commit: CommitPolicy,
+    /// How many records it processes before it commits after them.
+    pub commit_every: u64,
+    /// It commits when partitions are taken from it.
+    pub commit_on_revoke: bool,
     /// How long it works on each record.
     pub processing: Span,
+    /// Where it works on them.
+    pub thread: Thread,
     /// `poll`'s time-out.
     pub poll: Span,
     /// When it starts.
@@ -161,8 +171,21 @@ pub struct NetworkPlan {
     pub bandwidth: Option<u64>,
     /// Packets lost per thousand.
     pub loss_per_mille: u16,
-    /// Links apart from the rest: from, to, delay, bandwidth.
-    pub links: Vec<(Target, Target, Option<Latency>, Option<u64>)>,
+    /// Links apart from the rest.
+    pub links: Vec<LinkPlan>,
+}
+
+/// A link apart from the rest, one way.
+#[derive(Clone, Debug)]
+pub struct LinkPlan {
+    /// From these nodes.
+    pub from: Target,
+    /// To these.
+    pub to: Target,
+    /// One-way delay.
+    pub latency: Option<Latency>,
+    /// Bytes per second.
+    pub bandwidth: Option<u64>,
 }
 
 /// A fault.

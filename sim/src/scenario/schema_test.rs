@@ -3,8 +3,9 @@
 use super::SCHEMA;
 use super::condition::Condition;
 use super::format::{
-    BrokerTable, Cluster, Commit, Consumer, Direction, Disk, Expect, Fault, FaultKind, LaneName,
-    Link, Network, Producer, ScenarioFile, Seek, SeekTo, Topic, Variant,
+    BrokerTable, Cluster, Commit, Consumer, Direction, Disk, Expect, Fault, FaultKind, Idle,
+    LaneName, Link, Network, OnFailure, Producer, ScenarioFile, Seek, SeekTo, Thread, Topic,
+    Variant,
 };
 use history::event::ElectionKind;
 use history::expectation::Quantifier;
@@ -96,6 +97,7 @@ fn schema_has_the_keys_of_every_table() {
         ("topic", keys::<Topic>()),
         ("producer", keys::<Producer>()),
         ("consumer", keys::<Consumer>()),
+        ("idle", keys::<Idle>()),
         ("seek", keys::<Seek>()),
         ("network", keys::<Network>()),
         ("link", keys::<Link>()),
@@ -132,6 +134,8 @@ fn schema_has_every_word_of_every_choice() {
         (&fault["direction"], choice::<Direction>()),
         (&defs["lane"], choice::<LaneName>()),
         (&defs["commit"], choice::<Commit>()),
+        (&defs["thread"], choice::<Thread>()),
+        (&defs["on_failure"], choice::<OnFailure>()),
         (&defs["seek"]["properties"]["to"], choice::<SeekTo>()),
         (&defs["quantifier"], choice::<Quantifier>()),
         (

@@ -9,7 +9,7 @@ mod workload;
 use super::condition::Condition;
 use super::diagnostic::{Complaint, suggestion};
 use super::format::{Expect, Latency, ScenarioFile, Variant};
-use super::plan::{NetworkPlan, Plan};
+use super::plan::{LinkPlan, NetworkPlan, Plan};
 use super::text::Time;
 use history::expectation::Expectations;
 use protocol::ids::TopicPartition;
@@ -179,21 +179,16 @@ impl Checker<'_> {
                 "`loss_per_mille` is below 1000: a network that loses everything is a partition";
             self.complain("scenario::out-of-range", 0..0, message);
         }
-        let links = network.links.iter();
-        let links = links
-            .map(|link| {
-                (
-                    link.from.clone(),
-                    link.to.clone(),
-                    link.latency,
-                    link.bandwidth,
-                )
-            })
-            .collect::<Vec<_>>();
-        for (from, to, ..) in &links {
-            self.target(from);
-            self.target(to);
+        for link in &network.links {
+            self.target(&link.from);
+            self.target(&link.to);
         }
+        let links = network.links.iter().map(|link| LinkPlan {
+            from: link.from.get_ref().clone(),
+            to: link.to.get_ref().clone(),
+            latency: link.latency,
+            bandwidth: link.bandwidth,
+        });
         NetworkPlan {
             latency: network.latency.unwrap_or(Latency::Uniform([
                 Time(Span::micros(200)),
@@ -201,12 +196,7 @@ impl Checker<'_> {
             ])),
             bandwidth: network.bandwidth,
             loss_per_mille: network.loss_per_mille,
-            links: links
-                .into_iter()
-                .map(|(from, to, latency, bandwidth)| {
-                    (from.into_inner(), to.into_inner(), latency, bandwidth)
-                })
-                .collect(),
+            links: links.collect(),
         }
     }
 

@@ -105,6 +105,11 @@ impl Checker<'_> {
                 .as_ref()
                 .map(|partition| *partition.get_ref()),
             start,
+            idle: producer.idle.map(|idle| (idle.after, idle.lasting.0)),
+            on_failure: self
+                .side
+                .and_then(|side| side.on_failure)
+                .unwrap_or(producer.on_failure),
             config: Arc::new(config),
         }
     }
@@ -147,7 +152,16 @@ impl Checker<'_> {
                 .collect(),
             assign,
             commit: commit_policy(commit, &config),
+            commit_every: *consumer.commit_every.get_ref(),
+            commit_on_revoke: self
+                .side
+                .and_then(|side| side.commit_on_revoke)
+                .unwrap_or(consumer.commit_on_revoke),
             processing: consumer.processing.0,
+            thread: self
+                .side
+                .and_then(|side| side.thread)
+                .unwrap_or(consumer.thread),
             poll: consumer.poll.0,
             start,
             seek,
@@ -177,6 +191,13 @@ impl Checker<'_> {
                 "scenario::consumer",
                 span,
                 "a consumer without a `group` cannot commit",
+            );
+        }
+        if *consumer.commit_every.get_ref() == 0 {
+            self.complain(
+                "scenario::out-of-range",
+                consumer.commit_every.span(),
+                "`commit_every` is at least 1 record",
             );
         }
         if *consumer.members.get_ref() == 0 {
