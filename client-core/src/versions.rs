@@ -64,6 +64,7 @@ impl Versions {
             ApiKey::ApiVersions => pick([0, 0, 1, 3]),
             ApiKey::CreateTopics => pick([0, 0, 2, 7]),
             ApiKey::DeleteTopics => pick([0, 0, 1, 6]),
+            ApiKey::DeleteRecords => pick([0, 0, 0, 2]),
             ApiKey::InitProducerId => pick([0, 0, 0, 4]),
             ApiKey::OffsetForLeaderEpoch => pick([0, 0, 0, 4]),
             ApiKey::CreatePartitions => pick([0, 0, 0, 3]),
@@ -142,6 +143,7 @@ pub(crate) fn fit(body: &mut RequestBody, version: i16) {
         | RequestBody::ApiVersions(_)
         | RequestBody::CreateTopics(_)
         | RequestBody::DeleteTopics(_)
+        | RequestBody::DeleteRecords(_)
         | RequestBody::CreatePartitions(_)
         | RequestBody::ElectLeaders(_)
         | RequestBody::AlterIsr(_) => {}

@@ -11,7 +11,10 @@ mod bench;
 
 use bench::{Bench, bootstrap, endpoint};
 use client_core::Admin;
-use protocol::api::data::{ListOffsetsResponse, PartitionListOffsetsResponse};
+use protocol::api::data::{
+    DeleteRecordsResponse, ListOffsetsResponse, PartitionDeleteRecordsResponse,
+    PartitionListOffsetsResponse,
+};
 use protocol::api::group::{DescribeGroupsResponse, DescribedGroup, FindCoordinatorResponse};
 use protocol::api::topics::CreateTopicsResponse;
 use protocol::api::{ApiKey, RequestBody};
@@ -187,5 +190,56 @@ fn a_group_is_described_by_its_coordinator() {
             assert_eq!(group.members, expected);
         }
         other => panic!("{other:?}"),
+    }
+}
+
+fn deleted(error: ErrorCode, low_watermark: Option<i64>) -> DeleteRecordsResponse {
+    DeleteRecordsResponse {
+        partitions: vec![PartitionDeleteRecordsResponse {
+            partition: TopicPartition::new("t", 1),
+            error,
+            low_watermark: low_watermark.map(Offset),
+        }],
+    }
+}
+
+#[test]
+fn records_are_deleted_by_their_leader_whoever_that_is_by_now() {
+    let mut bench = bench();
+    let partition = TopicPartition::new("t", 1);
+    let wanted = BTreeMap::from([(partition.clone(), Some(Offset(5)))]);
+    let call = bench.call(Verb::DeleteRecords(wanted));
+    let asked = bench.take(ApiKey::DeleteRecords);
+    assert_eq!(asked.broker, 2);
+    bench.answer(&asked, deleted(ErrorCode::NotLeaderOrFollower, None));
+    bench.pass(Span::millis(200));
+    let asked = bench.take(ApiKey::DeleteRecords);
+    let RequestBody::DeleteRecords(request) = &asked.request.body else {
+        panic!("a deletion");
+    };
+    assert_eq!(request.partitions, [(partition.clone(), Some(Offset(5)))]);
+    bench.answer(&asked, deleted(ErrorCode::None, Some(5)));
+    let low = BTreeMap::from([(partition, Some(Offset(5)))]);
+    assert_eq!(bench.told_once(call), Outcome::Offsets(Ok(low)));
+}
+
+#[test]
+fn a_deletion_that_timed_out_on_the_broker_may_have_happened() {
+    for (error, certain) in [
+        (ErrorCode::RequestTimedOut, false),
+        (ErrorCode::OffsetOutOfRange, true),
+    ] {
+        let mut bench = bench();
+        let wanted = BTreeMap::from([(TopicPartition::new("t", 1), None)]);
+        let call = bench.call(Verb::DeleteRecords(wanted));
+        let asked = bench.take(ApiKey::DeleteRecords);
+        bench.answer(&asked, deleted(error, None));
+        let error = ClientError::Broker(error);
+        let failure = if certain {
+            Failure::fail(error)
+        } else {
+            Failure::info(error)
+        };
+        assert_eq!(bench.told_once(call), Outcome::Offsets(Err(failure)));
     }
 }

@@ -828,3 +828,29 @@ fn a_record_deleted_by_retention_is_not_lost() {
         (Some(0), Some(1))
     );
 }
+
+#[test]
+fn a_record_that_was_lost_before_its_offset_was_deleted_is_lost() {
+    let mut b = Builder::new("p1-deleted-after-loss");
+    let p = b.producer("1", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1], 0, 0, v(0));
+    b.acked(p, 0, 0);
+    b.kill(1);
+    b.elect(2, 1, ElectionKind::Clean, &[2, 3], 0);
+    b.send(p, 1);
+    b.append(&[2, 3], 0, 1, v(1));
+    b.acked(p, 1, 0);
+    b.send(p, 2);
+    b.append(&[2, 3], 1, 1, v(2));
+    b.acked(p, 2, 1);
+    b.broker(2, Replica::LogStart(Offset(1)));
+    let history = b.finish(&[(1, v(2))]);
+    acquits(&history, "P1", 1);
+    let ledger = judge(&history).ledger;
+    assert_eq!(
+        (ledger.get("lost"), ledger.get("deleted")),
+        (Some(1), Some(1))
+    );
+}

@@ -120,6 +120,9 @@ pub enum Verb {
     DeleteTopics(Vec<TopicName>),
     /// `createPartitions`: topic and its new total.
     CreatePartitions(TopicName, i32),
+    /// `deleteRecords`: everything before an offset, or before the high watermark where none is given; answered by
+    /// [`Outcome::Offsets`] with the low watermarks.
+    DeleteRecords(BTreeMap<TopicPartition, Option<Offset>>),
     /// `electLeaders(PREFERRED | UNCLEAN)`.
     ElectLeaders {
         /// Unclean instead of preferred.

@@ -135,6 +135,7 @@ impl Broker {
             | RequestBody::Fetch(_)
             | RequestBody::ListOffsets(_)
             | RequestBody::OffsetForLeaderEpoch(_)
+            | RequestBody::DeleteRecords(_)
             | RequestBody::LeaderAndIsr(_)
             | RequestBody::StopReplica(_)
             | RequestBody::UpdateMetadata(_) => unreachable!("the replicas serve these"),
@@ -341,7 +342,7 @@ fn api_versions() -> ApiVersionsResponse {
         | ApiKey::LeaveGroup
         | ApiKey::InitProducerId
         | ApiKey::OffsetForLeaderEpoch => 4,
-        ApiKey::ElectLeaders => 2,
+        ApiKey::ElectLeaders | ApiKey::DeleteRecords => 2,
         ApiKey::AlterIsr => 0,
     };
     let versions = ApiKey::ALL

@@ -267,12 +267,18 @@ impl ReplicaManager {
         }
         let alive = !behaviour.has(Fix::RejectIneligibleIsr) || self.metadata.has_alive(follower);
         let rules = self.rules;
+        let low_before = self.awaited_low_watermark(slot);
         let Some(partition) = self.online_mut(slot) else {
             return;
         };
+        partition.on_follower_start(follower, part.log_start_offset);
         let moved =
             partition.on_follower_fetch(step.now.mono, follower, part.fetch_offset, view.end);
         let Some(moved) = moved else { return };
+        let deleted = self.awaited_low_watermark(slot) > low_before;
+        let Some(partition) = self.online_mut(slot) else {
+            return;
+        };
         let current = !behaviour.has(Fix::FetchInCurrentEpoch)
             || part.current_leader_epoch.is_none()
             || part.current_leader_epoch == partition.leader_epoch;
@@ -280,7 +286,8 @@ impl ReplicaManager {
             let update = partition.expand(follower);
             self.propose(step, slot, update);
         }
-        if moved && self.advance_high_watermark(step, slot) {
+        let committed = moved && self.advance_high_watermark(step, slot);
+        if committed || deleted {
             self.wake_all(step, slot);
         }
     }

@@ -177,6 +177,7 @@ impl ReplicaManager {
         let ready = |state: &FetchState| {
             state.phase == FetchPhase::Fetching && state.not_before <= step.now.mono
         };
+        let tells_start = fetch_version(protocol) >= 5;
         let (mut asked, mut partitions) = (Vec::new(), Vec::new());
         let turn = fetcher.turn.unwrap_or(Slot::numbered(0));
         let order = fetcher
@@ -194,7 +195,11 @@ impl ReplicaManager {
                 current_leader_epoch: protocol.fences_fetches().then_some(state.leader_epoch),
                 fetch_offset: state.offset,
                 last_fetched_epoch: state.last_epoch,
-                log_start_offset: self.logs.view(&state.name).map(|view| view.start),
+                log_start_offset: self
+                    .logs
+                    .view(&state.name)
+                    .map(|view| view.start)
+                    .filter(|_| tells_start),
                 max_bytes: self.config.replica_fetch_max_bytes,
             });
         }

@@ -16,6 +16,9 @@ use protocol::machine::{FlushId, Io};
 use protocol::time::{Now, Span};
 use std::collections::BTreeMap;
 
+/// When the scheduler does each of its works first (`LogManager.InitialTaskDelayMs`).
+const INITIAL_DELAY: Span = Span::secs(30);
+
 /// Timers of [`TimerOwner::Log`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Upkeep {
@@ -96,18 +99,26 @@ impl Flushes {
 impl ReplicaManager {
     pub(super) fn schedule_upkeep(&self, now: Now, io: &mut Io<'_>) {
         for upkeep in [Upkeep::Retention, Upkeep::Checkpoint, Upkeep::FlushDirty] {
-            self.schedule(now, io, upkeep);
+            if self.period(upkeep).is_some() {
+                let timer = TimerOwner::Log.timer(upkeep.number());
+                io.set_timer(timer, now.mono + INITIAL_DELAY);
+            }
         }
     }
 
-    fn schedule(&self, now: Now, io: &mut Io<'_>, upkeep: Upkeep) {
+    /// How often a work is done; none for one that is not done regularly.
+    fn period(&self, upkeep: Upkeep) -> Option<Span> {
         let every = match upkeep {
             Upkeep::Retention => self.config.log_retention_check_interval_ms,
             Upkeep::Checkpoint => self.config.log_flush_offset_checkpoint_interval_ms,
             Upkeep::FlushDirty => self.config.log_flush_scheduler_interval_ms,
-            Upkeep::Removal => return,
+            Upkeep::Removal => return None,
         };
-        if every != Span::MAX {
+        (every != Span::MAX).then_some(every)
+    }
+
+    fn schedule(&self, now: Now, io: &mut Io<'_>, upkeep: Upkeep) {
+        if let Some(every) = self.period(upkeep) {
             let timer = TimerOwner::Log.timer(upkeep.number());
             io.set_timer(timer, now.mono + every);
         }

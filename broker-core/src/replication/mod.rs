@@ -3,9 +3,9 @@
 //!
 //! Requests come in as they were taken from the request channel and are answered there, at once or out of a purgatory.
 //! What other parts of the broker have to do about it leaves as values: ISR changes, leadership changes, finished appends
-//! of the group coordinator. Left out: quotas, fetch sessions (KIP-227), fetching from followers (KIP-392), DeleteRecords,
-//! moves between log directories.
+//! of the group coordinator. Left out: quotas, fetch sessions (KIP-227), fetching from followers (KIP-392), moves between log directories.
 
+mod delete_records;
 mod epochs;
 mod fetch;
 mod fetched_records;
@@ -39,6 +39,7 @@ use crate::metadata_cache::MetadataCache;
 use crate::purgatory::Purgatory;
 use crate::request_channel::{RequestChannel, Taken};
 use crate::timer::TimerOwner;
+use delete_records::DelayedDelete;
 use fetch::DelayedFetch;
 use fetcher::Fetchers;
 use log_upkeep::Flushes;
@@ -114,6 +115,7 @@ impl Clock {
 
 const PRODUCE_PURGATORY: u64 = 0;
 const FETCH_PURGATORY: u64 = 1;
+const DELETE_PURGATORY: u64 = 2;
 
 /// The replicas.
 #[derive(Clone, Debug)]
@@ -128,6 +130,7 @@ pub struct ReplicaManager {
     metadata: MetadataCache,
     produces: Purgatory<DelayedProduce>,
     fetches: Purgatory<DelayedFetch>,
+    deletes: Purgatory<DelayedDelete>,
     fetchers: Fetchers,
     /// Partitions whose ISR is being written to the keeper, and the requests that wait for their lock.
     locked: BTreeSet<Slot>,
@@ -162,6 +165,7 @@ impl ReplicaManager {
             metadata: MetadataCache::default(),
             produces: Purgatory::new(TimerOwner::Purgatory.timer(PRODUCE_PURGATORY)),
             fetches: Purgatory::new(TimerOwner::Purgatory.timer(FETCH_PURGATORY)),
+            deletes: Purgatory::new(TimerOwner::Purgatory.timer(DELETE_PURGATORY)),
             fetchers: Fetchers::default(),
             locked: BTreeSet::new(),
             blocked: VecDeque::new(),
@@ -246,6 +250,7 @@ impl ReplicaManager {
             RequestBody::Fetch(body) => self.fetch(step, token, version, body),
             RequestBody::ListOffsets(body) => self.list_offsets(step, token, version, body),
             RequestBody::OffsetForLeaderEpoch(body) => self.epoch_ends(step, token, body),
+            RequestBody::DeleteRecords(body) => self.delete_records(step, token, body),
             RequestBody::LeaderAndIsr(body) => self.leader_and_isr(step, token, body),
             RequestBody::StopReplica(body) => self.stop_replica(step, token, body),
             RequestBody::UpdateMetadata(body) => {
@@ -283,7 +288,8 @@ impl ReplicaManager {
     pub fn on_timer(&mut self, step: &mut Step<'_, '_>, owner: TimerOwner, number: u64) {
         match owner {
             TimerOwner::Purgatory if number == PRODUCE_PURGATORY => self.expire_produces(step),
-            TimerOwner::Purgatory => self.expire_fetches(step),
+            TimerOwner::Purgatory if number == FETCH_PURGATORY => self.expire_fetches(step),
+            TimerOwner::Purgatory => self.expire_deletes(step),
             TimerOwner::Replication if number == Clock::IsrShrink.number() => {
                 self.schedule_isr_check(step.now, step.io);
                 self.shrink_lagging(step);
@@ -415,6 +421,7 @@ impl ReplicaManager {
     fn wake_all(&mut self, step: &mut Step<'_, '_>, slot: Slot) {
         self.wake_fetches(step, slot);
         self.wake_produces(step, slot);
+        self.wake_deletes(step, slot);
     }
 
     // The lock a keeper write holds.
@@ -447,6 +454,8 @@ fn partitions_of(body: &RequestBody) -> Vec<&TopicPartition> {
         body.partitions.iter().map(|(name, ..)| name).collect()
     } else if let RequestBody::OffsetForLeaderEpoch(body) = body {
         body.partitions.iter().map(|one| &one.partition).collect()
+    } else if let RequestBody::DeleteRecords(body) = body {
+        body.partitions.iter().map(|(name, _)| name).collect()
     } else if let RequestBody::LeaderAndIsr(body) = body {
         body.partitions.iter().map(|one| &one.partition).collect()
     } else if let RequestBody::StopReplica(body) = body {

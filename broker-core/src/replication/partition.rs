@@ -217,6 +217,18 @@ impl Partition {
         }
     }
 
+    /// A follower's fetch says where its log starts.
+    pub(super) fn on_follower_start(&mut self, follower: BrokerId, start: Option<Offset>) {
+        if let Role::Leader(leadership) = &mut self.role
+            && let Some(replica) = leadership
+                .followers
+                .iter_mut()
+                .find(|replica| replica.id == follower)
+        {
+            replica.log_start = start;
+        }
+    }
+
     /// A follower fetched from `offset`. Tells whether its log end moved; `None` when it is no replica.
     pub(super) fn on_follower_fetch(
         &mut self,

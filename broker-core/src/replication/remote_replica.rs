@@ -13,6 +13,8 @@ pub(super) struct RemoteReplica {
     pub(super) id: BrokerId,
     /// Where its log ends; unknown until its first fetch.
     pub(super) log_end: Option<Offset>,
+    /// Where its log starts, by its last fetch; unknown until then, and from followers older than KIP-107.
+    pub(super) log_start: Option<Offset>,
     /// The leader's log end when the follower last fetched.
     leader_end_at_fetch: Option<Offset>,
     /// When that was.
@@ -29,6 +31,7 @@ impl RemoteReplica {
         Self {
             id,
             log_end: None,
+            log_start: None,
             leader_end_at_fetch: None,
             fetched_at: Mono(0),
             caught_up_at: None,

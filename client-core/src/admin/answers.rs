@@ -5,7 +5,7 @@ use super::call::{Call, Next, Task};
 use crate::consumer_protocol::Assignment;
 use crate::network::{Network, Peer};
 use protocol::api::ResponseBody;
-use protocol::api::data::ListOffsetsResponse;
+use protocol::api::data::{DeleteRecordsResponse, ListOffsetsResponse};
 use protocol::api::group::{DescribeGroupsResponse, FindCoordinatorResponse};
 use protocol::api::topics::MetadataResponse;
 use protocol::error_code::ErrorCode;
@@ -33,6 +33,7 @@ impl Call {
             ResponseBody::FindCoordinator(answer) => self.found_coordinator(answer, network),
             ResponseBody::DescribeGroups(answer) => self.described_group(answer),
             ResponseBody::ListOffsets(answer) => self.listed(&answer, network),
+            ResponseBody::DeleteRecords(answer) => self.deleted(&answer, network),
             ResponseBody::Produce(_)
             | ResponseBody::Fetch(_)
             | ResponseBody::LeaderAndIsr(_)
@@ -85,7 +86,8 @@ impl Call {
             Task::CreateTopics(_)
             | Task::DeleteTopics(_)
             | Task::CreatePartitions(..)
-            | Task::ElectLeaders(..) => true,
+            | Task::ElectLeaders(..)
+            | Task::DeleteRecords { .. } => true,
             Task::DescribeTopics(_) | Task::DescribeGroup(..) | Task::ListOffsets { .. } => false,
         }
     }
@@ -179,6 +181,37 @@ impl Call {
         if open.is_empty() {
             let found = std::mem::take(found);
             return Next::Done(Outcome::Offsets(Ok(found)));
+        }
+        if self.in_flight == 0 {
+            Next::Again
+        } else {
+            Next::Wait
+        }
+    }
+
+    /// The Java client asks for metadata before each such call; this one remembers them, and asks again where they turn
+    /// out to be old.
+    fn deleted(&mut self, answer: &DeleteRecordsResponse, network: &mut Network<CallId>) -> Next {
+        let Task::DeleteRecords { open, done } = &mut self.task else {
+            return self.refused(ErrorCode::UnknownServerError);
+        };
+        let mut fatal = None;
+        for part in &answer.partitions {
+            if part.error.is_none() {
+                open.remove(&part.partition);
+                done.insert(part.partition.clone(), part.low_watermark);
+            } else if part.error == ErrorCode::NotLeaderOrFollower {
+                network.metadata.request_update();
+            } else {
+                fatal = Some(part.error);
+            }
+        }
+        if let Some(error) = fatal {
+            return self.refused(error);
+        }
+        if open.is_empty() {
+            let done = std::mem::take(done);
+            return Next::Done(Outcome::Offsets(Ok(done)));
         }
         if self.in_flight == 0 {
             Next::Again

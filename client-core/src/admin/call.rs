@@ -2,13 +2,13 @@
 
 use crate::metadata::Metadata;
 use protocol::api::RequestBody;
-use protocol::api::data::{IsolationLevel, ListOffsetsRequest, OffsetSpec};
+use protocol::api::data::{DeleteRecordsRequest, IsolationLevel, ListOffsetsRequest, OffsetSpec};
 use protocol::api::group::{CoordinatorKind, DescribeGroupsRequest, FindCoordinatorRequest};
 use protocol::api::topics::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, ElectLeadersRequest,
     MetadataRequest, NewPartitions,
 };
-use protocol::ids::{BrokerId, GroupId, Offset, TopicName, TopicPartition};
+use protocol::ids::{BrokerId, GroupId, LeaderEpoch, Offset, TopicName, TopicPartition};
 use protocol::time::{Mono, Span};
 use protocol::verb::{ClientError, Failure, NewTopic, OperationId, Outcome, Verb};
 use std::collections::BTreeMap;
@@ -36,6 +36,11 @@ pub(super) enum Task {
         open: Vec<TopicPartition>,
         found: BTreeMap<TopicPartition, Option<Offset>>,
     },
+    /// The deletions still open, and the low watermarks of the others.
+    DeleteRecords {
+        open: BTreeMap<TopicPartition, Option<Offset>>,
+        done: BTreeMap<TopicPartition, Option<Offset>>,
+    },
 }
 
 impl Task {
@@ -50,6 +55,10 @@ impl Task {
             Verb::CreateTopics(topics) => Self::CreateTopics(topics),
             Verb::DeleteTopics(topics) => Self::DeleteTopics(topics),
             Verb::CreatePartitions(topic, total) => Self::CreatePartitions(topic, total),
+            Verb::DeleteRecords(open) => Self::DeleteRecords {
+                open,
+                done: BTreeMap::new(),
+            },
             Verb::ElectLeaders {
                 unclean,
                 partitions,
@@ -82,6 +91,10 @@ impl Task {
         match self {
             Self::ListOffsets { open, .. } => open
                 .iter()
+                .map(|partition| partition.topic.clone())
+                .collect(),
+            Self::DeleteRecords { open, .. } => open
+                .keys()
                 .map(|partition| partition.topic.clone())
                 .collect(),
             Self::CreateTopics(_)
@@ -141,6 +154,7 @@ impl Call {
         let request = match &self.task {
             Task::DescribeGroup(group, coordinator) => describe_group(group, *coordinator),
             Task::ListOffsets { spec, open, .. } => return list_offsets(*spec, open, metadata),
+            Task::DeleteRecords { open, .. } => return delete_records(open, timeout, metadata),
             Task::DescribeTopics(topics) => (
                 Target::Anybody,
                 MetadataRequest {
@@ -185,7 +199,10 @@ impl Call {
                 timeout,
             }
             .into(),
-            Task::DescribeTopics(_) | Task::DescribeGroup(..) | Task::ListOffsets { .. } => {
+            Task::DescribeTopics(_)
+            | Task::DescribeGroup(..)
+            | Task::ListOffsets { .. }
+            | Task::DeleteRecords { .. } => {
                 unreachable!("these do not go to the controller")
             }
         }
@@ -230,7 +247,7 @@ impl Call {
         match &self.task {
             Task::DescribeTopics(_) => Outcome::Described(Err(failure)),
             Task::DescribeGroup(..) => Outcome::Group(Err(failure)),
-            Task::ListOffsets { .. } => Outcome::Offsets(Err(failure)),
+            Task::ListOffsets { .. } | Task::DeleteRecords { .. } => Outcome::Offsets(Err(failure)),
             Task::CreateTopics(_)
             | Task::DeleteTopics(_)
             | Task::CreatePartitions(..)
@@ -259,25 +276,61 @@ fn describe_group(group: &GroupId, coordinator: Option<BrokerId>) -> (Target, Re
     }
 }
 
+/// Partitions by their leader; none at all while one of them has no known leader.
+fn by_leader<'p>(
+    open: impl IntoIterator<Item = &'p TopicPartition>,
+    metadata: &Metadata,
+) -> BTreeMap<BrokerId, Vec<(TopicPartition, Option<LeaderEpoch>)>> {
+    let mut by_leader: BTreeMap<BrokerId, Vec<_>> = BTreeMap::new();
+    for partition in open {
+        let known = metadata.leader_and_epoch(partition);
+        let Some(leader) = known.leader else {
+            return BTreeMap::new();
+        };
+        by_leader
+            .entry(leader)
+            .or_default()
+            .push((partition.clone(), known.epoch));
+    }
+    by_leader
+}
+
+fn delete_records(
+    open: &BTreeMap<TopicPartition, Option<Offset>>,
+    timeout: Span,
+    metadata: &Metadata,
+) -> Vec<(Target, RequestBody)> {
+    by_leader(open.keys(), metadata)
+        .into_iter()
+        .map(|(leader, partitions)| {
+            let partitions = partitions
+                .into_iter()
+                .map(|(partition, _)| {
+                    let before = open[&partition];
+                    (partition, before)
+                })
+                .collect();
+            let body = DeleteRecordsRequest {
+                partitions,
+                timeout,
+            };
+            (Target::Broker(leader), body.into())
+        })
+        .collect()
+}
+
 fn list_offsets(
     spec: OffsetSpec,
     open: &[TopicPartition],
     metadata: &Metadata,
 ) -> Vec<(Target, RequestBody)> {
-    let mut by_leader: BTreeMap<BrokerId, Vec<_>> = BTreeMap::new();
-    for partition in open {
-        let known = metadata.leader_and_epoch(partition);
-        let Some(leader) = known.leader else {
-            return Vec::new();
-        };
-        by_leader
-            .entry(leader)
-            .or_default()
-            .push((partition.clone(), known.epoch, spec));
-    }
-    by_leader
+    by_leader(open, metadata)
         .into_iter()
         .map(|(leader, partitions)| {
+            let partitions = partitions
+                .into_iter()
+                .map(|(partition, epoch)| (partition, epoch, spec))
+                .collect();
             let body = ListOffsetsRequest {
                 replica_id: None,
                 isolation_level: IsolationLevel::ReadUncommitted,

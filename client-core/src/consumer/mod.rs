@@ -205,6 +205,7 @@ impl Consumer {
             | Verb::CreateTopics(_)
             | Verb::DeleteTopics(_)
             | Verb::CreatePartitions(..)
+            | Verb::DeleteRecords(_)
             | Verb::ElectLeaders { .. }
             | Verb::DescribeTopics(_)
             | Verb::DescribeGroup(_) => {

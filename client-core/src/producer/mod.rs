@@ -170,6 +170,7 @@ impl Producer {
             | Verb::CreateTopics(_)
             | Verb::DeleteTopics(_)
             | Verb::CreatePartitions(..)
+            | Verb::DeleteRecords(_)
             | Verb::ElectLeaders { .. }
             | Verb::DescribeTopics(_)
             | Verb::DescribeGroup(_) => {

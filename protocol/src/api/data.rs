@@ -1,4 +1,4 @@
-//! Records in and out: Produce, Fetch, ListOffsets, OffsetForLeaderEpoch.
+//! Records in, out and away: Produce, Fetch, ListOffsets, OffsetForLeaderEpoch, DeleteRecords.
 
 use super::partition_size;
 use crate::error_code::ErrorCode;
@@ -230,6 +230,33 @@ pub struct EpochAnswer {
     pub end: Option<EpochEndOffset>,
 }
 
+/// Delete what lies at the front of logs (KIP-107).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteRecordsRequest {
+    /// The partitions, each with the first offset to keep; `None` for the high watermark (−1).
+    pub partitions: Vec<(TopicPartition, Option<Offset>)>,
+    /// How long the broker may wait for the replicas.
+    pub timeout: Span,
+}
+
+/// What became of the deletions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteRecordsResponse {
+    /// One answer per partition.
+    pub partitions: Vec<PartitionDeleteRecordsResponse>,
+}
+
+/// What became of one deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionDeleteRecordsResponse {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The error.
+    pub error: ErrorCode,
+    /// The first offset that any live replica still has; `None` when unknown.
+    pub low_watermark: Option<Offset>,
+}
+
 impl ProduceRequest {
     pub(super) fn wire_size(&self) -> u64 {
         let id = self
@@ -311,6 +338,26 @@ impl OffsetForLeaderEpochResponse {
             .partitions
             .iter()
             .map(|part| partition_size(&part.partition) + 14)
+            .sum::<u64>()
+    }
+}
+
+impl DeleteRecordsRequest {
+    pub(super) fn wire_size(&self) -> u64 {
+        8 + self
+            .partitions
+            .iter()
+            .map(|(partition, _)| partition_size(partition) + 8)
+            .sum::<u64>()
+    }
+}
+
+impl DeleteRecordsResponse {
+    pub(super) fn wire_size(&self) -> u64 {
+        8 + self
+            .partitions
+            .iter()
+            .map(|part| partition_size(&part.partition) + 10)
             .sum::<u64>()
     }
 }

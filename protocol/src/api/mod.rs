@@ -128,6 +128,7 @@ bodies! {
     ApiVersions => ApiVersionsRequest, ApiVersionsResponse, 18;
     CreateTopics => topics::CreateTopicsRequest, topics::CreateTopicsResponse, 19;
     DeleteTopics => topics::DeleteTopicsRequest, topics::DeleteTopicsResponse, 20;
+    DeleteRecords => data::DeleteRecordsRequest, data::DeleteRecordsResponse, 21;
     InitProducerId => InitProducerIdRequest, InitProducerIdResponse, 22;
     OffsetForLeaderEpoch => data::OffsetForLeaderEpochRequest, data::OffsetForLeaderEpochResponse, 23;
     CreatePartitions => topics::CreatePartitionsRequest, topics::CreatePartitionsResponse, 37;

@@ -195,6 +195,14 @@ impl Barriers {
                     at_least,
                 },
                 ReplicaNote::HighWatermark(offset),
+            )
+            | (
+                Condition::LogStart {
+                    partition,
+                    broker,
+                    at_least,
+                },
+                ReplicaNote::LogStart(offset),
             ) => here(partition, *broker) && offset.0 >= *at_least,
             (
                 Condition::LogEnd {

@@ -526,7 +526,7 @@ impl Observer for Director {
         if let Some(index) = self.operator_calls.remove(&operation) {
             self.recorder.moment(place.at.0, self.step);
             match outcome {
-                Outcome::Done(Ok(())) => self.effective(
+                Outcome::Done(Ok(())) | Outcome::Offsets(Ok(_)) => self.effective(
                     index,
                     "operator".to_owned(),
                     "the cluster did what it was asked".to_owned(),

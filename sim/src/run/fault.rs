@@ -11,7 +11,7 @@ use crate::world::{
 use protocol::ids::NodeId;
 use protocol::machine::Lane;
 use protocol::verb::Verb;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one occurrence of a fault does.
 #[derive(Clone, Debug, Default)]
@@ -129,6 +129,9 @@ pub fn resolve(action: &FaultAction, view: &ClusterView) -> Injection {
         FaultAction::AddPartitions { topic, partitions } => {
             operator(Verb::CreatePartitions(topic.clone(), *partitions))
         }
+        FaultAction::DeleteRecords { partition, before } => operator(Verb::DeleteRecords(
+            BTreeMap::from([(partition.clone(), *before)]),
+        )),
         FaultAction::DeleteTopic { topic } => operator(Verb::DeleteTopics(vec![topic.clone()])),
     }
 }
@@ -321,6 +324,7 @@ pub fn effect_in_words(action: &FaultAction, hits: u64) -> String {
         | FaultAction::ClockDrift { .. }
         | FaultAction::Elect { .. }
         | FaultAction::AddPartitions { .. }
+        | FaultAction::DeleteRecords { .. }
         | FaultAction::DeleteTopic { .. } => "times it struck",
     };
     format!("{hits} {what}")

@@ -131,6 +131,12 @@ pub const FAULTS: &[(&str, &str)] = &[
          Example: `kind = \"add_partitions\", topic = \"orders\", partitions = 8, at = \"30s\"`.",
     ),
     (
+        "delete_records",
+        "The operator deletes the records of `partition` that lie `before` an offset or before the `\"high watermark\"`. Takes \
+         `partition` and `before`. \
+         Example: `kind = \"delete_records\", partition = \"orders-0\", before = 100, at = \"30s\"`.",
+    ),
+    (
         "delete_topic",
         "The operator deletes a topic. Takes `topic`. \
          Example: `kind = \"delete_topic\", topic = \"orders\", at = \"30s\"`.",

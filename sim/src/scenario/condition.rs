@@ -30,6 +30,16 @@ pub enum Condition {
         /// At least this offset.
         at_least: i64,
     },
+    /// A replica's log start reaches an offset: what lies before is deleted.
+    LogStart {
+        /// The partition.
+        partition: String,
+        /// On which broker; on any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+        /// At least this offset.
+        at_least: i64,
+    },
     /// The in-sync replicas, as the leader works with them, are exactly these.
     Isr {
         /// The partition.
@@ -197,6 +207,7 @@ impl Condition {
         match self {
             Self::HighWatermark { partition, .. }
             | Self::LogEnd { partition, .. }
+            | Self::LogStart { partition, .. }
             | Self::Isr { partition, .. }
             | Self::Elected { partition, .. }
             | Self::BecameLeader { partition, .. }
@@ -227,6 +238,7 @@ impl Condition {
         match self {
             Self::HighWatermark { broker, .. }
             | Self::LogEnd { broker, .. }
+            | Self::LogStart { broker, .. }
             | Self::BecameLeader { broker, .. }
             | Self::Truncated { broker, .. }
             | Self::Controller { broker, .. } => *broker,
@@ -261,6 +273,7 @@ impl Condition {
             Self::Processed { consumer, .. } | Self::Polled { consumer, .. } => Some(consumer),
             Self::HighWatermark { .. }
             | Self::LogEnd { .. }
+            | Self::LogStart { .. }
             | Self::Isr { .. }
             | Self::Elected { .. }
             | Self::BecameLeader { .. }
@@ -307,6 +320,17 @@ impl fmt::Display for Condition {
                 write!(
                     f,
                     "the log end of {partition}{} reaches {at_least}",
+                    on(broker)
+                )
+            }
+            Self::LogStart {
+                partition,
+                broker,
+                at_least,
+            } => {
+                write!(
+                    f,
+                    "the log start of {partition}{} reaches {at_least}",
                     on(broker)
                 )
             }

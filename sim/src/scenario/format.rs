@@ -458,7 +458,7 @@ pub struct Fault {
     /// Which lane.
     #[serde(default)]
     pub lane: Option<Spanned<LaneName>>,
-    /// Which partition (elections, partition increase).
+    /// Which partition the operator means.
     #[serde(default)]
     pub partition: Option<Spanned<String>>,
     /// Which topic.
@@ -467,6 +467,9 @@ pub struct Fault {
     /// The new number of partitions.
     #[serde(default)]
     pub partitions: Option<i32>,
+    /// The first offset to keep.
+    #[serde(default)]
+    pub before: Option<Spanned<Before>>,
     /// Which log directory, from 0.
     #[serde(default)]
     pub directory: Option<u16>,
@@ -503,7 +506,18 @@ pub enum FaultKind {
     ElectPreferred,
     ElectUnclean,
     AddPartitions,
+    DeleteRecords,
     DeleteTopic,
+}
+
+/// Up to where records are deleted: an offset, or the words `high watermark`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Before {
+    /// The first offset to keep.
+    Offset(u32),
+    /// A mark that moves.
+    Mark(String),
 }
 
 /// What a disk holds when its node comes back.

@@ -7,7 +7,7 @@ use history::expectation::Expectations;
 use history::manifest::CommitPolicy;
 use protocol::behaviour::Behaviour;
 use protocol::config::{BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig, TopicConfig};
-use protocol::ids::{BrokerId, KeeperId, TopicName, TopicPartition};
+use protocol::ids::{BrokerId, KeeperId, Offset, TopicName, TopicPartition};
 use protocol::message::MessageKind;
 use protocol::time::Span;
 use std::collections::BTreeMap;
@@ -338,6 +338,13 @@ pub enum FaultAction {
         topic: TopicName,
         /// Its new total.
         partitions: i32,
+    },
+    /// Delete the records at the front of a partition.
+    DeleteRecords {
+        /// Of which partition.
+        partition: TopicPartition,
+        /// Up to, but without, this offset; up to the high watermark when absent.
+        before: Option<Offset>,
     },
     /// Delete a topic.
     DeleteTopic {

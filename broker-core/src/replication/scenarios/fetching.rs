@@ -126,9 +126,15 @@ fn offsets_are_found_by_end_start_and_time() {
         list(&mut cluster, 1, OffsetSpec::Earliest).offset,
         Some(Offset(0))
     );
-    let found = list(&mut cluster, 1, OffsetSpec::Timestamp(1));
-    assert_eq!((found.offset, found.timestamp), (Some(Offset(0)), Some(1)));
-    assert_eq!(list(&mut cluster, 1, OffsetSpec::Timestamp(2)).offset, None);
+    let found = list(&mut cluster, 1, OffsetSpec::Timestamp(BEGIN));
+    assert_eq!(
+        (found.offset, found.timestamp),
+        (Some(Offset(0)), Some(BEGIN))
+    );
+    assert_eq!(
+        list(&mut cluster, 1, OffsetSpec::Timestamp(BEGIN + 1)).offset,
+        None
+    );
     assert_eq!(
         list(&mut cluster, 2, OffsetSpec::Latest).error,
         ErrorCode::NotLeaderOrFollower

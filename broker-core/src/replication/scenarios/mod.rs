@@ -8,6 +8,7 @@
 mod acknowledging;
 mod carrying;
 mod control;
+mod deleting;
 mod fetching;
 mod in_sync;
 mod truncating;
@@ -53,10 +54,13 @@ fn brokers(list: &[i32]) -> Vec<BrokerId> {
     list.iter().copied().map(BrokerId).collect()
 }
 
-/// One record with this value.
+/// The time at which every cluster starts, in milliseconds.
+const BEGIN: i64 = 1_600_000_000_000;
+
+/// One record with this value, too young for retention.
 fn batch(value: &str) -> RecordBatch {
     let mut builder = BatchBuilder::new();
-    builder.append(1, None, Some(value.as_bytes()), &[]);
+    builder.append(BEGIN, None, Some(value.as_bytes()), &[]);
     builder.build()
 }
 
@@ -122,7 +126,7 @@ impl Cluster {
         let mut cluster = Self {
             now: Now {
                 mono: Mono(0),
-                wall: Wall::from_millis(1_600_000_000_000),
+                wall: Wall::from_millis(BEGIN),
             },
             behaviour,
             config,

@@ -1,8 +1,8 @@
 //! The two passes that fill an [`Index`].
 
 use super::{
-    Acks, CutKind, Death, Election, EventId, GroupFacts, Index, Leadership, NONE, OffsetMap,
-    Partition, ProducerFacts, Values, wide,
+    Acks, CutKind, Death, Deletion, Election, EventId, GroupFacts, Index, Leadership, NONE,
+    OffsetMap, Partition, ProducerFacts, Values, wide,
 };
 use crate::History;
 use crate::event::{Client, Controller, Event, LeaderElection, Process, Replica, What};
@@ -133,7 +133,7 @@ fn intern(index: &mut Index<'_>, topic: &TopicName, partition: i32) -> u32 {
         read_failed: false,
         high_watermark: 0,
         appended: OffsetMap::new(NONE),
-        deleted_below: 0,
+        deletions: Vec::new(),
         elections: Vec::new(),
         leaders: Vec::new(),
         replicas: BTreeMap::new(),
@@ -286,7 +286,8 @@ fn find_cut_reads(index: &mut Index<'_>) {
         let appended = partition.appended.bounds().map_or(-1, |(_, last)| last);
         let end = partition.high_watermark.min(appended + 1);
         let read = partition.read_to;
-        partition.read_failed |= read < end && partition.deleted_below < end;
+        let deleted_below = partition.deletions.last().map_or(0, |last| last.below);
+        partition.read_failed |= read < end && deleted_below < end;
     }
 }
 
@@ -336,9 +337,11 @@ fn on_replica(
             }
             log.end = log_end_offset.0;
         }
-        Replica::LogStart(offset) if leads => {
-            partition.deleted_below = partition.deleted_below.max(offset.0);
-        }
+        Replica::LogStart(offset) if leads => partition.deleted(Deletion {
+            event: id,
+            broker,
+            below: offset.0,
+        }),
         Replica::BecameLeader {
             leader_epoch,
             isr,

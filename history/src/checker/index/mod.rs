@@ -13,7 +13,7 @@ pub use replica_log::{Cut, CutKind, ReplicaLog};
 pub use sent::{Fate, Sent, ValueId, Values};
 
 use crate::History;
-use crate::event::{ElectionKind, Event, Phase};
+use crate::event::{ElectionKind, Event, Phase, Replica, What};
 use crate::invariant::Broken;
 use crate::manifest::{ClientKind, CommitPolicy, Topic};
 use crate::verdict::Moment;
@@ -91,6 +91,17 @@ pub struct Election {
     pub kind: ElectionKind,
 }
 
+/// A leader moved its log start.
+#[derive(Clone, Copy, Debug)]
+pub struct Deletion {
+    /// When.
+    pub event: EventId,
+    /// Who.
+    pub broker: BrokerId,
+    /// The first offset that is left.
+    pub below: i64,
+}
+
 /// A broker that says it leads.
 #[derive(Clone, Copy, Debug)]
 pub struct Leadership {
@@ -121,8 +132,8 @@ pub struct Partition {
     pub high_watermark: i64,
     /// What leaders appended last at each offset.
     pub appended: OffsetMap<u32>,
-    /// Everything below was deleted by retention or DeleteRecords.
-    pub deleted_below: i64,
+    /// What leaders deleted by retention or DeleteRecords, each further than the one before.
+    pub deletions: Vec<Deletion>,
     /// Elections, in order.
     pub elections: Vec<Election>,
     /// Leaders, in order.
@@ -131,6 +142,16 @@ pub struct Partition {
     pub replicas: BTreeMap<BrokerId, ReplicaLog>,
     /// In-sync replicas by the leader's word.
     pub isr: Vec<(EventId, usize)>,
+}
+
+impl Partition {
+    /// A leader moved its log start; one that only learns of what another has deleted deletes nothing.
+    fn deleted(&mut self, deletion: Deletion) {
+        let before = self.deletions.last().map_or(0, |last| last.below);
+        if deletion.below > before {
+            self.deletions.push(deletion);
+        }
+    }
 }
 
 /// The end of a broker's process that was not in good order.
@@ -282,11 +303,33 @@ impl<'h> Index<'h> {
         self.whole && sent.fate == Fate::Ok && sent.copies == 0 && !self.is_deleted(sent)
     }
 
-    /// Whether retention or DeleteRecords removed where the value was.
+    /// Whether retention or DeleteRecords removed the value: it was still in its place when its leader deleted that. A record
+    /// that was gone by then, with another one in its place, is lost and not deleted.
     pub fn is_deleted(&self, sent: &Sent) -> bool {
-        sent.part != NONE
-            && sent.offset >= 0
-            && sent.offset < self.partition(sent.part).deleted_below
+        if sent.part == NONE || sent.offset < 0 {
+            return false;
+        }
+        let partition = self.partition(sent.part);
+        let first = partition
+            .deletions
+            .partition_point(|deletion| deletion.below <= sent.offset);
+        let Some(deletion) = partition.deletions.get(first) else {
+            return false;
+        };
+        let log = partition.replicas.get(&deletion.broker);
+        let append = log.and_then(|log| log.holds(sent.offset, deletion.event));
+        append.is_some_and(|append| self.brought(append, sent))
+    }
+
+    /// Whether an append carried the record of this send.
+    fn brought(&self, append: EventId, sent: &Sent) -> bool {
+        let What::Replica(_, Replica::Appended(append)) = &self.event(append).what else {
+            return false;
+        };
+        append.values.iter().any(|value| {
+            let id = self.values.id(*value);
+            id.is_some() && self.values.get(id).invoked == sent.invoked
+        })
     }
 
     /// The value at an offset of the final read.

@@ -1,11 +1,11 @@
 //! What breaks: each fault's keys must fit its kind, and what it names must be there.
 
-use super::super::format::{Disk, Fault, FaultKind};
+use super::super::format::{Before, Disk, Fault, FaultKind};
 use super::super::plan::{DiskChange, FaultAction, FaultPlan, LinkChange, MessageChange, Trigger};
 use super::super::target::Target;
 use super::Checker;
 use protocol::api::ApiKey;
-use protocol::ids::TopicName;
+use protocol::ids::{Offset, TopicName};
 use protocol::message::MessageKind;
 use protocol::time::Span;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use toml::Spanned;
 
 impl FaultKind {
     /// Every kind, in the order of the catalogue.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Kill,
         Self::PowerFailure,
         Self::Stop,
@@ -37,6 +37,7 @@ impl FaultKind {
         Self::ElectPreferred,
         Self::ElectUnclean,
         Self::AddPartitions,
+        Self::DeleteRecords,
         Self::DeleteTopic,
     ];
 
@@ -66,6 +67,7 @@ impl FaultKind {
             Self::ElectPreferred => "elect_preferred",
             Self::ElectUnclean => "elect_unclean",
             Self::AddPartitions => "add_partitions",
+            Self::DeleteRecords => "delete_records",
             Self::DeleteTopic => "delete_topic",
         }
     }
@@ -263,6 +265,7 @@ impl Reader<'_, '_> {
                     partitions,
                 }
             }
+            FaultKind::DeleteRecords => self.delete_records()?,
             FaultKind::DeleteTopic => FaultAction::DeleteTopic {
                 topic: self.topic()?,
             },
@@ -385,6 +388,25 @@ impl Reader<'_, '_> {
         Some(FaultAction::Elect { partition, unclean })
     }
 
+    fn delete_records(&mut self) -> Option<FaultAction> {
+        let partition = self.needed(self.fault.partition.as_ref(), "partition")?;
+        let partition = self
+            .checker
+            .partition(partition.get_ref(), partition.span())?;
+        let before = self.needed(self.fault.before.as_ref(), "before")?;
+        let before = match before.get_ref() {
+            Before::Offset(offset) => Some(Offset(i64::from(*offset))),
+            Before::Mark(mark) if mark == "high watermark" => None,
+            Before::Mark(mark) => {
+                let message = format!("`before` is an offset or `high watermark`, not `{mark}`");
+                self.checker
+                    .complain("scenario::fault-key", before.span(), message);
+                return None;
+            }
+        };
+        Some(FaultAction::DeleteRecords { partition, before })
+    }
+
     fn topic(&mut self) -> Option<TopicName> {
         let topic = self.needed(self.fault.topic.as_ref(), "topic")?;
         self.checker.topic_exists(topic);
@@ -503,6 +525,13 @@ fn describe_action(kind: FaultKind, action: &FaultAction, fault: &Fault) -> Stri
         FaultAction::Elect { partition, .. } => format!("{word} leader of {partition}"),
         FaultAction::AddPartitions { topic, partitions } => {
             format!("raise {topic} to {partitions} partitions")
+        }
+        FaultAction::DeleteRecords { partition, before } => {
+            let before = before.map_or_else(
+                || "the high watermark".to_owned(),
+                |offset| offset.0.to_string(),
+            );
+            format!("delete the records of {partition} before {before}")
         }
         FaultAction::DeleteTopic { topic } => format!("delete topic {topic}"),
     }

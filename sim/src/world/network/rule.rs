@@ -145,6 +145,7 @@ fn request_mentions(body: &RequestBody, partition: &TopicPartition) -> bool {
         RequestBody::OffsetForLeaderEpoch(body) => {
             body.partitions.iter().any(|p| p.partition == *partition)
         }
+        RequestBody::DeleteRecords(body) => body.partitions.iter().any(|(p, _)| p == partition),
         RequestBody::AlterIsr(body) => body.partitions.iter().any(|p| p.partition == *partition),
         RequestBody::ElectLeaders(body) => body
             .partitions
@@ -178,6 +179,9 @@ fn response_mentions(body: &ResponseBody, partition: &TopicPartition) -> bool {
         ResponseBody::OffsetCommit(body) => body.partitions.iter().any(|(p, _)| p == partition),
         ResponseBody::OffsetFetch(body) => body.partitions.iter().any(|(p, _)| p == partition),
         ResponseBody::OffsetForLeaderEpoch(body) => {
+            body.partitions.iter().any(|p| p.partition == *partition)
+        }
+        ResponseBody::DeleteRecords(body) => {
             body.partitions.iter().any(|p| p.partition == *partition)
         }
         ResponseBody::AlterIsr(body) => body.partitions.iter().any(|(p, _)| p == partition),
