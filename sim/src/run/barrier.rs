@@ -30,7 +30,7 @@ pub enum Reaction {
 struct Waiting {
     condition: Condition,
     reaction: Reaction,
-    /// For `All`: which parts have been true already.
+    /// For `All` and `InOrder`: which parts have been true already.
     met: BTreeSet<usize>,
 }
 
@@ -131,6 +131,13 @@ impl Barriers {
                     );
                     entry.met.len() == parts.len()
                 }
+                Condition::InOrder(parts) => {
+                    let next = entry.met.len();
+                    if parts.get(next).is_some_and(|part| met(self, part)) {
+                        entry.met.insert(next);
+                    }
+                    entry.met.len() == parts.len()
+                }
                 single => met(self, single),
             };
             if done {
@@ -224,6 +231,10 @@ impl Barriers {
                 here(partition, None) && is_set(equals.as_deref(), *size, &ids)
             }
             (Condition::BecameLeader { partition, broker }, ReplicaNote::BecameLeader { .. })
+            | (
+                Condition::BecameFollower { partition, broker },
+                ReplicaNote::BecameFollower { .. },
+            )
             | (Condition::Truncated { partition, broker }, ReplicaNote::Truncated { .. }) => {
                 here(partition, *broker)
             }
@@ -414,8 +425,7 @@ const fn history_kind(kind: ElectionKind) -> HistoryElectionKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::ids::BrokerId;
-    use protocol::ids::PartitionEpoch;
+    use protocol::ids::{BrokerId, LeaderEpoch, PartitionEpoch};
 
     fn barriers() -> Barriers {
         let brokers = BTreeMap::from([(NodeId(1), 1), (NodeId(2), 2)]);
@@ -482,5 +492,36 @@ mod tests {
             barriers.on_note(NodeId(1), &note),
             [Reaction::Mark("both".into())]
         );
+    }
+
+    #[test]
+    fn in_order_waits_for_each_after_the_one_before() {
+        let mut barriers = barriers();
+        let follows = Condition::BecameFollower {
+            partition: "orders-0".into(),
+            broker: Some(1),
+        };
+        let leads = Condition::BecameLeader {
+            partition: "orders-0".into(),
+            broker: Some(1),
+        };
+        barriers.wait(
+            Condition::InOrder(vec![follows.clone(), leads, follows]),
+            Reaction::Inject(0),
+        );
+        let follow = replica(ReplicaNote::BecameFollower {
+            leader_epoch: LeaderEpoch(1),
+            leader: None,
+        });
+        let lead = replica(ReplicaNote::BecameLeader {
+            leader_epoch: LeaderEpoch(1),
+            isr: Vec::new(),
+            log_end_offset: Offset(0),
+        });
+        for early in [&lead, &follow, &follow, &lead] {
+            assert!(barriers.on_note(NodeId(1), early).is_empty());
+        }
+        assert!(barriers.on_note(NodeId(2), &follow).is_empty());
+        assert_eq!(barriers.on_note(NodeId(1), &follow), [Reaction::Inject(0)]);
     }
 }

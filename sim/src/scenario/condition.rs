@@ -73,6 +73,14 @@ pub enum Condition {
         #[serde(default)]
         broker: Option<i32>,
     },
+    /// A broker starts to follow, by its own word.
+    BecameFollower {
+        /// The partition.
+        partition: String,
+        /// This broker; any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+    },
     /// A replica cuts its log.
     Truncated {
         /// The partition.
@@ -195,6 +203,8 @@ pub enum Condition {
     },
     /// All of these have become true.
     All(Vec<Condition>),
+    /// Each of these has become true after the one before it.
+    InOrder(Vec<Condition>),
 }
 
 fn one() -> u64 {
@@ -211,6 +221,7 @@ impl Condition {
             | Self::Isr { partition, .. }
             | Self::Elected { partition, .. }
             | Self::BecameLeader { partition, .. }
+            | Self::BecameFollower { partition, .. }
             | Self::Truncated { partition, .. }
             | Self::Committed { partition, .. }
             | Self::DuplicateBatch { partition }
@@ -229,7 +240,8 @@ impl Condition {
             | Self::KeeperLeader { .. }
             | Self::Retry { .. }
             | Self::Fault { .. }
-            | Self::All(_) => None,
+            | Self::All(_)
+            | Self::InOrder(_) => None,
         }
     }
 
@@ -240,6 +252,7 @@ impl Condition {
             | Self::LogEnd { broker, .. }
             | Self::LogStart { broker, .. }
             | Self::BecameLeader { broker, .. }
+            | Self::BecameFollower { broker, .. }
             | Self::Truncated { broker, .. }
             | Self::Controller { broker, .. } => *broker,
             Self::Elected { leader, .. } => *leader,
@@ -259,7 +272,8 @@ impl Condition {
             | Self::DuplicateBatch { .. }
             | Self::Refused { .. }
             | Self::Fault { .. }
-            | Self::All(_) => None,
+            | Self::All(_)
+            | Self::InOrder(_) => None,
         }
     }
 
@@ -277,6 +291,7 @@ impl Condition {
             | Self::Isr { .. }
             | Self::Elected { .. }
             | Self::BecameLeader { .. }
+            | Self::BecameFollower { .. }
             | Self::Truncated { .. }
             | Self::Controller { .. }
             | Self::Registered { .. }
@@ -289,7 +304,8 @@ impl Condition {
             | Self::DuplicateBatch { .. }
             | Self::Refused { .. }
             | Self::Fault { .. }
-            | Self::All(_) => None,
+            | Self::All(_)
+            | Self::InOrder(_) => None,
         }
     }
 }
@@ -352,6 +368,9 @@ impl fmt::Display for Condition {
             Self::BecameLeader { partition, broker } => {
                 write!(f, "{partition} gets a leader{}", on(broker))
             }
+            Self::BecameFollower { partition, broker } => {
+                write!(f, "{partition} is followed{}", on(broker))
+            }
             Self::Truncated { partition, broker } => {
                 write!(f, "the log of {partition} is cut{}", on(broker))
             }
@@ -396,6 +415,10 @@ impl fmt::Display for Condition {
             Self::All(all) => {
                 let words: Vec<String> = all.iter().map(ToString::to_string).collect();
                 f.write_str(&words.join(" and "))
+            }
+            Self::InOrder(all) => {
+                let words: Vec<String> = all.iter().map(ToString::to_string).collect();
+                f.write_str(&words.join(", then "))
             }
         }
     }

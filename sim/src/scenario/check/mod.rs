@@ -246,7 +246,7 @@ impl Checker<'_> {
         if let Condition::Fault { name } = condition {
             self.fault_exists(name, span);
         }
-        if let Condition::All(all) = condition {
+        if let Condition::All(all) | Condition::InOrder(all) = condition {
             for each in all {
                 self.condition_at(each, span);
             }
