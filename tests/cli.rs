@@ -151,17 +151,16 @@ fn every_fix_is_listed_with_its_releases_and_its_era() {
 fn list_names_every_scenario() {
     let told = ktrial(&["list"]);
     assert!(told.starts_with("exit 0"), "{told}");
-    let entries =
-        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")).unwrap();
-    let scenarios = entries.filter(|entry| {
-        entry
-            .as_ref()
-            .unwrap()
-            .path()
-            .extension()
-            .is_some_and(|end| end == "toml")
-    });
-    assert_eq!(told.matches(".toml\n").count(), scenarios.count());
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")];
+    let mut scenarios = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            scenarios += usize::from(path.extension().is_some_and(|end| end == "toml"));
+            folders.extend(path.is_dir().then_some(path));
+        }
+    }
+    assert_eq!(told.matches(".toml\n").count(), scenarios);
 }
 
 #[test]

@@ -351,6 +351,26 @@ fn rt_acquits_sends_that_overlap() {
 }
 
 #[test]
+fn rt_excuses_the_offset_of_a_record_that_was_lost_with_its_log() {
+    let mut b = Builder::new("rt-excused");
+    let p = b.producer("1", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    b.send(p, 1);
+    b.append(&[1], 1, 0, v(1));
+    b.acked(p, 1, 1);
+    // Leadership goes to broker 2 and back before either has fetched from the other.
+    b.elect(2, 1, ElectionKind::Preferred, &[1, 2, 3], 1);
+    b.send(p, 2);
+    b.append(&[2], 1, 1, v(2));
+    b.acked(p, 2, 1);
+    b.elect(1, 2, ElectionKind::Clean, &[1, 2, 3], 2);
+    b.truncate(2, 1, 2, "leader_epoch");
+    b.append(&[2, 3], 1, 0, v(1));
+    acquits(&b.finish(&[(0, v(0)), (1, v(1))]), "RT", 1);
+}
+
+#[test]
 fn agree_convicts_two_values_read_at_one_offset() {
     let mut b = Builder::new("agree-bad");
     let p = b.producer("1", 5, false);

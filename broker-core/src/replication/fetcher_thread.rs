@@ -307,12 +307,14 @@ impl ReplicaManager {
         let Some(state) = fetcher.states.get(&asked.slot) else {
             return;
         };
-        // KAFKA-7786: an answer to a question of an earlier epoch says nothing about this one.
+        // KAFKA-7786: an answer to a question of an earlier epoch says nothing about this one. Before, it was acted on, and
+        // a fenced question took the partition away although this fetcher knew the newer epoch by then.
         if behaviour.has(Fix::ValidateInflightEpoch) && state.leader_epoch != asked.leader_epoch {
             return;
         }
         if answer.error == ErrorCode::FencedLeaderEpoch {
-            return self.on_fenced(step, fetcher, asked);
+            fetcher.states.remove(&asked.slot);
+            return;
         }
         if answer.error.is_error() {
             return self.back_off(step, fetcher, asked.slot);

@@ -21,7 +21,7 @@ impl Checker for AppendOrder {
     }
 
     fn definition(&self) -> &'static str {
-        "If one send is acknowledged before another to the same partition begins, the first has the lower offset. Where the first record was lost for a reason that the configuration admits, a lower offset is excused. Claimed for producers with acks=1 or acks=all."
+        "If one send is acknowledged before another to the same partition begins, the first has the lower offset. Where one of the two was lost, which P1 and PA judge, a lower offset is excused. Claimed for producers with acks=1 or acks=all."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -59,11 +59,17 @@ impl Checker for AppendOrder {
             match operation.stage {
                 Stage::Invoke => {
                     verdict.judged += 1;
-                    if slot[1].0 >= sent.offset && slot[1].1 != id {
-                        let earlier = slot[1].1;
-                        verdict.violate(|| finding(index, earlier, id));
-                    } else if slot[0].0 >= sent.offset && slot[0].1 != id {
-                        judge_lost(index, slot[0].1, id, &mut verdict);
+                    let above = |(offset, other): (i64, ValueId)| {
+                        (offset >= sent.offset && other != id).then_some(other)
+                    };
+                    if let Some(earlier) = above(slot[1]) {
+                        if whole && index.is_lost(sent) {
+                            judge_lost(index, (earlier, id), id, &mut verdict);
+                        } else {
+                            verdict.violate(|| finding(index, earlier, id));
+                        }
+                    } else if let Some(earlier) = above(slot[0]) {
+                        judge_lost(index, (earlier, id), earlier, &mut verdict);
                     }
                 }
                 Stage::Ok => {
@@ -82,20 +88,26 @@ impl Checker for AppendOrder {
     }
 }
 
-/// The earlier record is lost, so its offset could be given again.
-fn judge_lost(index: &Index<'_>, earlier: ValueId, later: ValueId, verdict: &mut Verdict) {
-    let sent = index.values.get(earlier);
+/// One of the two is lost: the earlier one, so that its offset could be given again, or the later one, so that its offset
+/// was one of a log that is no more.
+fn judge_lost(
+    index: &Index<'_>,
+    (earlier, later): (ValueId, ValueId),
+    lost: ValueId,
+    verdict: &mut Verdict,
+) {
+    let which = if lost == earlier { "earlier" } else { "later" };
     let all = index
-        .producer(sent.client)
+        .producer(index.values.get(lost).client)
         .is_some_and(|facts| facts.acks == Acks::All);
     let level = if all { Level::InSync } else { Level::Leader };
-    let why = match cause(index, Record::acknowledged(index, earlier), level) {
+    let why = match cause(index, Record::acknowledged(index, lost), level) {
         Cause::Excused(why) | Cause::Unexcused(why) => why,
-        Cause::Unread | Cause::Untold => "the earlier record is missing in the end".to_owned(),
+        Cause::Unread | Cause::Untold => "it is missing in the end".to_owned(),
     };
     // Its loss is judged by P1 and PA; here it only explains the offset.
     verdict.excuse(|| {
-        finding(index, earlier, later).because(format!("the earlier record was lost: {why}"))
+        finding(index, earlier, later).because(format!("the {which} record was lost: {why}"))
     });
 }
 

@@ -187,6 +187,30 @@ fn an_epoch_answer_of_an_earlier_epoch_is_dropped() {
     assert_eq!(cluster.log(2), ["a", "b"]);
 }
 
+/// the leader is in the later epoch when the question arrives, and so is the follower when the refusal does.
+#[test]
+fn a_refusal_of_an_earlier_epoch_ends_the_fetching_until_kafka_7786() {
+    for fixed in [true, false] {
+        let behaviour = Behaviour::of(Era::V2_8)
+            .speaking(InterBrokerProtocol::V2_6Iv0)
+            .with(Fix::ValidateInflightEpoch, fixed);
+        let mut cluster = Cluster::new(behaviour, &[1, 2]);
+        cluster.elect(1, 0, &[1, 2]);
+        cluster.produce(1, Acks::All, "a");
+        let (one, two) = (cluster.state(1, 1, &[1, 2]), cluster.state(1, 2, &[1, 2]));
+        cluster.tell(1, &two);
+        cluster.pass(Span::millis(600));
+        cluster.hold(2);
+        cluster.tell(2, &one);
+        cluster.tell(2, &two);
+        cluster.release(2);
+        cluster.produce(1, Acks::Leader, "b");
+        cluster.pass(Span::secs(3));
+        let copied: &[&str] = if fixed { &["a", "b"] } else { &["a"] };
+        assert_eq!(cluster.log(2), copied);
+    }
+}
+
 #[test]
 fn a_fetcher_that_cannot_reach_its_leader_rests_and_comes_back() {
     let mut cluster = Cluster::new(Behaviour::of(Era::V2_8), &[1, 2]);
@@ -269,5 +293,31 @@ fn a_replica_that_is_cut_before_it_resigns_takes_records_until_kafka_1154() {
         assert_eq!(error.is_none(), taken);
         cluster.let_lanes_go();
         assert_eq!(cluster.nodes[&1].manager.leads(&orders()), None);
+    }
+}
+
+/// the new leader has written nothing in its epoch yet, and is asked about a later one than its last record's.
+#[test]
+fn a_leader_without_records_of_its_epoch_cannot_answer_until_kafka_7415() {
+    for fixed in [true, false] {
+        let behaviour = Behaviour::of(Era::V1_0).with(Fix::PersistEpochOnElection, fixed);
+        let mut cluster = Cluster::new(behaviour, &[1, 2]);
+        cluster.elect(1, 0, &[1, 2]);
+        cluster.produce(1, Acks::All, "a");
+        cluster.pass(Span::secs(3));
+        let moved = cluster.state(2, 1, &[2, 1]);
+        cluster.tell(2, &moved);
+        cluster.produce(2, Acks::Leader, "tail");
+        cluster.notes.clear();
+        let back = cluster.state(1, 2, &[2, 1]);
+        cluster.tell(1, &back);
+        cluster.tell(2, &back);
+        let rule = if fixed {
+            TruncationRule::LeaderEpoch
+        } else {
+            TruncationRule::HighWatermark
+        };
+        let cut = |note: &ReplicaNote| matches!(note, ReplicaNote::Truncated { rule: by, .. } if *by == rule);
+        assert!(cluster.saw(2, cut), "{fixed}: {:?}", cluster.notes);
     }
 }
