@@ -1,7 +1,9 @@
 //! The command line as types.
 
 use clap::{Args, Parser, Subcommand};
+use sim::scenario::text::Time;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Kafka's delivery guarantees, on trial: a whole ZooKeeper-era cluster in a seeded, deterministic simulation.
 #[derive(Debug, Parser)]
@@ -14,6 +16,9 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 as expected, 1 not as expected, 2 wrong usage or scenario, 3 unknown, 101 a bug in ktrial itself.";
+
+/// A seed can be written into a scenario file, and TOML's numbers end here.
+const MOST: u64 = i64::MAX.unsigned_abs();
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -34,12 +39,13 @@ pub(crate) enum Command {
 
 /// Run scenarios and judge them.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Run {
     /// Scenario files, or folders of them.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// The seed; each scenario's own by default.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST))]
     pub seed: Option<u64>,
     /// Only this variant.
     #[arg(long)]
@@ -56,9 +62,15 @@ pub(crate) struct Run {
     /// Print the verdict as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Print what the seed drew as a scenario without chance instead: the same verdict and ledger with every seed.
+    #[arg(long, conflicts_with_all = ["trace", "json", "history", "report"])]
+    pub effective: bool,
     /// Write the history to this file (JSON lines); with several runs, the variant is added to the name.
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
+    /// Write the verdicts to this file in the form of JUnit, one case for each run.
+    #[arg(long, value_name = "FILE", conflicts_with = "effective")]
+    pub junit: Option<PathBuf>,
     /// Write an HTML page and charts into this folder.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
@@ -69,12 +81,21 @@ pub(crate) struct Run {
 pub(crate) struct Sweep {
     /// The scenario file.
     pub file: PathBuf,
-    /// How many seeds, from `--first` on.
-    #[arg(long, default_value_t = 100)]
-    pub seeds: u64,
+    /// How many seeds, from `--first` on; 100 when neither this nor `--for` is given.
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
+    /// As many seeds as there is time for: `60s`, `10m`.
+    #[arg(long = "for", value_name = "TIME")]
+    pub lasting: Option<Time>,
     /// The first seed.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=MOST))]
     pub first: u64,
+    /// The K-th of N parts of the seeds, for as many machines: every part has seeds of its own.
+    #[arg(long, value_name = "K/N")]
+    pub shard: Option<Shard>,
+    /// Stop at the first seed that is not as expected.
+    #[arg(long)]
+    pub stop_on_first: bool,
     /// How many threads; all cores by default.
     #[arg(long)]
     pub jobs: Option<usize>,
@@ -84,6 +105,30 @@ pub(crate) struct Sweep {
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A part of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shard {
+    /// Which, from 1.
+    pub number: u64,
+    /// Of how many.
+    pub of: u64,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(number, of)| {
+            let shard = Self {
+                number: number.parse().ok()?,
+                of: of.parse().ok()?,
+            };
+            (1..=shard.of).contains(&shard.number).then_some(shard)
+        });
+        parsed.ok_or_else(|| format!("`{text}` is no part: write the second of four as `2/4`"))
+    }
 }
 
 /// Judge a recorded history.

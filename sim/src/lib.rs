@@ -2,7 +2,8 @@
 //!
 //! [`world`] is the world itself, a plain value without any runtime; [`random`] its keyed randomness; [`host`] runs it
 //! inside a madsim runtime, where async code can share its clock. [`scenario`] is the language in which a run is described,
-//! and [`run`](mod@run) puts brokers, keepers and [`application`]s into a world and a plan into effect.
+//! and [`run`](mod@run) puts brokers, keepers and [`application`]s into a world and a plan into effect. [`effective`] writes down
+//! what a seed drew as a scenario without chance.
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -11,6 +12,7 @@ compile_error!(
 );
 
 pub mod application;
+pub mod effective;
 pub mod host;
 pub mod random;
 pub mod run;

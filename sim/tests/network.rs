@@ -4,13 +4,16 @@
 
 mod toys;
 
+use protocol::api::ApiKey;
 use protocol::machine::CloseReason;
+use protocol::message::MessageKind;
 use protocol::time::Span;
 use protocol::verb::Verb;
 use sim::random::Latency;
 use sim::world::{
-    At, DiskAtRestart, Fault, FaultId, KillKind, LinkChange, MessageFault, MessageRule,
-    NetworkConfig, Observer, Transfer, UnfaithfulFault, Unobserved, World, WorldCommand,
+    At, DiskAtRestart, Fault, FaultId, KillKind, LinkChange, MessageFault, MessageName,
+    MessageRule, NetworkConfig, Observer, Transfer, UnfaithfulFault, Unobserved, World,
+    WorldCommand,
 };
 use toys::{A, B, Role, Seen, dial, ms, node, send, word};
 
@@ -558,4 +561,42 @@ fn a_message_less_on_one_link_moves_no_latency_of_another() {
     let quiet = arrivals(false);
     assert_eq!(quiet.len(), 20);
     assert_eq!(quiet, arrivals(true));
+}
+
+#[test]
+fn a_fixed_latency_replaces_what_is_drawn_and_faults_add_to_it() {
+    let mut world = connected(constant());
+    let second = MessageName {
+        from: A,
+        to: B,
+        kind: MessageKind::Request(ApiKey::ApiVersions),
+        nth: 1,
+    };
+    world.fix_latencies([(second, Span::millis(7))].into());
+    assert_eq!(world.drawn_latency(&second), Span::millis(1));
+    act(&mut world, send(A, 1));
+    act(&mut world, send(A, 2));
+    run(&mut world, 11);
+    assert_eq!(got(&world, B), [1]);
+    run(&mut world, 12);
+    assert_eq!(got(&world, B), [1, 2]);
+
+    let mut world = connected(constant());
+    world.fix_latencies([(MessageName { nth: 0, ..second }, Span::millis(7))].into());
+    act(
+        &mut world,
+        begin(Fault::Link {
+            from: vec![A],
+            to: vec![B],
+            change: LinkChange {
+                delay: Some(Span::millis(3)),
+                ..LinkChange::default()
+            },
+        }),
+    );
+    act(&mut world, send(A, 1));
+    run(&mut world, 14);
+    assert!(got(&world, B).is_empty());
+    run(&mut world, 15);
+    assert_eq!(got(&world, B), [1]);
 }

@@ -6,12 +6,14 @@ use crate::exit::Exit;
 use crate::load;
 use crate::page::{
     self,
+    junit::{self, Case},
     table::{self, Row},
 };
 use history::History;
 use history::judge::{Judgement, Outcome, judge};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use sim::effective;
 use sim::scenario::plan::Plan;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -19,6 +21,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Runs and judges; the worst outcome decides the exit.
 pub(crate) fn run(args: &Run) -> Exit {
@@ -34,6 +37,7 @@ struct Done {
     /// Its page, when it is to be printed.
     page: Option<String>,
     json: Option<serde_json::Value>,
+    case: Case,
 }
 
 fn run_all(args: &Run) -> Result<Exit, Exit> {
@@ -42,6 +46,9 @@ fn run_all(args: &Run) -> Result<Exit, Exit> {
     let mut plans = Vec::new();
     for file in &files {
         plans.extend(load::only(load::plans(file)?, args.variant.as_deref())?);
+    }
+    if args.effective {
+        return print_effective(&plans, args.seed);
     }
     let shows = Shows {
         every_page: files.len() == 1 || args.pages,
@@ -55,6 +62,9 @@ fn run_all(args: &Run) -> Result<Exit, Exit> {
         for page in done.iter().filter_map(|done| done.page.as_ref()) {
             say(page);
         }
+    }
+    if let Some(path) = &args.junit {
+        write_junit(path, done.iter().map(|done| &done.case))?;
     }
     let worst = done
         .iter()
@@ -117,6 +127,7 @@ fn progress_bar(runs: usize) -> ProgressBar {
 /// A panic in a core is a finding with a seed, never a silent death.
 fn run_one(args: &Run, plan: &Arc<Plan>, shows: Shows) -> Result<Done, Exit> {
     let seed = args.seed.unwrap_or(plan.seed);
+    let began = Instant::now();
     let ran = std::panic::catch_unwind(|| {
         let run = sim::run::run(plan, seed);
         let judgement = judge(&run.history);
@@ -125,17 +136,18 @@ fn run_one(args: &Run, plan: &Arc<Plan>, shows: Shows) -> Result<Done, Exit> {
     let Ok((history, judgement)) = ran else {
         let side = plan.variant.as_deref().unwrap_or("");
         load::complain_plainly(&format!(
-            "this is a bug in ktrial; again: ktrial run {} --seed {seed}{}",
-            plan.path,
-            page::variant_option(plan.variant.as_deref())
+            "this is a bug in ktrial; again: {}",
+            again(plan, seed)
         ));
         return Ok(Done {
             exit: Exit::Bug,
             row: Row::panicked(&plan.path, &plan.title, side),
             page: None,
             json: None,
+            case: Case::panicked(plan, &again(plan, seed)),
         });
     };
+    let took = began.elapsed();
     write_files(args, plan, shows.several, &history, &judgement)?;
     let wanted = shows.every_page || judgement.outcome != Outcome::AsExpected;
     let page = (wanted && !args.json).then(|| {
@@ -151,6 +163,37 @@ fn run_one(args: &Run, plan: &Arc<Plan>, shows: Shows) -> Result<Done, Exit> {
         row: Row::judged(&history.manifest, &judgement),
         page,
         json: args.json.then(|| as_json(&history, &judgement)),
+        case: Case::judged(&history, &judgement, took),
+    })
+}
+
+/// Prints one plan without its chance; a page of several would be no file.
+fn print_effective(plans: &[Arc<Plan>], seed: Option<u64>) -> Result<Exit, Exit> {
+    let [plan] = plans else {
+        load::complain_plainly(&format!(
+            "`--effective` prints one scenario, and these are {}: name one file and one `--variant`",
+            plans.len()
+        ));
+        return Err(Exit::Usage);
+    };
+    let seed = seed.unwrap_or(plan.seed);
+    let written = effective::effective(plan, seed, effective::SEARCH);
+    say(&written.text(plan, seed));
+    Ok(exit_of(&written.judgement.outcome))
+}
+
+/// The command that repeats a run, from its plan.
+pub(crate) fn again(plan: &Plan, seed: u64) -> String {
+    let variant = page::variant_option(plan.variant.as_deref());
+    format!("ktrial run {} --seed {seed}{variant}", plan.path)
+}
+
+fn write_junit<'a>(path: &Path, cases: impl Iterator<Item = &'a Case>) -> Result<(), Exit> {
+    let cases: Vec<Case> = cases.cloned().collect();
+    let written = junit::file(&cases).and_then(|text| std::fs::write(path, text));
+    written.map_err(|error| {
+        load::complain_plainly(&format!("cannot write {}: {error}", path.display()));
+        Exit::Usage
     })
 }
 

@@ -2,6 +2,7 @@
 //! witnesses.
 
 mod guarantees;
+pub(crate) mod junit;
 mod ledger;
 pub(crate) mod report;
 pub(crate) mod table;

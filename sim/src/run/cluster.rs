@@ -5,7 +5,7 @@ use crate::application::{ConsumerApp, Identity, ProducerApp};
 use crate::random::{Latency as WorldLatency, mix};
 use crate::scenario::format::Latency;
 use crate::scenario::plan::{BrokerPlan, ConsumerPlan, KeeperPlan, Plan, ProducerPlan};
-use crate::world::{Boot, NetworkConfig, NodeSpec};
+use crate::world::{Boot, MessageName, NetworkConfig, NodeSpec};
 use broker_core::{Broker, BrokerSpec};
 use client_core::{Admin, Consumer, Producer};
 use history::manifest::{ClientInfo, ClientKind, Node as ManifestNode, NodeRole};
@@ -15,7 +15,7 @@ use protocol::behaviour::Behaviour;
 use protocol::config::{AdminConfig, ConsumerConfig};
 use protocol::ids::{ClientId, Endpoint, GroupId, KeeperId, NodeId};
 use protocol::machine::{Input, Io, Machine};
-use protocol::time::Now;
+use protocol::time::{Now, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -417,6 +417,27 @@ pub fn network(plan: &Plan) -> NetworkConfig {
         unfaithful: plan.faults.iter().any(|fault| fault.kind == "duplicate"),
         ..NetworkConfig::default()
     }
+}
+
+/// The messages of a plan whose delay is fixed.
+pub fn fixed_latencies(plan: &Plan, nodes: &Nodes) -> BTreeMap<MessageName, Span> {
+    let node = |name: &str| {
+        let place = nodes
+            .manifest_nodes
+            .iter()
+            .position(|node| node.name == name)?;
+        u16::try_from(place).ok().map(NodeId)
+    };
+    let fixed = plan.network.messages.iter().filter_map(|message| {
+        let name = MessageName {
+            from: node(&message.from)?,
+            to: node(&message.to)?,
+            kind: message.kind,
+            nth: message.nth,
+        };
+        Some((name, message.latency))
+    });
+    fixed.collect()
 }
 
 /// A scenario's delay as the world draws it.

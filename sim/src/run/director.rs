@@ -11,8 +11,8 @@ use super::view::ClusterView;
 use crate::random::{Draws, Purpose};
 use crate::scenario::plan::{FaultAction, FaultPlan, Plan, Trigger};
 use crate::world::{
-    At, Commands, DiskAtRestart, FaultId, Happening, KillKind, Observer, Place, Step, Transfer,
-    WorldCommand,
+    At, Commands, DiskAtRestart, FaultId, Happening, KillKind, MessageName, Observer, Place, Step,
+    Transfer, WorldCommand,
 };
 use history::event::{FaultStage, Process};
 use protocol::ids::{NodeId, SessionId};
@@ -50,6 +50,9 @@ struct Active {
 struct FaultState {
     occurrences: u32,
     effects: Vec<String>,
+    /// Whom it has hit, and the step of the last time.
+    hit: BTreeSet<NodeId>,
+    last: u64,
 }
 
 /// The director.
@@ -83,6 +86,15 @@ pub struct Director {
     /// Faults are over: nothing is injected any more.
     healed: bool,
     step: u64,
+    /// Every message sent and when, for whoever asked to keep them.
+    messages: Option<Vec<(At, MessageName)>>,
+}
+
+/// When the fault of this index happens, of all times between the two.
+pub(crate) fn drawn_time(seed: u64, index: usize, (first, last): (Span, Span)) -> Span {
+    let width = last.saturating_sub(first).0.saturating_add(1);
+    let key = u64::try_from(index).unwrap_or(u64::MAX);
+    first + Span(Draws::keyed(seed, Purpose::named("fault time"), key, 0, 0).below(width))
 }
 
 impl Director {
@@ -115,7 +127,18 @@ impl Director {
             operator_calls: BTreeMap::new(),
             healed: false,
             step: 0,
+            messages: None,
         }
+    }
+
+    /// Keeps the name of every message from now on.
+    pub fn keep_messages(&mut self) {
+        self.messages = Some(Vec::new());
+    }
+
+    /// The messages since [`Director::keep_messages`].
+    pub fn take_messages(&mut self) -> Vec<(At, MessageName)> {
+        self.messages.take().unwrap_or_default()
     }
 
     /// Answers of this node are the run's.
@@ -155,11 +178,8 @@ impl Director {
             match &fault.trigger {
                 Trigger::At(at) => self.at(now + *at + fault.after, Due::Inject(index)),
                 Trigger::Between(first, last) => {
-                    let width = last.saturating_sub(*first).0.saturating_add(1);
-                    let key = u64::try_from(index).unwrap_or(u64::MAX);
-                    let drawn = Draws::keyed(self.seed, Purpose::named("fault time"), key, 0, 0)
-                        .below(width);
-                    self.at(now + *first + Span(drawn) + fault.after, Due::Inject(index));
+                    let drawn = drawn_time(self.seed, index, (*first, *last));
+                    self.at(now + drawn + fault.after, Due::Inject(index));
                 }
                 Trigger::When(condition) => self
                     .barriers
@@ -218,6 +238,9 @@ impl Director {
         let fault = &plan.faults[index];
         self.states[index].occurrences += 1;
         let injection = fault::resolve(&fault.action, &self.view);
+        self.ordinal += 1;
+        self.states[index].last = self.ordinal;
+        self.states[index].hit.extend(&injection.nodes);
         let target = self.names(&injection.nodes);
         self.recorder
             .fault(index, fault.kind, target.clone(), FaultStage::Injected);
@@ -465,12 +488,13 @@ impl Director {
         }
     }
 
-    /// The faults of a kind that have been injected at this node's cost; the newest first.
-    fn blame(&self, matches: impl Fn(&FaultAction) -> bool) -> Option<usize> {
+    /// Of the faults of a kind that were injected at this node's cost, the latest.
+    fn blame(&self, node: NodeId, matches: impl Fn(&FaultAction) -> bool) -> Option<usize> {
         let injected = |index: &usize| {
-            self.states[*index].occurrences > 0 && matches(&self.plan.faults[*index].action)
+            self.states[*index].hit.contains(&node) && matches(&self.plan.faults[*index].action)
         };
-        (0..self.plan.faults.len()).rev().find(injected)
+        let all = (0..self.plan.faults.len()).filter(injected);
+        all.max_by_key(|index| self.states[*index].last)
     }
 
     fn on_killed(&mut self, node: NodeId, kind: KillKind, bytes_lost: u64) {
@@ -485,6 +509,7 @@ impl Director {
         );
         let name = self.names(&BTreeSet::from([node]));
         if let Some(index) = self.blame(
+            node,
             |action| matches!(action, FaultAction::Kill { power: with, .. } if *with == power),
         ) {
             let what = if power {
@@ -546,6 +571,12 @@ impl Observer for Director {
         }
     }
 
+    fn sent(&mut self, transfer: Transfer<'_>) {
+        if let Some(messages) = &mut self.messages {
+            messages.push((transfer.at, transfer.name));
+        }
+    }
+
     fn delivered(&mut self, transfer: Transfer<'_>) {
         if let Message::KeeperReply(reply) = transfer.message
             && let KeeperReply::Connected { session, .. } = **reply
@@ -564,7 +595,7 @@ impl Observer for Director {
                     .process(node, Process::Started { life: place.life });
                 let name = self.names(&BTreeSet::from([node]));
                 if let Some(index) =
-                    self.blame(|action| matches!(action, FaultAction::Start { .. }))
+                    self.blame(node, |action| matches!(action, FaultAction::Start { .. }))
                 {
                     self.effective(index, name.clone(), format!("{name} started"));
                 }
@@ -585,7 +616,8 @@ impl Observer for Director {
                 };
                 self.recorder.process(node, process);
                 let name = self.names(&BTreeSet::from([node]));
-                if let Some(index) = self.blame(|action| matches!(action, FaultAction::Stop { .. }))
+                if let Some(index) =
+                    self.blame(node, |action| matches!(action, FaultAction::Stop { .. }))
                 {
                     self.effective(index, name.clone(), format!("{name} ended in good order"));
                 }
@@ -596,7 +628,7 @@ impl Observer for Director {
                 let name = self.names(&BTreeSet::from([node]));
                 if *waiting > 0
                     && let Some(index) =
-                        self.blame(|action| matches!(action, FaultAction::Pause { .. }))
+                        self.blame(node, |action| matches!(action, FaultAction::Pause { .. }))
                 {
                     self.effective(
                         index,
@@ -613,7 +645,7 @@ impl Observer for Director {
                         FaultAction::ClockJump { .. } | FaultAction::ClockDrift { .. }
                     )
                 };
-                if let Some(index) = self.blame(clock) {
+                if let Some(index) = self.blame(node, clock) {
                     self.effective(index, name.clone(), format!("the clock of {name} is askew"));
                 }
             }

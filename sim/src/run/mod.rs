@@ -13,7 +13,7 @@ mod finish;
 pub mod recorder;
 pub mod view;
 
-use crate::scenario::plan::{Plan, Start};
+use crate::scenario::plan::{PinnedMessage, Plan, Start};
 use crate::world::{At, DiskAtRestart, World, WorldCommand};
 use barrier::{Barriers, Reaction};
 use cluster::{CoreBoot, Nodes};
@@ -22,7 +22,7 @@ use finish::{FinalRead, Progress};
 use history::History;
 use history::event::Phase;
 use history::manifest::{FORMAT_VERSION, Manifest, PlannedFault, Stream, Topic};
-use protocol::ids::TopicPartition;
+use protocol::ids::{NodeId, TopicPartition};
 use protocol::operation::{Action, Operation, ProcessId, Stage};
 use protocol::time::Span;
 use protocol::verb::{NewTopic, OperationId, Outcome, Verb};
@@ -58,12 +58,26 @@ pub struct Run {
 /// Runs a plan with a seed in a bare loop.
 pub fn run(plan: &Arc<Plan>, seed: u64) -> Run {
     let mut runner = Runner::new(plan.clone(), seed);
-    runner.setup();
-    runner.safety();
-    runner.heal();
-    runner.liveness();
-    runner.final_read();
+    runner.all_phases();
     runner.finish()
+}
+
+/// A message and the delay that the network drew for it, faults apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentMessage {
+    /// When it was sent.
+    pub at: At,
+    /// Sender and receiver by their names in histories, kind, and number on the link.
+    pub pinned: PinnedMessage,
+}
+
+/// A run together with all its messages in the order they were sent.
+pub fn run_with_messages(plan: &Arc<Plan>, seed: u64) -> (Run, Vec<SentMessage>) {
+    let mut runner = Runner::new(plan.clone(), seed);
+    runner.director.keep_messages();
+    runner.all_phases();
+    let messages = runner.take_messages();
+    (runner.finish(), messages)
 }
 
 /// A run under way.
@@ -81,8 +95,11 @@ pub struct Runner {
 impl Runner {
     /// A world at time zero.
     pub fn new(plan: Arc<Plan>, seed: u64) -> Self {
-        let nodes = cluster::nodes(&plan, seed);
-        let world = World::new(seed, nodes.specs.clone(), cluster::network(&plan));
+        let plan = plan.with_nemesis(seed);
+        let draws = plan.draws.unwrap_or(seed);
+        let nodes = cluster::nodes(&plan, draws);
+        let mut world = World::new(draws, nodes.specs.clone(), cluster::network(&plan));
+        world.fix_latencies(cluster::fixed_latencies(&plan, &nodes));
         let brokers = nodes
             .directory
             .brokers
@@ -91,7 +108,7 @@ impl Runner {
             .collect();
         let barriers = Barriers::new(cluster::condition_names(&plan, &nodes.directory), brokers);
         let view = view::ClusterView::new(nodes.directory.clone());
-        let mut director = Director::new(plan.clone(), seed, view, barriers, nodes.operator);
+        let mut director = Director::new(plan.clone(), draws, view, barriers, nodes.operator);
         director.own(nodes.operator);
         director.own(nodes.reader.0);
         let progress = Progress::new(&plan, &nodes);
@@ -104,6 +121,33 @@ impl Runner {
             progress,
             steps: 0,
         }
+    }
+
+    fn all_phases(&mut self) {
+        self.setup();
+        self.safety();
+        self.heal();
+        self.liveness();
+        self.final_read();
+    }
+
+    fn take_messages(&mut self) -> Vec<SentMessage> {
+        let named = |node: NodeId| {
+            let node = self.nodes.manifest_nodes.get(usize::from(node.0));
+            node.map_or_else(String::new, |node| node.name.clone())
+        };
+        let messages = self.director.take_messages().into_iter();
+        let sent = messages.map(|(at, name)| SentMessage {
+            at,
+            pinned: PinnedMessage {
+                from: named(name.from),
+                to: named(name.to),
+                kind: name.kind,
+                nth: name.nth,
+                latency: self.world.drawn_latency(&name),
+            },
+        });
+        sent.collect()
     }
 
     /// One step, or one thing that is due; `false` when `until` is reached.
@@ -457,7 +501,7 @@ fn manifest(plan: &Plan, seed: u64, nodes: &Nodes) -> Manifest {
         kind: fault.kind.to_owned(),
         description: fault.description.clone(),
         permanent: fault.permanent,
-        random: false,
+        random: fault.optional,
     });
     Manifest {
         format: "ktrial-history".to_owned(),

@@ -3,11 +3,11 @@
 //! A condition is edge-triggered by the notes of a step and takes effect before any effect of that step is delivered, so
 //! that a schedule written with conditions is exact and does not depend on the seed.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A condition. One key of the table says which.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Condition {
     /// A replica's high watermark reaches an offset.

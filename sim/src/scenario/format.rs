@@ -4,10 +4,11 @@
 //! against the rest of the file is [`Spanned`], so that a complaint can point at it.
 
 use super::condition::Condition;
+use super::nemesis::Nemesis;
 use super::target::Target;
 use super::text::{SettingText, Time};
 use history::expectation::Quantifier;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use toml::Spanned;
 
@@ -15,7 +16,7 @@ use toml::Spanned;
 pub type Settings = BTreeMap<Spanned<String>, Spanned<SettingText>>;
 
 /// A whole file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioFile {
     /// One line.
@@ -23,45 +24,51 @@ pub struct ScenarioFile {
     /// What it asks.
     pub question: String,
     /// What it teaches, in Markdown.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub lesson: String,
     /// The seed of a run that names none.
     #[serde(default = "one")]
     pub seed: u64,
+    /// Where every draw comes from instead of the seed; a run is then the same whatever seed it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draws: Option<u64>,
     /// How long the workload and the faults last, from the moment the cluster stands.
     pub duration: Spanned<Time>,
     /// After healing: how long until progress is due.
     #[serde(default = "a_minute")]
     pub progress_within: Time,
     /// Message faults that no TCP connection shows are allowed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub unfaithful: bool,
     /// Brokers and keepers.
     #[serde(default)]
     pub cluster: Cluster,
     /// Topics.
-    #[serde(default, rename = "topic")]
+    #[serde(default, rename = "topic", skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<Topic>,
     /// Producers.
-    #[serde(default, rename = "producer")]
+    #[serde(default, rename = "producer", skip_serializing_if = "Vec::is_empty")]
     pub producers: Vec<Producer>,
     /// Consumers.
-    #[serde(default, rename = "consumer")]
+    #[serde(default, rename = "consumer", skip_serializing_if = "Vec::is_empty")]
     pub consumers: Vec<Consumer>,
     /// The network without faults.
     #[serde(default)]
     pub network: Network,
     /// What breaks.
-    #[serde(default, rename = "fault")]
+    #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Spanned<Fault>>,
+    /// Faults that each seed draws.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nemesis: Option<Nemesis>,
     /// What must hold.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Expect::is_empty")]
     pub expect: Expect,
     /// What the run must be seen to reach, by name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reaches: BTreeMap<String, Spanned<Condition>>,
     /// Several sides of one question.
-    #[serde(default, rename = "variant")]
+    #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
 }
 
@@ -69,12 +76,16 @@ fn one() -> u64 {
     1
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn a_minute() -> Time {
     Time(protocol::time::Span::secs(60))
 }
 
 /// Brokers and keepers.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
     /// How many brokers; ids from 1.
@@ -84,22 +95,22 @@ pub struct Cluster {
     #[serde(default = "three")]
     pub keepers: Spanned<u16>,
     /// The release: `0.8`, `0.9`, `1.0`, `2.8` or `sound`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub era: Option<Spanned<String>>,
     /// Fixes switched apart from the era.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fixes: BTreeMap<Spanned<String>, bool>,
     /// Settings of all brokers.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: Settings,
     /// Settings of single brokers, by id.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub broker: BTreeMap<Spanned<String>, BrokerTable>,
     /// Settings of all keeper servers (`zoo.cfg`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keeper: Settings,
     /// Brokers that are not there at first; a `start` fault brings them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<Spanned<u16>>,
 }
 
@@ -123,16 +134,16 @@ fn three() -> Spanned<u16> {
 }
 
 /// One broker.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerTable {
     /// Its settings.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: Settings,
 }
 
 /// A topic.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topic {
     /// Its name.
@@ -141,13 +152,13 @@ pub struct Topic {
     #[serde(default = "one_partition")]
     pub partitions: Spanned<i32>,
     /// How many replicas.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_factor: Option<Spanned<i16>>,
     /// Replicas of each partition, preferred leader first, instead of Kafka's placement.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<Spanned<Vec<i32>>>,
     /// Topic settings.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: Settings,
 }
 
@@ -156,7 +167,7 @@ fn one_partition() -> Spanned<i32> {
 }
 
 /// A producer.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Producer {
     /// Its name.
@@ -164,7 +175,7 @@ pub struct Producer {
     /// Where it sends.
     pub topic: Spanned<String>,
     /// How many records; without it, as many as fit into the duration.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// Records per second.
     #[serde(default = "hundred")]
@@ -173,30 +184,30 @@ pub struct Producer {
     #[serde(default = "hundred")]
     pub size: Spanned<u32>,
     /// How many different keys, used in turn; without it, records have none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<u32>,
     /// Send everything to one partition.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Spanned<i32>>,
     /// When it starts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Spanned<Time>>,
     /// When a condition holds it starts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_when: Option<Spanned<Condition>>,
     /// A time without sends.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Idle>,
     /// What it does with a record that was not acknowledged.
     #[serde(default)]
     pub on_failure: OnFailure,
     /// Its settings.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: Settings,
 }
 
 /// A time in which a producer sends nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Idle {
     /// After so many records.
@@ -207,7 +218,7 @@ pub struct Idle {
 }
 
 /// What an application does with a record that was not acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// Goes on with the next one.
@@ -222,52 +233,52 @@ fn hundred() -> Spanned<u32> {
 }
 
 /// A consumer, or several alike.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consumer {
     /// Its name; several members are called `name-1`, `name-2` …
     pub name: Spanned<String>,
     /// Its group.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// What it subscribes to.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<Spanned<String>>,
     /// What it takes for itself, without a group's help (`orders-0`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assign: Vec<Spanned<String>>,
     /// How many.
     #[serde(default = "one_member")]
     pub members: Spanned<u16>,
     /// When it commits.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
     /// How many records it processes before it commits after them.
     #[serde(default = "one_record")]
     pub commit_every: Spanned<u64>,
     /// It commits when partitions are taken from it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub commit_on_revoke: bool,
     /// How long it works on each record.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub processing: Time,
     /// Where it works on them.
     #[serde(default)]
     pub thread: Thread,
     /// When it starts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Spanned<Time>>,
     /// When a condition holds it starts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_when: Option<Spanned<Condition>>,
     /// `poll`'s time-out.
     #[serde(default = "a_tenth")]
     pub poll: Time,
     /// Seek there once, the first time a partition is assigned after this moment.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seek: Option<Seek>,
     /// Its settings.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: Settings,
 }
 
@@ -280,7 +291,7 @@ fn one_record() -> Spanned<u64> {
 }
 
 /// Which thread of an application works on records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Thread {
     /// The one that polls, between two polls.
@@ -295,7 +306,7 @@ fn a_tenth() -> Time {
 }
 
 /// When an application commits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Commit {
     /// The client does, inside `poll`.
@@ -309,7 +320,7 @@ pub enum Commit {
 }
 
 /// A jump of a consumer's position.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seek {
     /// Where to.
@@ -319,7 +330,7 @@ pub struct Seek {
 }
 
 /// Where a seek goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SeekTo {
     /// To the first record.
@@ -331,25 +342,42 @@ pub enum SeekTo {
 }
 
 /// The network without faults.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
     /// One-way delay of every link.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
     /// Bytes per second of every link.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
     /// Of a thousand packets, how many are lost (and sent again by TCP).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub loss_per_mille: u16,
     /// Links apart from the rest.
-    #[serde(default, rename = "link")]
+    #[serde(default, rename = "link", skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
+    /// Single messages whose delay is fixed.
+    #[serde(default, rename = "message", skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<PinnedMessages>,
+}
+
+/// Messages of one kind on one link whose delay is fixed, whatever is drawn for the others.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedMessages {
+    /// The sender, by the name it has in histories (`b1`, `z2`, `p1`).
+    pub from: Spanned<String>,
+    /// The receiver, likewise.
+    pub to: Spanned<String>,
+    /// Which messages.
+    pub message: Spanned<String>,
+    /// By number, counted from 0 on this link: how long it is under way.
+    pub latency: BTreeMap<Spanned<String>, Time>,
 }
 
 /// A delay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Latency {
     /// Always the same.
@@ -359,7 +387,7 @@ pub enum Latency {
 }
 
 /// A link apart from the rest.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
     /// From this node.
@@ -367,116 +395,160 @@ pub struct Link {
     /// To this node.
     pub to: Spanned<Target>,
     /// Its delay.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
     /// Its bytes per second.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
 }
 
 /// When a fault happens. Exactly one of `at`, `between` and `when`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Other faults may refer to it by this name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What.
     pub kind: Spanned<FaultKind>,
     /// Whom.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Spanned<Target>>,
     /// At this time.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Spanned<Time>>,
     /// At a random time between the two.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub between: Option<Spanned<[Time; 2]>>,
     /// As soon as this is true.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Spanned<Condition>>,
     /// So long after that.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Time>,
     /// Again after each such time.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Time>,
     /// How often, with `every`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
     /// How long it lasts.
-    #[serde(default, rename = "for")]
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasting: Option<Spanned<Time>>,
     /// It lasts until this is true.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Spanned<Condition>>,
     /// A killed node comes back after this time.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_after: Option<Time>,
     /// It is not healed after the safety phase.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub permanent: bool,
+    /// It may have no effect: that is counted, not judged.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub optional: bool,
     /// What the disk holds at the restart.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Disk>,
     /// One end of a link.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Spanned<Target>>,
     /// The other end.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Spanned<Target>>,
     /// Cut only one way.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
     /// An amount of time: a delay, a clock's jump (`by`), forwards.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Time>,
     /// The clock jumps backwards.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub backwards: bool,
     /// Parts per million that a clock runs fast; negative for slow.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ppm: Option<i32>,
     /// Packets lost per thousand.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_mille: Option<u16>,
     /// Bytes per second.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
     /// How many times slower.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub factor: Option<u32>,
     /// Which messages.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Spanned<String>>,
     /// The first so many that match pass.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub skip: u32,
     /// How many are hit; 1 when absent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
     /// Which lane.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<Spanned<LaneName>>,
     /// Which partition the operator means.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Spanned<String>>,
     /// Which topic.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<Spanned<String>>,
     /// The new number of partitions.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<i32>,
     /// The first offset to keep.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Spanned<Before>>,
     /// Which log directory, from 0.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<u16>,
 }
 
+impl Fault {
+    /// A fault of a kind of which nothing else is known yet.
+    pub(super) fn of(kind: FaultKind) -> Self {
+        Self {
+            name: None,
+            kind: Spanned::new(0..0, kind),
+            target: None,
+            at: None,
+            between: None,
+            when: None,
+            after: None,
+            every: None,
+            times: None,
+            lasting: None,
+            until: None,
+            restart_after: None,
+            permanent: false,
+            optional: false,
+            disk: None,
+            from: None,
+            to: None,
+            direction: None,
+            by: None,
+            backwards: false,
+            ppm: None,
+            per_mille: None,
+            bandwidth: None,
+            factor: None,
+            message: None,
+            skip: 0,
+            count: None,
+            lane: None,
+            partition: None,
+            topic: None,
+            partitions: None,
+            before: None,
+            directory: None,
+        }
+    }
+}
+
 /// What breaks, or what an operator does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(
     missing_docs,
@@ -511,7 +583,7 @@ pub enum FaultKind {
 }
 
 /// Up to where records are deleted: an offset, or the words `high watermark`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Before {
     /// The first offset to keep.
@@ -521,7 +593,7 @@ pub enum Before {
 }
 
 /// What a disk holds when its node comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disk {
     /// What the crash left.
@@ -531,7 +603,7 @@ pub enum Disk {
 }
 
 /// Which way a partition cuts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Both.
@@ -543,7 +615,7 @@ pub enum Direction {
 }
 
 /// A thread whose work can be delayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LaneName {
     /// Request handlers.
@@ -561,57 +633,63 @@ pub enum LaneName {
 }
 
 /// What must hold: guarantees expected to break, and harm, each with how often.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// Guarantees expected to be violated.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub violated: BTreeMap<Spanned<String>, Quantifier>,
     /// Entries of the ledger expected to be above zero.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub harm: BTreeMap<Spanned<String>, Quantifier>,
 }
 
+impl Expect {
+    fn is_empty(&self) -> bool {
+        self.violated.is_empty() && self.harm.is_empty()
+    }
+}
+
 /// One side of the question: what differs from the file's main part.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
     /// Its name.
     pub name: Spanned<String>,
     /// The release.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub era: Option<Spanned<String>>,
     /// Fixes switched, over the main part's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fixes: BTreeMap<Spanned<String>, bool>,
     /// Settings of all brokers, over the main part's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cluster: Settings,
     /// Settings of all topics, over the main part's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub topic: Settings,
     /// Settings of all producers, over the main part's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub producer: Settings,
     /// Settings of all consumers, over the main part's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub consumer: Settings,
     /// When consumers commit.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
     /// Whether consumers commit when partitions are taken from them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_on_revoke: Option<bool>,
     /// Where consumers work.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<Thread>,
     /// What producers do with a record that was not acknowledged.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
     /// What must hold; replaces the main part's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
     /// What the run must reach; replaces the main part's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reaches: Option<BTreeMap<String, Spanned<Condition>>>,
 }

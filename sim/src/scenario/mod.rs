@@ -8,9 +8,12 @@ pub mod check;
 pub mod condition;
 pub mod diagnostic;
 pub mod format;
+pub mod message;
+pub mod nemesis;
 pub mod parse;
 pub mod plan;
 pub mod settings;
+pub mod side;
 pub mod target;
 pub mod text;
 

@@ -1,7 +1,9 @@
 //! A run's plan: one variant of a scenario, resolved and checked against the cluster it names.
 
+use super::check::faults_of;
 use super::condition::Condition;
-use super::format::{Direction, LaneName, Latency, OnFailure, SeekTo, Thread};
+use super::format::{Direction, LaneName, Latency, OnFailure, ScenarioFile, SeekTo, Thread};
+use super::nemesis;
 use super::target::Target;
 use history::expectation::Expectations;
 use history::manifest::CommitPolicy;
@@ -30,6 +32,8 @@ pub struct Plan {
     pub lesson: String,
     /// The scenario's own seed.
     pub seed: u64,
+    /// Where every draw comes from instead of the seed.
+    pub draws: Option<u64>,
     /// How long the workload and the faults last.
     pub duration: Span,
     /// After healing: how long until progress is due.
@@ -56,6 +60,23 @@ pub struct Plan {
     pub expect: Expectations,
     /// What the run must be seen to reach.
     pub reaches: Vec<(String, Condition)>,
+    /// The file it came from, with the variant in it: what a plan is written down from.
+    pub source: Arc<ScenarioFile>,
+}
+
+impl Plan {
+    /// The plan with the faults that this seed draws, where there is a nemesis.
+    pub fn with_nemesis(self: Arc<Self>, seed: u64) -> Arc<Self> {
+        if self.source.nemesis.is_none() {
+            return self;
+        }
+        let file = nemesis::drawn(&self.source, self.draws.unwrap_or(seed));
+        Arc::new(Self {
+            faults: faults_of(&file),
+            source: Arc::new(file),
+            ..(*self).clone()
+        })
+    }
 }
 
 /// A broker.
@@ -173,6 +194,23 @@ pub struct NetworkPlan {
     pub loss_per_mille: u16,
     /// Links apart from the rest.
     pub links: Vec<LinkPlan>,
+    /// Messages whose delay is fixed.
+    pub messages: Vec<PinnedMessage>,
+}
+
+/// A message whose delay is fixed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinnedMessage {
+    /// The sender's name in histories.
+    pub from: String,
+    /// The receiver's.
+    pub to: String,
+    /// Which kind.
+    pub kind: MessageKind,
+    /// How many of that kind went before it on this link.
+    pub nth: u32,
+    /// How long it is under way.
+    pub latency: Span,
 }
 
 /// A link apart from the rest, one way.
@@ -211,6 +249,8 @@ pub struct FaultPlan {
     pub until: Option<Condition>,
     /// It is not healed.
     pub permanent: bool,
+    /// It may have no effect: that is counted, not judged.
+    pub optional: bool,
 }
 
 /// When a fault happens.

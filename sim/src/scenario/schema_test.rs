@@ -4,9 +4,10 @@ use super::SCHEMA;
 use super::condition::Condition;
 use super::format::{
     BrokerTable, Cluster, Commit, Consumer, Direction, Disk, Expect, Fault, FaultKind, Idle,
-    LaneName, Link, Network, OnFailure, Producer, ScenarioFile, Seek, SeekTo, Thread, Topic,
-    Variant,
+    LaneName, Link, Network, OnFailure, PinnedMessages, Producer, ScenarioFile, Seek, SeekTo,
+    Thread, Topic, Variant,
 };
+use super::nemesis::{Nemesis, NemesisKind};
 use history::event::ElectionKind;
 use history::expectation::Quantifier;
 use protocol::behaviour::{Era, Fix};
@@ -101,6 +102,8 @@ fn schema_has_the_keys_of_every_table() {
         ("seek", keys::<Seek>()),
         ("network", keys::<Network>()),
         ("link", keys::<Link>()),
+        ("nemesis", keys::<Nemesis>()),
+        ("pinned_messages", keys::<PinnedMessages>()),
         ("fault", keys::<Fault>()),
         ("expect", keys::<Expect>()),
         ("variant", keys::<Variant>()),
@@ -146,6 +149,12 @@ fn schema_has_every_word_of_every_choice() {
     for (part, known) in choices {
         assert_eq!(admitted(part), known);
     }
+}
+
+#[test]
+fn schema_has_every_kind_of_the_nemesis() {
+    let kinds = &schema()["$defs"]["nemesis"]["properties"]["kinds"];
+    assert_eq!(properties(kinds), choice::<NemesisKind>());
 }
 
 #[test]

@@ -229,7 +229,7 @@ impl<B: Boot> World<B> {
         self.schedule_command(self.now(), command);
     }
 
-    /// Fixes the latency of single messages, whatever the seed draws.
+    /// Fixes the latency of single messages, whatever the seed draws. What faults add to it, and loss, stay.
     pub fn fix_latencies(&mut self, fixed: BTreeMap<MessageName, Span>) {
         self.network.fixed = Arc::new(fixed);
     }

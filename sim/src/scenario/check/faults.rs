@@ -1,12 +1,11 @@
 //! What breaks: each fault's keys must fit its kind, and what it names must be there.
 
 use super::super::format::{Before, Disk, Fault, FaultKind};
+use super::super::message::kind_of;
 use super::super::plan::{DiskChange, FaultAction, FaultPlan, LinkChange, MessageChange, Trigger};
 use super::super::target::Target;
 use super::Checker;
-use protocol::api::ApiKey;
 use protocol::ids::{Offset, TopicName};
-use protocol::message::MessageKind;
 use protocol::time::Span;
 use std::ops::Range;
 use toml::Spanned;
@@ -132,6 +131,7 @@ impl Reader<'_, '_> {
             lasting: fault.lasting.as_ref().map(|lasting| lasting.get_ref().0),
             until: fault.until.as_ref().map(|until| until.get_ref().clone()),
             permanent: fault.permanent,
+            optional: fault.optional,
         })
     }
 
@@ -332,7 +332,7 @@ impl Reader<'_, '_> {
 
     fn message(&mut self, change: MessageChange) -> Option<FaultAction> {
         let text = self.needed(self.fault.message.as_ref(), "message")?;
-        let kind = match message_kind(text.get_ref()) {
+        let kind = match kind_of(text.get_ref()) {
             Ok(kind) => kind,
             Err(message) => {
                 self.checker
@@ -411,34 +411,6 @@ impl Reader<'_, '_> {
         let topic = self.needed(self.fault.topic.as_ref(), "topic")?;
         self.checker.topic_exists(topic);
         Some(TopicName::from(topic.get_ref().as_str()))
-    }
-}
-
-/// `Produce request`, `Fetch response`, `keeper request`, `keeper reply`, `election`, `quorum`.
-fn message_kind(text: &str) -> Result<MessageKind, String> {
-    let wrong = || {
-        let names: Vec<&str> = ApiKey::ALL.iter().map(|key| key.name()).collect();
-        let near = super::super::diagnostic::did_you_mean(
-            text.split(' ').next().unwrap_or_default(),
-            names.iter().copied(),
-        );
-        let near = near.map_or_else(String::new, |name| format!(", did you mean `{name}`?"));
-        format!(
-            "`{text}` is no message: write `Produce request`, `Fetch response`, `keeper request`, `keeper reply`, `election` or `quorum`{near}"
-        )
-    };
-    match text.split_once(' ') {
-        None if text == "election" => Ok(MessageKind::Election),
-        None if text == "quorum" => Ok(MessageKind::Quorum),
-        Some(("keeper", "request")) => Ok(MessageKind::KeeperRequest),
-        Some(("keeper", "reply")) => Ok(MessageKind::KeeperReply),
-        Some((api, "request")) => ApiKey::from_name(api)
-            .map(MessageKind::Request)
-            .ok_or_else(wrong),
-        Some((api, "response")) => ApiKey::from_name(api)
-            .map(MessageKind::Response)
-            .ok_or_else(wrong),
-        None | Some(_) => Err(wrong()),
     }
 }
 

@@ -4,18 +4,24 @@
 
 mod cluster;
 mod faults;
+mod nemesis;
+mod pinned;
 mod workload;
+
+pub(super) use workload::member_names;
 
 use super::condition::Condition;
 use super::diagnostic::{Complaint, suggestion};
 use super::format::{Expect, Latency, ScenarioFile, Variant};
-use super::plan::{LinkPlan, NetworkPlan, Plan};
+use super::plan::{FaultPlan, LinkPlan, NetworkPlan, Plan};
+use super::side::with;
 use super::text::Time;
 use history::expectation::Expectations;
 use protocol::ids::TopicPartition;
 use protocol::time::Span;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 use toml::Spanned;
 
 /// The plans of a file, or all that is wrong with it; warnings come with either.
@@ -64,6 +70,22 @@ pub fn check(file: &ScenarioFile, path: &str, vocabulary: &Vocabulary<'_>) -> Ch
     Checked { plans, complaints }
 }
 
+/// The faults of a file that has been checked, with those that were drawn since.
+pub(super) fn faults_of(file: &ScenarioFile) -> Vec<FaultPlan> {
+    let mut checker = Checker {
+        file,
+        side: None,
+        complaints: Vec::new(),
+    };
+    let faults = checker.faults();
+    debug_assert!(
+        checker.complaints.is_empty(),
+        "a nemesis draws only what a file may say: {:?}",
+        checker.complaints
+    );
+    faults
+}
+
 fn check_variant_names(variants: &[Variant], complaints: &mut Vec<Complaint>) {
     let mut seen = BTreeSet::new();
     for variant in variants {
@@ -95,6 +117,7 @@ impl Checker<'_> {
         let producers = self.producers(behaviour);
         let consumers = self.consumers(behaviour);
         let faults = self.faults();
+        self.nemesis();
         let expect = self
             .side
             .and_then(|side| side.expect.as_ref())
@@ -118,6 +141,7 @@ impl Checker<'_> {
             question: file.question.clone(),
             lesson: file.lesson.clone(),
             seed: file.seed,
+            draws: file.draws,
             duration: self.duration(),
             progress_within: file.progress_within.0,
             behaviour,
@@ -134,6 +158,10 @@ impl Checker<'_> {
                 .into_iter()
                 .map(|(name, condition)| (name, condition.into_inner()))
                 .collect(),
+            source: Arc::new(
+                self.side
+                    .map_or_else(|| file.clone(), |side| with(file, side)),
+            ),
         }
     }
 
@@ -197,6 +225,7 @@ impl Checker<'_> {
             bandwidth: network.bandwidth,
             loss_per_mille: network.loss_per_mille,
             links: links.collect(),
+            messages: self.pinned_messages(),
         }
     }
 

@@ -294,7 +294,7 @@ impl Checker<'_> {
 }
 
 /// `name`, or `name-1`, `name-2` … for several members.
-fn member_names(consumer: &Consumer) -> impl Iterator<Item = String> {
+pub(in crate::scenario) fn member_names(consumer: &Consumer) -> impl Iterator<Item = String> {
     let (name, members) = (consumer.name.get_ref().clone(), *consumer.members.get_ref());
     (1..=members).map(move |number| {
         if members == 1 {

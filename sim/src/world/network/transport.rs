@@ -255,7 +255,7 @@ impl<B: Boot> World<B> {
         let overtaken = connection.directions[side].overtaken.take();
         let of_dialler = u64::from(side == 0);
         let ordinal = (u64::from(connection.dial) << 4) | (of_dialler << 3) | what;
-        let passage = self.drawn_passage((from, to), CONTROL, ordinal, item.is_handshake());
+        let passage = self.drawn_passage((from, to), (CONTROL, ordinal), item.is_handshake(), None);
         let packet = self.timed(slot, side, (item, BARE, now), &passage);
         for packet in overtaken.into_iter().chain([packet]) {
             self.line_up(slot, side, packet);
@@ -263,25 +263,36 @@ impl<B: Boot> World<B> {
     }
 
     fn passage(&mut self, link: (u16, u16), kind: u64, nth: u64, name: &MessageName) -> Passage {
-        if let Some(delay) = self.network.fixed.get(name) {
-            return Passage {
-                delay: *delay,
-                losses: 0,
-            };
-        }
-        self.drawn_passage(link, kind, nth, false)
+        let fixed = self.network.fixed.get(name).copied();
+        self.drawn_passage(link, (kind, nth), false, fixed)
+    }
+
+    /// The delay that the seed gives to a message where no fault is in force; the same as it gives within a run.
+    pub fn drawn_latency(&self, name: &MessageName) -> Span {
+        let (from, to) = (name.from.0, name.to.0);
+        let latency = self
+            .network
+            .link(from, to)
+            .conditions(&self.network.config)
+            .latency;
+        let kind = u64::from(kind_number(name.kind));
+        latency.sample(&mut self.latency_draws((from, to), kind, u64::from(name.nth)))
+    }
+
+    fn latency_draws(&self, (from, to): (u16, u16), kind: u64, ordinal: u64) -> Draws {
+        let pair = (u64::from(from) << 16) | u64::from(to);
+        Draws::keyed(self.seed, Purpose::LATENCY, pair, kind, ordinal)
     }
 
     fn drawn_passage(
         &mut self,
         (from, to): (u16, u16),
-        kind: u64,
-        ordinal: u64,
+        (kind, ordinal): (u64, u64),
         handshake: bool,
+        fixed: Option<Span>,
     ) -> Passage {
-        let pair = (u64::from(from) << 16) | u64::from(to);
         let config = &self.network.config;
-        let mut draws = Draws::keyed(self.seed, Purpose::LATENCY, pair, kind, ordinal);
+        let mut draws = self.latency_draws((from, to), kind, ordinal);
         if from == to {
             return Passage {
                 delay: config.loopback.sample(&mut draws),
@@ -290,9 +301,11 @@ impl<B: Boot> World<B> {
         }
         let link = self.network.link(from, to);
         let conditions = link.conditions(config);
-        let mut delay = conditions.latency.sample(&mut draws) + conditions.delay;
+        let latency = fixed.unwrap_or_else(|| conditions.latency.sample(&mut draws));
+        let mut delay = latency + conditions.delay;
         let mut losses = 0;
         if conditions.loss_per_million > 0 {
+            let pair = (u64::from(from) << 16) | u64::from(to);
             let mut draws = Draws::keyed(self.seed, Purpose::LOSS, pair, kind, ordinal);
             while losses <= MOST_LOSSES && draws.chance(conditions.loss_per_million) {
                 losses += 1;
