@@ -255,7 +255,7 @@ impl<'i, 'h> Count<'i, 'h> {
         }
         for effects in &groups {
             for (id, sent) in index.values.all() {
-                if missed(effects, sent, effects.first[wide(id.0)]) {
+                if missed(index, effects, sent, effects.first[wide(id.0)]) {
                     self.hot(self.topic_of(sent), never, 1);
                 }
             }
@@ -502,8 +502,8 @@ impl<'i, 'h> Count<'i, 'h> {
 /// Stands for "counts nowhere".
 const NO_ENTRY: usize = usize::MAX;
 
-fn missed(effects: &Effects, sent: &Sent, first: EventId) -> bool {
-    !first.is_some() && due(effects, sent) && excuse(effects, sent).is_none()
+fn missed(index: &Index<'_>, effects: &Effects, sent: &Sent, first: EventId) -> bool {
+    !first.is_some() && due(effects, sent) && excuse(index, effects, sent).is_none()
 }
 
 fn assignment(

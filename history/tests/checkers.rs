@@ -9,10 +9,12 @@ use builder::Builder;
 use history::event::{Controller, ElectionKind, Phase, Replica, What};
 use history::judge::{Judgement, judge};
 use history::manifest::CommitPolicy;
-use history::operation::Stage;
+use history::operation::{Action, Polled, Stage};
 use history::verdict::Answer;
 use history::{History, jsonl};
-use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch};
+use protocol::ids::{
+    BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicName, TopicPartition,
+};
 use protocol::verb::ResetReason;
 use std::io::BufReader;
 use std::path::PathBuf;
@@ -479,6 +481,61 @@ fn alo_excuses_what_a_group_that_began_late_never_saw() {
     b.processed(c, 1, v(1));
     b.committed(c, 1, 2);
     acquits(&b.finish(&[(0, v(0)), (1, v(1))]), "ALO", 1);
+}
+
+/// A group begins in another partition of the topic, before or after the one with the records has its first leader.
+fn partition_added(name: &str, group_first: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    let other = TopicPartition::new(TopicName::from("orders"), 1);
+    let polled = Polled {
+        partition: other.clone(),
+        records: Vec::new(),
+    };
+    let elsewhere = Action::Position {
+        partition: other,
+        offset: Offset(0),
+        reason: ResetReason::NoCommit,
+    };
+    if group_first {
+        b.operation(c, Stage::Ok, elsewhere);
+        b.born();
+    } else {
+        b.born();
+        b.operation(c, Stage::Ok, elsewhere);
+    }
+    b.operation(
+        c,
+        Stage::Ok,
+        Action::Poll {
+            records: vec![polled],
+            error: None,
+        },
+    );
+    b.written(p, 0, 0);
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 1, ResetReason::NoCommit);
+    b.written(p, 1, 1);
+    b.polled(c, &[(1, v(1))]);
+    b.processed(c, 1, v(1));
+    b.committed(c, 1, 2);
+    b.finish(&[(0, v(0)), (1, v(1))])
+}
+
+#[test]
+fn alo_convicts_a_group_that_skips_the_beginning_of_a_partition_added_under_it() {
+    convicts(
+        &partition_added("alo-added-bad", true),
+        "ALO",
+        "never-processed",
+    );
+}
+
+#[test]
+fn alo_excuses_a_group_that_came_after_the_partition() {
+    acquits(&partition_added("alo-added-near", false), "ALO", 1);
 }
 
 /// The group's commit goes from 2 back to 1.

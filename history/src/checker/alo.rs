@@ -2,11 +2,12 @@
 //! it.
 //!
 //! Records that the group had not reached when the run ended are a matter of PROGRESS, and records before the position at
-//! which a new group began are none of its business: both excused.
+//! which a new group began are none of its business: both excused. A group that was there when a partition was added is not
+//! new to it (KIP-842): it owes an effect for everything in it.
 
 use super::Checker;
 use super::effects::{Effects, effects};
-use super::index::{Fate, Index, Sent, ValueId, wide};
+use super::index::{Fate, Index, NONE, Sent, ValueId, wide};
 use super::loss::{Record, story};
 use crate::manifest::{CommitPolicy, Stream};
 use crate::verdict::{Finding, Verdict};
@@ -30,7 +31,7 @@ impl Checker for AtLeastOnce {
     }
 
     fn definition(&self) -> &'static str {
-        "A group whose members commit after they process (or automatically inside poll) acts on every acknowledged record that stays in the log at least once. What a new group skipped because it began at the end of the log, and what it had not reached when the run ended, is excused (the latter is judged by PROGRESS). Claimed for such groups; records never processed by others are counted in the ledger."
+        "A group whose members commit after they process (or automatically inside poll) acts on every acknowledged record that stays in the log at least once. What a new group skipped because it began at the end of the log, and what it had not reached when the run ended, is excused (the latter is judged by PROGRESS); everything in a partition that was added to a topic the group was reading is its business. Claimed for such groups; records never processed by others are counted in the ledger."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -66,7 +67,7 @@ fn judge_group(index: &Index<'_>, group: usize, effects: &Effects, verdict: &mut
         if effects.first[wide(id.0)].is_some() {
             continue;
         }
-        match excuse(effects, sent) {
+        match excuse(index, effects, sent) {
             Some(why) => verdict.excuse(|| finding(index, group, id).because(why)),
             None => verdict.violate(|| finding(index, group, id)),
         }
@@ -81,15 +82,34 @@ pub(crate) fn due(effects: &Effects, sent: &Sent) -> bool {
 }
 
 /// Why a record without effect is excused.
-pub(crate) fn excuse(effects: &Effects, sent: &Sent) -> Option<String> {
-    if let Some((offset, ResetReason::NoCommit | ResetReason::Seek, _)) =
-        effects.started.get(&sent.part)
+pub(crate) fn excuse(index: &Index<'_>, effects: &Effects, sent: &Sent) -> Option<String> {
+    if let Some((offset, reason, _)) = effects.started.get(&sent.part)
         && sent.found_at < *offset
     {
-        return Some(format!("the group began at offset {offset}"));
+        let was_new = match reason {
+            ResetReason::NoCommit => !was_there_before(index, effects, sent.part),
+            ResetReason::Seek => true,
+            ResetReason::Committed | ResetReason::OutOfRange | ResetReason::Truncated => false,
+        };
+        if was_new {
+            return Some(format!("the group began at offset {offset}"));
+        }
     }
     let reached = effects.reached.get(&sent.part).copied().unwrap_or(0);
     (sent.found_at >= reached).then(|| "the group had not got there when the run ended".to_owned())
+}
+
+/// Whether the group read the topic before this partition had its first leader.
+fn was_there_before(index: &Index<'_>, effects: &Effects, part: u32) -> bool {
+    let partition = index.partition(part);
+    let Some(born) = partition.elections.first() else {
+        return false;
+    };
+    effects.started.iter().any(|(other, (_, _, began))| {
+        *other != NONE
+            && index.partition(*other).name.topic == partition.name.topic
+            && *began < born.event
+    })
 }
 
 fn finding(index: &Index<'_>, group: usize, id: ValueId) -> Finding {

@@ -128,6 +128,9 @@ impl ClusterView {
                 isr,
                 ..
             } => {
+                // A topic that has grown says so by electing leaders of its new partitions.
+                let count = self.topics.entry(partition.topic.clone()).or_default();
+                *count = (*count).max(partition.partition.0 + 1);
                 let view = self.partitions.entry(partition.clone()).or_default();
                 view.leader = *leader;
                 view.isr.clone_from(isr);
