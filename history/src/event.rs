@@ -158,6 +158,7 @@ pub enum Replica {
     },
     IsrProposed {
         isr: Vec<BrokerId>,
+        waits_for: Vec<BrokerId>,
     },
     IsrChanged {
         isr: Vec<BrokerId>,

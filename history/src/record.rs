@@ -137,7 +137,10 @@ fn replica(note: &ReplicaNote, internal: bool) -> Replica {
             leader_epoch: *leader_epoch,
             leader: *leader,
         },
-        ReplicaNote::IsrProposed { isr } => Replica::IsrProposed { isr: isr.clone() },
+        ReplicaNote::IsrProposed { isr, waits_for } => Replica::IsrProposed {
+            isr: isr.clone(),
+            waits_for: waits_for.clone(),
+        },
         ReplicaNote::IsrChanged {
             isr,
             partition_epoch,

@@ -729,6 +729,27 @@ fn progress_acquits_a_send_that_failed_before_healing() {
 }
 
 #[test]
+fn progress_convicts_silent_sends_of_which_none_arrives() {
+    for (name, arrives) in [("progress-void-bad", false), ("progress-void-near", true)] {
+        let mut b = Builder::new(name);
+        let p = b.producer("0", 5, false);
+        b.born();
+        b.phase(Phase::Heal);
+        for number in 0..2 {
+            b.send(p, number);
+            b.ended(p, number, Stage::Ok);
+        }
+        if arrives {
+            b.append(&[1, 2, 3], 0, 0, v(1));
+            b.high_watermark(&[1, 2, 3], 1);
+            acquits(&b.finish(&[(0, v(1))]), "PROGRESS", 0);
+        } else {
+            convicts(&b.finish(&[]), "PROGRESS", "sends-reach-nobody");
+        }
+    }
+}
+
+#[test]
 fn progress_convicts_a_group_that_does_not_catch_up() {
     let mut b = Builder::new("progress-lag-bad");
     let p = b.producer("all", 5, false);
@@ -857,6 +878,74 @@ fn inv_complete_convicts_a_clean_leader_without_what_was_committed_only() {
             convicts(&history, "INV-COMPLETE", "INV-COMPLETE");
         } else {
             acquits(&history, "INV-COMPLETE", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_quorum_convicts_a_leader_that_leaves_out_whom_the_controller_let_in() {
+    for (name, waits_for) in [
+        ("inv-quorum-bad", vec![1, 2]),
+        ("inv-quorum-near", vec![1, 2, 3]),
+    ] {
+        let mut b = Builder::new(name);
+        b.elect(1, 1, ElectionKind::New, &[1, 2], 0);
+        let bad = waits_for.len() == 2;
+        b.let_in(1, 1, &[1, 2, 3], &waits_for);
+        let history = b.finish(&[]);
+        if bad {
+            convicts(&history, "INV-QUORUM", "INV-QUORUM");
+        } else {
+            acquits(&history, "INV-QUORUM", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_valid_hw_convicts_a_member_without_what_is_committed_only() {
+    for (name, holders) in [
+        ("inv-valid-hw-bad", vec![1, 2]),
+        ("inv-valid-hw-near", vec![1, 2, 3]),
+    ] {
+        let mut b = Builder::new(name);
+        b.elect(1, 1, ElectionKind::New, &[1, 2], 0);
+        b.append(&[1, 2, 3], 0, 1, v(0));
+        b.append(&holders, 1, 1, v(1));
+        b.high_watermark(&[1], 2);
+        b.let_in(1, 1, &[1, 2, 3], &[1, 2, 3]);
+        let history = b.finish(&[]);
+        if holders.len() == 2 {
+            convicts(&history, "INV-VALID-HW", "INV-VALID-HW");
+        } else {
+            acquits(&history, "INV-VALID-HW", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_log_excuses_what_lost_disks_hide_within_one_epoch() {
+    for (name, lossy) in [
+        ("inv-log-one-disk-bad", vec![1]),
+        ("inv-log-two-disks-near", vec![1, 2]),
+    ] {
+        let mut b = Builder::new(name);
+        b.born();
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.high_watermark(&[1, 2, 3], 1);
+        for broker in &lossy {
+            b.power_loss(*broker, 0);
+        }
+        b.lead(1, 0, &[1, 2, 3], 0);
+        b.append(&[1], 0, 0, v(1));
+        b.high_watermark(&[1], 1);
+        b.high_watermark(&[3], 1);
+        let history = b.finish(&[]);
+        if lossy.len() == 1 {
+            convicts(&history, "INV-COMPLETE", "INV-COMPLETE");
+            convicts(&history, "INV-LOG", "INV-LOG");
+        } else {
+            acquits(&history, "INV-COMPLETE", 0);
+            acquits(&history, "INV-LOG", 0);
         }
     }
 }

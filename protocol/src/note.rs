@@ -98,6 +98,8 @@ pub enum ReplicaNote {
     IsrProposed {
         /// What it asked for.
         isr: Vec<BrokerId>,
+        /// Whom it waits for meanwhile before a record counts as committed.
+        waits_for: Vec<BrokerId>,
     },
     /// The leader works with these in-sync replicas now.
     IsrChanged {

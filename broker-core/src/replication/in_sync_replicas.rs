@@ -93,6 +93,16 @@ impl IsrState {
             }
     }
 
+    /// All for whom [`Self::holds_back`] is true (`maximalIsr`).
+    pub(super) fn maximal(&self, behaviour: &Behaviour) -> Vec<BrokerId> {
+        match self {
+            Self::PendingExpand { .. } if behaviour.has(Fix::MaximalIsr) => self.proposed(),
+            Self::Committed(isr)
+            | Self::PendingExpand { isr, .. }
+            | Self::PendingShrink { isr, .. } => isr.clone(),
+        }
+    }
+
     /// How many replicas acks=all may count when it is about to be answered (`maximalIsr.size`).
     pub(super) fn maximal_size(&self, behaviour: &Behaviour) -> usize {
         let committed = self.committed().len();

@@ -17,8 +17,15 @@ impl ReplicaManager {
         update: Option<IsrUpdate>,
     ) {
         let Some(update) = update else { return };
+        let waits_for = self
+            .online(slot)
+            .map(|partition| partition.waits_for(&self.rules))
+            .unwrap_or_default();
         let isr = update.new_isr.clone();
-        step.note(&update.partition, ReplicaNote::IsrProposed { isr });
+        step.note(
+            &update.partition,
+            ReplicaNote::IsrProposed { isr, waits_for },
+        );
         if self
             .online(slot)
             .is_some_and(|partition| partition.is_locked(&self.rules))

@@ -115,6 +115,13 @@ impl Partition {
         self.leadership().is_some()
     }
 
+    /// The replicas that a leader waits for before a record counts as committed.
+    pub(super) fn waits_for(&self, rules: &Rules) -> Vec<BrokerId> {
+        self.leadership()
+            .map(|leadership| leadership.isr.maximal(&rules.behaviour))
+            .unwrap_or_default()
+    }
+
     /// The leader's own keeper write is under way: Kafka holds the partition's lock meanwhile.
     pub(super) fn is_locked(&self, rules: &Rules) -> bool {
         IsrPath::of(&rules.behaviour) == IsrPath::KeeperWrite

@@ -3,7 +3,7 @@
 
 use super::Checker;
 use super::effects::{effects, operation};
-use super::index::{EventId, Fate, Index, NONE, ValueId};
+use super::index::{Acks, EventId, Fate, Index, NONE, ValueId};
 use crate::event::{Phase, Process, What};
 use crate::manifest::{NodeRole, Stream};
 use crate::verdict::{Finding, Verdict};
@@ -22,7 +22,7 @@ impl Checker for Progress {
     }
 
     fn definition(&self) -> &'static str {
-        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send ends, every partition can be read to its end, and every group that has a member catches up. What a permanent fault took offline is excused and named. Claimed by every configuration."
+        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send ends, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up. What a permanent fault took offline is excused and named. Claimed by every configuration."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -35,6 +35,7 @@ impl Checker for Progress {
         };
         let mut verdict = Verdict::new(self.code());
         sends(index, heal, &mut verdict);
+        silent_sends(index, heal, &mut verdict);
         final_read(index, &mut verdict);
         catching_up(index, &mut verdict);
         verdict
@@ -94,6 +95,56 @@ fn sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
             report(verdict, permanent(index, sent.part), || stuck(index, id));
         }
     }
+}
+
+/// A producer with acks=0 is told nothing, so the final read has to tell: of what it sends after healing to a partition that
+/// has its last leader already, something is in the log. A single record may be lost at any time.
+fn silent_sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
+    if !index.whole {
+        return;
+    }
+    let mut streams: BTreeMap<(u32, u32), (ValueId, bool)> = BTreeMap::new();
+    for (id, sent) in index.values.all() {
+        let silent = index
+            .producer(sent.client)
+            .is_some_and(|facts| facts.acks == Acks::Zero);
+        if !silent || sent.part == NONE || sent.invoked < heal {
+            continue;
+        }
+        let elections = &index.partition(sent.part).elections;
+        if elections
+            .last()
+            .is_none_or(|last| last.event < sent.invoked)
+        {
+            let arrived = sent.copies > 0 || index.is_deleted(sent);
+            let stream = streams
+                .entry((sent.process, sent.part))
+                .or_insert((id, false));
+            stream.1 |= arrived;
+        }
+    }
+    for ((_, part), (first, arrived)) in streams {
+        verdict.judged += 1;
+        if !arrived {
+            report(verdict, permanent(index, part), || void(index, first));
+        }
+    }
+}
+
+fn void(index: &Index<'_>, id: ValueId) -> Finding {
+    let sent = index.values.get(id);
+    let (client, value) = (index.client_name(sent.client), index.values.value(id));
+    let name = &index.partition(sent.part).name;
+    let text = format!(
+        "nothing that {client} sends to {name} reaches the log although the cluster had healed"
+    );
+    Finding::new("sends-reach-nobody", text, "records in the log", "none")
+        .about(value)
+        .told(vec![index.moment(
+            sent.invoked,
+            format!("{client} sends {value} to {name}"),
+        )])
+        .at(name, -1)
 }
 
 fn stuck(index: &Index<'_>, id: ValueId) -> Finding {

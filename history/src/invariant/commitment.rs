@@ -278,7 +278,8 @@ impl Committed {
                 .batches
                 .first()
                 .is_none_or(|first| batch.last < first.base);
-            if known != Some(batch) && !older {
+            let doubtful = state.doubtful.contains(&batch.base);
+            if known != Some(batch) && !older && !doubtful {
                 findings
                     .breaches
                     .push(self.mismatch((seen, broker), batch, known));
@@ -314,7 +315,11 @@ impl Committed {
         epoch: LeaderEpoch,
         findings: &mut Findings,
     ) {
-        if self.leader.is_some_and(|(_, newest, _)| newest >= epoch) {
+        // A leader that comes back in its own epoch is looked at again: a crash can have taken what it had committed.
+        let older = |(leader, newest, _): (BrokerId, LeaderEpoch, Seen)| {
+            newest > epoch || newest == epoch && leader != broker
+        };
+        if self.leader.is_some_and(older) {
             return;
         }
         let previous = self.leader.replace((broker, epoch, seen));
@@ -331,11 +336,24 @@ impl Committed {
                     .breaches
                     .push(self.incomplete((seen, broker), epoch, lacking, previous));
             }
+            // Offset and epoch do not tell a lost record from the one that takes its place in the same epoch, so that other
+            // replicas may keep theirs: the same loss is the cause of that difference.
+            let same_epoch = previous.is_some_and(|(_, before, _)| before == epoch);
+            if same_epoch && excused {
+                self.doubt_from(lacking);
+            }
             self.restart_at(lacking);
             self.lossy.clear();
             state.forget_from(lacking);
         }
         self.replicas.insert(broker, state);
+    }
+
+    /// What replicas hold from `offset` on may differ from what the leader puts there now, without anybody's noticing.
+    fn doubt_from(&mut self, offset: i64) {
+        for state in self.replicas.values_mut() {
+            state.doubtful = offset..state.end;
+        }
     }
 
     /// The first committed offset that the replica does not have as committed.

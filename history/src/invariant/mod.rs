@@ -14,6 +14,7 @@ mod keepers;
 mod leadership;
 #[cfg(test)]
 mod naive;
+mod quorum;
 mod replica;
 
 use crate::event::{Event, What};
@@ -23,6 +24,7 @@ use commitment::Commitments;
 use keepers::Keepers;
 use leadership::Leaderships;
 use protocol::ids::{BrokerId, Offset, TopicPartition};
+use quorum::Quorums;
 
 /// An invariant in words.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,16 @@ pub const INVARIANTS: &[Invariant] = &[
         code: "INV-COMPLETE",
         title: "A new leader has everything committed",
         definition: "A replica that becomes leader by anything but an unclean election holds every batch that was ever below a leader's high watermark. Claimed from KIP-101 (0.11) on; excused when as many replicas as min.insync.replicas asks for lost their disks.",
+    },
+    Invariant {
+        code: "INV-QUORUM",
+        title: "The leader waits for everybody in sync",
+        definition: "Every replica that the controller has written as in sync is one that the leader of that epoch waits for before it calls a record committed, also while a wish of the leader is under way (the maximal in-sync set). Claimed from KIP-497 (2.7) on.",
+    },
+    Invariant {
+        code: "INV-VALID-HW",
+        title: "Everybody in sync has what is committed",
+        definition: "The log of every in-sync replica reaches the high watermark of the leader of that epoch. A replica whose disk lost data while it was in sync is left out until it has caught up. Claimed from KIP-497 (2.7) on.",
     },
     Invariant {
         code: "INV-KEEPER",
@@ -141,6 +153,7 @@ pub struct Invariants {
     nodes: Vec<Node>,
     leaderships: Leaderships,
     commitments: Commitments,
+    quorums: Quorums,
     keepers: Keepers,
     tallies: Vec<Broken>,
     findings: Findings,
@@ -159,6 +172,7 @@ impl Invariants {
             nodes: manifest.nodes.clone(),
             leaderships: Leaderships::default(),
             commitments: Commitments::new(manifest),
+            quorums: Quorums::default(),
             keepers: Keepers::default(),
             tallies: INVARIANTS.iter().map(tally).collect(),
             findings: Findings::default(),
@@ -184,11 +198,14 @@ impl Invariants {
                     .on_replica(who, partition, replica, findings);
                 self.commitments
                     .on_replica(who, partition, replica, findings);
+                self.quorums.on_replica(who, partition, replica, findings);
             }
             What::Controller(controller) => {
                 self.leaderships
                     .on_controller(seen, controller, &mut self.findings);
                 self.commitments.on_controller(controller);
+                self.quorums
+                    .on_controller(seen, controller, &mut self.findings);
             }
             What::Keeper(keeper) => self.keepers.on_keeper(seen, keeper, &mut self.findings),
             What::Operation(_)
@@ -256,10 +273,22 @@ impl Invariants {
     }
 }
 
+/// Why the protocol of an era does not promise an invariant.
+fn not_promised(code: &str, era: &str) -> Option<&'static str> {
+    match (code, era) {
+        ("INV-LOG" | "INV-COMPLETE", "0.8" | "0.9") => {
+            Some("followers cut to their own high watermark before KIP-101")
+        }
+        ("INV-QUORUM" | "INV-VALID-HW", "0.8" | "0.9" | "1.0") => {
+            Some("leaders waited for the in-sync set they knew before KIP-497")
+        }
+        _ => None,
+    }
+}
+
 /// The verdicts about the invariants.
 pub fn verdicts(manifest: &Manifest, broken: &[Broken]) -> Vec<Verdict> {
     use crate::manifest::Stream;
-    let old = matches!(manifest.era.as_str(), "0.8" | "0.9");
     let judge = |invariant: &Invariant| {
         let keeper = invariant.code == "INV-KEEPER";
         let (stream, name) = if keeper {
@@ -281,8 +310,7 @@ pub fn verdicts(manifest: &Manifest, broken: &[Broken]) -> Vec<Verdict> {
         }
         let mut verdict = Verdict::new(invariant.code);
         verdict.judged = known.judged;
-        if old && matches!(invariant.code, "INV-LOG" | "INV-COMPLETE") {
-            let why = "followers cut to their own high watermark before KIP-101";
+        if let Some(why) = not_promised(invariant.code, manifest.era.as_str()) {
             verdict.answer = Answer::NotClaimed(why.to_owned());
             verdict.excused_total = known.violations;
             verdict.excused.clone_from(&known.findings);

@@ -3,6 +3,7 @@
 
 use crate::event::Append;
 use protocol::ids::LeaderEpoch;
+use std::ops::Range;
 
 /// A batch: two are the same when all of this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +39,8 @@ pub(super) struct ReplicaState {
     pub(super) compared: usize,
     /// It differs from the committed log, which was said already.
     pub(super) diverged: bool,
+    /// Offsets at which lost disks, not the protocol, may have made it differ.
+    pub(super) doubtful: Range<i64>,
 }
 
 impl ReplicaState {
@@ -59,6 +62,7 @@ impl ReplicaState {
             self.compared = keep;
         }
         self.diverged = false;
+        self.doubtful.end = self.doubtful.end.min(to);
         self.high_watermark = self.high_watermark.map(|mark| mark.min(to));
     }
 

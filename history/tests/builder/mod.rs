@@ -21,7 +21,7 @@ use history::manifest::{
 use history::operation::{Action, Operation, Polled, ProcessId, Stage, Value};
 use protocol::ids::{
     BrokerId, ControllerEpoch, GenerationId, GroupId, KeeperId, LeaderEpoch, MemberId, NodeId,
-    Offset, TopicName, TopicPartition, Zxid,
+    Offset, PartitionEpoch, TopicName, TopicPartition, Zxid,
 };
 use protocol::verb::ResetReason;
 use std::collections::BTreeMap;
@@ -189,12 +189,35 @@ impl Builder {
             Some(0),
             What::Controller(Controller::LeaderElected(election)),
         );
+        let isr: Vec<i32> = isr.iter().map(|id| id.0).collect();
+        self.lead(leader, epoch, &isr, end);
+    }
+
+    /// A broker says that it leads.
+    pub(crate) fn lead(&mut self, leader: u16, epoch: i32, isr: &[i32], end: i64) {
         let became = Replica::BecameLeader {
             leader_epoch: LeaderEpoch(epoch),
-            isr,
+            isr: isr.iter().copied().map(BrokerId).collect(),
             log_end_offset: Offset(end),
         };
         self.broker(leader, became);
+    }
+
+    /// The leader asks for these in-sync replicas, and the controller writes them.
+    pub(crate) fn let_in(&mut self, leader: u16, epoch: i32, isr: &[i32], waits_for: &[i32]) {
+        let ids = |list: &[i32]| list.iter().copied().map(BrokerId).collect::<Vec<_>>();
+        let proposed = Replica::IsrProposed {
+            isr: ids(isr),
+            waits_for: ids(waits_for),
+        };
+        self.broker(leader, proposed);
+        let written = Controller::IsrWritten {
+            partition: orders(),
+            isr: ids(isr),
+            leader_epoch: LeaderEpoch(epoch),
+            partition_epoch: PartitionEpoch(1),
+        };
+        self.at(Some(0), What::Controller(written));
     }
 
     /// Nobody can lead.
