@@ -286,7 +286,8 @@ fn find_cut_reads(index: &mut Index<'_>) {
         let appended = partition.appended.bounds().map_or(-1, |(_, last)| last);
         let end = partition.high_watermark.min(appended + 1);
         let read = partition.read_to;
-        let deleted_below = partition.deletions.last().map_or(0, |last| last.below);
+        let below = partition.deletions.iter().map(|deletion| deletion.below);
+        let deleted_below = below.max().unwrap_or(0);
         partition.read_failed |= read < end && deleted_below < end;
     }
 }

@@ -132,7 +132,7 @@ pub struct Partition {
     pub high_watermark: i64,
     /// What leaders appended last at each offset.
     pub appended: OffsetMap<u32>,
-    /// What leaders deleted by retention or DeleteRecords, each further than the one before.
+    /// What leaders deleted by retention or DeleteRecords, each broker further than before.
     pub deletions: Vec<Deletion>,
     /// Elections, in order.
     pub elections: Vec<Election>,
@@ -145,10 +145,12 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// A leader moved its log start; one that only learns of what another has deleted deletes nothing.
+    /// A leader moved its log start; one that only learns of what another has deleted deletes nothing, unless its log was
+    /// shorter than what the other one deleted.
     fn deleted(&mut self, deletion: Deletion) {
-        let before = self.deletions.last().map_or(0, |last| last.below);
-        if deletion.below > before {
+        let own = |known: &&Deletion| known.broker == deletion.broker;
+        let before = self.deletions.iter().rev().find(own);
+        if before.is_none_or(|before| deletion.below > before.below) {
             self.deletions.push(deletion);
         }
     }
@@ -310,15 +312,15 @@ impl<'h> Index<'h> {
             return false;
         }
         let partition = self.partition(sent.part);
-        let first = partition
+        let reaching = partition
             .deletions
-            .partition_point(|deletion| deletion.below <= sent.offset);
-        let Some(deletion) = partition.deletions.get(first) else {
-            return false;
-        };
-        let log = partition.replicas.get(&deletion.broker);
-        let append = log.and_then(|log| log.holds(sent.offset, deletion.event));
-        append.is_some_and(|append| self.brought(append, sent))
+            .iter()
+            .filter(|deletion| deletion.below > sent.offset);
+        let mut held = reaching.filter_map(|deletion| {
+            let log = partition.replicas.get(&deletion.broker)?;
+            log.holds(sent.offset, deletion.event)
+        });
+        held.any(|append| self.brought(append, sent))
     }
 
     /// Whether an append carried the record of this send.
