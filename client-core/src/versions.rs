@@ -75,6 +75,7 @@ impl Versions {
             | ApiKey::UpdateMetadata
             | ApiKey::ControlledShutdown
             | ApiKey::AlterIsr => 0,
+            ApiKey::AlterPartitionReassignments | ApiKey::ListPartitionReassignments => 0,
         }
     }
 }
@@ -144,6 +145,8 @@ pub(crate) fn fit(body: &mut RequestBody, version: i16) {
         | RequestBody::CreateTopics(_)
         | RequestBody::DeleteTopics(_)
         | RequestBody::DeleteRecords(_)
+        | RequestBody::AlterPartitionReassignments(_)
+        | RequestBody::ListPartitionReassignments(_)
         | RequestBody::CreatePartitions(_)
         | RequestBody::ElectLeaders(_)
         | RequestBody::AlterIsr(_) => {}

@@ -224,6 +224,16 @@ pub enum Controller {
         leader_epoch: LeaderEpoch,
         partition_epoch: PartitionEpoch,
     },
+    ReassignmentStarted {
+        partition: TopicPartition,
+        replicas: Vec<BrokerId>,
+        adding: Vec<BrokerId>,
+        removing: Vec<BrokerId>,
+    },
+    Reassigned {
+        partition: TopicPartition,
+        replicas: Vec<BrokerId>,
+    },
     BrokerUp {
         broker: BrokerId,
         epoch: BrokerEpoch,

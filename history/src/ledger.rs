@@ -383,6 +383,8 @@ impl<'i, 'h> Count<'i, 'h> {
                 }
             }
             Controller::Resigned { .. }
+            | Controller::ReassignmentStarted { .. }
+            | Controller::Reassigned { .. }
             | Controller::BrokerUp { .. }
             | Controller::BrokerDown { .. }
             | Controller::TopicCreated(..)

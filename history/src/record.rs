@@ -203,6 +203,24 @@ fn controller(note: &ControllerNote) -> Controller {
             leader_epoch: *leader_epoch,
             partition_epoch: *partition_epoch,
         },
+        ControllerNote::ReassignmentStarted {
+            partition,
+            replicas,
+            adding,
+            removing,
+        } => Controller::ReassignmentStarted {
+            partition: partition.clone(),
+            replicas: replicas.clone(),
+            adding: adding.clone(),
+            removing: removing.clone(),
+        },
+        ControllerNote::Reassigned {
+            partition,
+            replicas,
+        } => Controller::Reassigned {
+            partition: partition.clone(),
+            replicas: replicas.clone(),
+        },
         ControllerNote::BrokerUp { broker, epoch } => Controller::BrokerUp {
             broker: *broker,
             epoch: *epoch,

@@ -210,6 +210,24 @@ pub enum ControllerNote {
         /// The version of the state znode.
         partition_epoch: PartitionEpoch,
     },
+    /// A partition's replicas begin to move, or move elsewhere than before.
+    ReassignmentStarted {
+        /// Which partition.
+        partition: TopicPartition,
+        /// All its replicas, old and new.
+        replicas: Vec<BrokerId>,
+        /// Those being added.
+        adding: Vec<BrokerId>,
+        /// Those being removed.
+        removing: Vec<BrokerId>,
+    },
+    /// They have moved.
+    Reassigned {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Its replicas now, preferred leader first.
+        replicas: Vec<BrokerId>,
+    },
     /// A broker came.
     BrokerUp {
         /// Which.

@@ -123,6 +123,11 @@ pub enum Verb {
     /// `deleteRecords`: everything before an offset, or before the high watermark where none is given; answered by
     /// [`Outcome::Offsets`] with the low watermarks.
     DeleteRecords(BTreeMap<TopicPartition, Option<Offset>>),
+    /// `alterPartitionReassignments`: the replicas each partition shall have; `None` cancels. Answered when the move is taken
+    /// on, not when it is done.
+    Reassign(BTreeMap<TopicPartition, Option<Vec<i32>>>),
+    /// `listPartitionReassignments`: answered by [`Outcome::Reassignments`].
+    ListReassignments,
     /// `electLeaders(PREFERRED | UNCLEAN)`.
     ElectLeaders {
         /// Unclean instead of preferred.
@@ -204,6 +209,17 @@ pub struct PartitionDescription {
     pub isr: Vec<i32>,
 }
 
+/// A move of replicas that is under way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReassignmentDescription {
+    /// All replicas, old and new.
+    pub replicas: Vec<i32>,
+    /// Those being added.
+    pub adding: Vec<i32>,
+    /// Those being removed.
+    pub removing: Vec<i32>,
+}
+
 /// What a group looks like to its coordinator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupDescription {
@@ -248,6 +264,8 @@ pub enum Outcome {
     Offsets(Result<BTreeMap<TopicPartition, Option<Offset>>, Failure>),
     /// `describeTopics`.
     Described(Result<Vec<PartitionDescription>, Failure>),
+    /// `listPartitionReassignments`.
+    Reassignments(Result<BTreeMap<TopicPartition, ReassignmentDescription>, Failure>),
     /// `describeConsumerGroups`.
     Group(Result<GroupDescription, Failure>),
     /// Anything whose success has no value: flush, close, subscribe, admin calls. Per-item errors come as the first one.

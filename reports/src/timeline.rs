@@ -226,6 +226,26 @@ impl Teller {
             Controller::BrokerUp { broker, .. } if !self.setting_up => {
                 Some((Tone::Change, format!("counts broker {broker} in")))
             }
+            Controller::ReassignmentStarted {
+                partition,
+                adding,
+                removing,
+                ..
+            } => Some((
+                Tone::Change,
+                format!(
+                    "moves {partition}: adds {}, removes {}",
+                    ids_or_none(adding),
+                    ids_or_none(removing)
+                ),
+            )),
+            Controller::Reassigned {
+                partition,
+                replicas,
+            } => Some((
+                Tone::Change,
+                format!("{partition} has moved: replicas {}", ids(replicas)),
+            )),
             Controller::TopicDeleted(topic) => {
                 Some((Tone::Change, format!("topic {topic} is gone")))
             }
@@ -234,6 +254,14 @@ impl Teller {
             | Controller::BrokerUp { .. }
             | Controller::TopicCreated(..) => None,
         }
+    }
+}
+
+fn ids_or_none(brokers: &[BrokerId]) -> String {
+    if brokers.is_empty() {
+        "none".to_owned()
+    } else {
+        ids(brokers)
     }
 }
 

@@ -110,10 +110,10 @@ impl Broker {
                 self.group(now, &call, GroupRequest::Describe(body), io);
             }
             RequestBody::InitProducerId(body) => self.init_producer_id(now, token, &body, io),
-            RequestBody::AlterIsr(body) => self.coordination.controller.alter_isr(io, token, body),
-            RequestBody::ElectLeaders(body) => {
-                self.coordination.controller.elect_leaders(io, token, body);
-            }
+            body @ (RequestBody::AlterIsr(_)
+            | RequestBody::ElectLeaders(_)
+            | RequestBody::AlterPartitionReassignments(_)
+            | RequestBody::ListPartitionReassignments(_)) => self.control(token, body, io),
             RequestBody::ControlledShutdown(body) if self.is_controller() => {
                 self.coordination
                     .controller
@@ -139,6 +139,20 @@ impl Broker {
             | RequestBody::LeaderAndIsr(_)
             | RequestBody::StopReplica(_)
             | RequestBody::UpdateMetadata(_) => unreachable!("the replicas serve these"),
+        }
+    }
+
+    /// Requests that the controller puts into its queue, whether or not it is active then.
+    fn control(&mut self, token: RequestToken, body: RequestBody, io: &mut Io<'_>) {
+        let controller = &mut self.coordination.controller;
+        if let RequestBody::AlterIsr(body) = body {
+            controller.alter_isr(io, token, body);
+        } else if let RequestBody::ElectLeaders(body) = body {
+            controller.elect_leaders(io, token, body);
+        } else if let RequestBody::AlterPartitionReassignments(body) = body {
+            controller.reassign_partitions(io, token, body);
+        } else if let RequestBody::ListPartitionReassignments(body) = body {
+            controller.list_partition_reassignments(io, token, body);
         }
     }
 
@@ -343,7 +357,9 @@ fn api_versions() -> ApiVersionsResponse {
         | ApiKey::InitProducerId
         | ApiKey::OffsetForLeaderEpoch => 4,
         ApiKey::ElectLeaders | ApiKey::DeleteRecords => 2,
-        ApiKey::AlterIsr => 0,
+        ApiKey::AlterIsr
+        | ApiKey::AlterPartitionReassignments
+        | ApiKey::ListPartitionReassignments => 0,
     };
     let versions = ApiKey::ALL
         .iter()

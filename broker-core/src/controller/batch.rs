@@ -1,6 +1,6 @@
 //! The requests that one state change makes necessary, collected per broker (`ControllerBrokerRequestBatch`).
 //!
-//! Left out: several listeners, topic ids, and the reassignment fields, which stay empty.
+//! Left out: several listeners, topic ids.
 
 use super::context::ControllerContext;
 use crate::znode::json::PartitionState;
@@ -50,13 +50,14 @@ impl RequestBatch {
         for broker in brokers {
             let partitions = self.leader_and_isr.entry(*broker).or_default();
             let already_new = partitions.get(partition).is_some_and(|told| told.is_new);
+            let assignment = context.full_assignment(partition);
             let told = LeaderAndIsrPartition {
                 partition: partition.clone(),
                 controller_epoch: state.controller_epoch,
                 state: state.state.clone(),
-                replicas: context.assignment(partition).to_vec(),
-                adding_replicas: Vec::new(),
-                removing_replicas: Vec::new(),
+                replicas: assignment.replicas,
+                adding_replicas: assignment.adding,
+                removing_replicas: assignment.removing,
                 is_new: is_new || already_new,
             };
             partitions.insert(partition.clone(), told);
@@ -181,7 +182,13 @@ impl Sender<'_> {
             if !reached {
                 continue;
             }
-            let partitions: Vec<_> = partitions.into_values().collect();
+            let mut partitions: Vec<_> = partitions.into_values().collect();
+            if api_version < 3 {
+                for told in &mut partitions {
+                    told.adding_replicas.clear();
+                    told.removing_replicas.clear();
+                }
+            }
             let leaders: BTreeSet<_> = partitions.iter().filter_map(|p| p.state.leader).collect();
             let live = self.context.live_brokers().into_iter();
             let body = LeaderAndIsrRequest {

@@ -159,7 +159,7 @@ impl Controller {
                 partitions: Vec::new(),
             },
             Step::SendMetadata {
-                brokers: came,
+                brokers: came.clone(),
                 partitions: all,
             },
             Step::Replicas {
@@ -167,6 +167,7 @@ impl Controller {
                 target: ReplicaPhase::Online,
             },
             Step::TriggerOnline(None),
+            Step::ResumeReassignments(came),
         ];
         if !resumed.is_empty() {
             for topic in &resumed {

@@ -1,7 +1,7 @@
 //! What the controller knows of the cluster (`ControllerContext`).
 //!
 //! It is read from the keeper at failover and kept up to date by the controller's own writes and by watches; nothing else
-//! of the broker sees it. Left out: metrics, reassignments under way, topic ids.
+//! of the broker sees it. Left out: metrics, topic ids.
 
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
@@ -30,6 +30,71 @@ pub struct Replica {
     pub broker: BrokerId,
 }
 
+/// The replicas of a partition, and which of them come and go (`ReplicaAssignment`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaAssignment {
+    /// All of them, preferred leader first.
+    pub replicas: Vec<BrokerId>,
+    /// Those that are not replicas yet.
+    pub adding: Vec<BrokerId>,
+    /// Those that will be replicas no more.
+    pub removing: Vec<BrokerId>,
+}
+
+impl ReplicaAssignment {
+    /// Nothing comes or goes.
+    pub fn settled(replicas: Vec<BrokerId>) -> Self {
+        Self {
+            replicas,
+            ..Self::default()
+        }
+    }
+
+    /// Whether replicas come or go.
+    pub fn is_moving(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+
+    /// The replicas before the move.
+    pub fn origin(&self) -> Vec<BrokerId> {
+        let all = self.replicas.iter().copied();
+        all.filter(|id| !self.adding.contains(id)).collect()
+    }
+
+    /// The replicas after the move.
+    pub fn target(&self) -> Vec<BrokerId> {
+        let all = self.replicas.iter().copied();
+        all.filter(|id| !self.removing.contains(id)).collect()
+    }
+
+    /// A move from where it began to `target`.
+    #[must_use]
+    pub fn reassign_to(&self, target: &[BrokerId]) -> Self {
+        let origin = self.origin();
+        let new = |id: &BrokerId| !target.contains(id);
+        let mut replicas = target.to_vec();
+        replicas.extend(origin.iter().copied().filter(new));
+        Self {
+            adding: target
+                .iter()
+                .copied()
+                .filter(|id| !origin.contains(id))
+                .collect(),
+            removing: origin.into_iter().filter(new).collect(),
+            replicas,
+        }
+    }
+
+    /// What a wish makes of it; `None` where there is nothing to cancel (`maybeBuildReassignment`).
+    pub fn wanted(&self, target: Option<&[BrokerId]>) -> Option<Self> {
+        match target {
+            Some(target) => Some(self.reassign_to(target)),
+            None if self.is_moving() => Some(self.reassign_to(&self.origin())),
+            None => None,
+        }
+    }
+}
+
 /// The context.
 #[derive(Clone, Debug, Default)]
 pub struct ControllerContext {
@@ -47,6 +112,10 @@ pub struct ControllerContext {
     pub topics: BTreeSet<TopicName>,
     /// The replicas of each partition, preferred leader first.
     pub assignments: BTreeMap<TopicPartition, Vec<BrokerId>>,
+    /// Which of them come and go; partitions that are not moved are not there.
+    pub moves: BTreeMap<TopicPartition, ReplicaAssignment>,
+    /// Partitions whose move is not finished (`partitionsBeingReassigned`).
+    pub reassigning: BTreeSet<TopicPartition>,
     /// Leader and in-sync replicas as last read or written.
     pub leadership: BTreeMap<TopicPartition, PartitionState>,
     /// The partition state machine.
@@ -105,6 +174,34 @@ impl ControllerContext {
     /// The replicas of a partition; none when it is unknown.
     pub fn assignment(&self, partition: &TopicPartition) -> &[BrokerId] {
         self.assignments.get(partition).map_or(&[], Vec::as_slice)
+    }
+
+    /// The replicas of a partition and which of them come and go; nothing when it is unknown.
+    pub fn full_assignment(&self, partition: &TopicPartition) -> ReplicaAssignment {
+        let replicas = self.assignment(partition).to_vec();
+        let known = self.moves.get(partition);
+        known.map_or(ReplicaAssignment::settled(replicas.clone()), |known| {
+            ReplicaAssignment {
+                replicas,
+                ..known.clone()
+            }
+        })
+    }
+
+    /// Takes an assignment over (`updatePartitionFullReplicaAssignment`).
+    pub fn set_full_assignment(&mut self, partition: &TopicPartition, new: ReplicaAssignment) {
+        let replicas = new.replicas.clone();
+        self.assignments.insert(partition.clone(), replicas);
+        if new.is_moving() {
+            self.moves.insert(partition.clone(), new);
+        } else {
+            self.moves.remove(partition);
+        }
+    }
+
+    /// Whether a partition of the topic is being moved.
+    pub fn is_being_reassigned(&self, topic: &TopicName) -> bool {
+        self.reassigning.iter().any(|of| of.topic == *topic)
     }
 
     /// The replicas of a partition that are online, in the order of the assignment.
@@ -206,6 +303,8 @@ impl ControllerContext {
         }
         for partition in self.partitions_of(topic) {
             self.assignments.remove(&partition);
+            self.moves.remove(&partition);
+            self.reassigning.remove(&partition);
             self.leadership.remove(&partition);
             self.partitions.remove(&partition);
         }
@@ -213,5 +312,35 @@ impl ControllerContext {
         self.to_delete.remove(topic);
         self.deleting.remove(topic);
         self.ineligible.remove(topic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(list: &[i32]) -> Vec<BrokerId> {
+        list.iter().copied().map(BrokerId).collect()
+    }
+
+    #[test]
+    fn a_move_keeps_the_old_replicas_behind_the_new_until_it_is_done() {
+        let moved = ReplicaAssignment::settled(ids(&[1, 2, 3])).reassign_to(&ids(&[4, 2, 5]));
+        assert_eq!(moved.replicas, ids(&[4, 2, 5, 1, 3]));
+        assert_eq!(moved.adding, ids(&[4, 5]));
+        assert_eq!(moved.removing, ids(&[1, 3]));
+        assert_eq!(moved.target(), ids(&[4, 2, 5]));
+        assert_eq!(moved.origin(), ids(&[2, 1, 3]));
+    }
+
+    #[test]
+    fn another_wish_begins_where_the_first_began() {
+        let moved = ReplicaAssignment::settled(ids(&[1, 2])).reassign_to(&ids(&[3, 4]));
+        let again = moved.reassign_to(&ids(&[2, 5]));
+        assert_eq!(again.replicas, ids(&[2, 5, 1]));
+        assert_eq!((again.adding, again.removing), (ids(&[5]), ids(&[1])));
+        let back = moved.wanted(None).unwrap();
+        assert_eq!(back, ReplicaAssignment::settled(ids(&[1, 2])));
+        assert_eq!(back.wanted(None), None, "nothing to cancel");
     }
 }

@@ -37,7 +37,8 @@ impl Controller {
                     .replicas_of_topic(topic)
                     .iter()
                     .any(|replica| !self.context.is_online(replica.broker, &replica.partition));
-                if why == Reading::Failover && held_up {
+                let moved = self.context.is_being_reassigned(topic);
+                if moved || why == Reading::Failover && held_up {
                     self.context.ineligible.insert(topic.clone());
                 }
             }

@@ -57,6 +57,17 @@ impl Controller {
             | Step::DeletionFailed(_)
             | Step::RemoveTopic(_)
             | Step::DeleteTree(_)) => self.change_state(hands, step),
+            step @ (Step::ReadZkReassignment { .. }
+            | Step::ResumeReassignments(_)
+            | Step::DropFromZk(_)
+            | Step::Reassign(..)
+            | Step::WriteAssignment(..)
+            | Step::SetAssignment(..)
+            | Step::CheckReassignment { .. }
+            | Step::MoveLeader(_)
+            | Step::BumpEpoch(_)
+            | Step::FinishReassignment(_)
+            | Step::AnswerReassign(_)) => self.move_replicas(hands, step),
         }
     }
 
@@ -103,6 +114,34 @@ impl Controller {
             Step::DeletionFailed(replicas) => self.deletion_failed(replicas),
             Step::RemoveTopic(topic) => self.remove_topic(topic),
             Step::DeleteTree(topic) => self.delete_tree(hands, topic),
+            other => unreachable!("{other:?} is taken above"),
+        }
+    }
+
+    /// The steps of a reassignment.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the match in `take` is complete and passes only these on"
+    )]
+    fn move_replicas(&mut self, hands: &mut Hands<'_, '_>, step: Step) {
+        match step {
+            Step::ReadZkReassignment { failover } => self.read_zk_reassignment(hands, failover),
+            Step::ResumeReassignments(came) => self.resume_reassignments(&came),
+            Step::DropFromZk(which) => self.drop_from_zk(hands, which),
+            Step::Reassign(partition, wanted) => self.reassign(hands, partition, wanted),
+            Step::WriteAssignment(partition, wanted) => {
+                self.write_assignment(hands, &partition, &wanted);
+            }
+            Step::SetAssignment(partition, wanted) => {
+                self.context.set_full_assignment(&partition, wanted);
+            }
+            Step::CheckReassignment { partition, begin } => {
+                self.check_reassignment(hands, partition, begin);
+            }
+            Step::MoveLeader(partition) => self.move_leader(partition),
+            Step::BumpEpoch(partition) => self.bump_epoch(hands, partition),
+            Step::FinishReassignment(partition) => self.finish_reassignment(hands, partition),
+            Step::AnswerReassign(results) => self.answer_reassign(hands, results),
             other => unreachable!("{other:?} is taken above"),
         }
     }
@@ -166,6 +205,18 @@ impl Controller {
                 self.alter_isr_written(hands, (wishes, refused), got);
             }
             Then::TreeListed(topic) => self.tree_listed(hands, &topic, got),
+            Then::ReassignmentAsked(names) => self.reassignment_asked(names, got),
+            Then::ZkReassignmentRead { failover } => self.zk_reassignment_read(failover, got),
+            Then::ZkReassignmentsToDrop(which) => {
+                self.zk_reassignments_to_drop(hands, &which, got);
+            }
+            Then::ReassignmentChecked(partition, begin) => {
+                self.reassignment_checked(partition, begin, got);
+            }
+            Then::EpochToBump(partition) => self.epoch_to_bump(hands, partition, got),
+            Then::EpochBumped(partition, state) => {
+                self.epoch_bumped(hands, (partition, state), got);
+            }
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use super::channel::Answered;
 use protocol::api::cluster::{AlterIsrRequest, ControlledShutdownRequest};
+use protocol::api::reassignment::{
+    AlterPartitionReassignmentsRequest, ListPartitionReassignmentsRequest,
+};
 use protocol::api::topics::ElectLeadersRequest;
-use protocol::ids::TopicName;
+use protocol::ids::{TopicName, TopicPartition};
 use protocol::machine::RequestToken;
 
 /// An event.
@@ -33,6 +36,10 @@ pub enum ControllerEvent {
     LogDirEventNotification,
     /// `/admin/preferred_replica_election` was created.
     PreferredReplicaElection,
+    /// `/admin/reassign_partitions` was created, or may have been.
+    ZkPartitionReassignment,
+    /// The state of a partition that is being moved changed.
+    PartitionReassignmentIsrChange(TopicPartition),
     /// Time to look for leaders that are not the preferred ones.
     AutoPreferredReplicaElection,
     /// A topic now allows unclean election.
@@ -45,4 +52,8 @@ pub enum ControllerEvent {
     ControlledShutdown(RequestToken, ControlledShutdownRequest),
     /// Somebody wants leaders elected.
     ElectLeaders(RequestToken, Box<ElectLeadersRequest>),
+    /// Somebody wants replicas moved.
+    Reassign(RequestToken, Box<AlterPartitionReassignmentsRequest>),
+    /// Somebody wants to know what is being moved.
+    ListReassignments(RequestToken, Box<ListPartitionReassignmentsRequest>),
 }

@@ -26,6 +26,7 @@ impl Controller {
         let machines = [Step::StartReplicaMachine, Step::StartPartitionMachine];
         let announce = [Step::AnnounceBrokers];
         self.then([
+            Step::ReadZkReassignment { failover: true },
             Step::ResumeDeletions,
             Step::ReadPreferredElection,
             Step::ScheduleRebalance(FIRST_REBALANCE),

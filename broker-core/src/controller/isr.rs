@@ -139,7 +139,7 @@ impl Controller {
             .into_iter()
             .map(|(partition, error)| (partition, Err(error)))
             .collect();
-        let mut touched = Vec::new();
+        let (mut touched, mut moving) = (Vec::new(), Vec::new());
         for (wish, reply) in wishes.iter().zip(replies) {
             let result = match reply {
                 Ok(KeeperResult::DataSet(stat)) => {
@@ -152,6 +152,9 @@ impl Controller {
                         partition_epoch: state.partition_epoch,
                     };
                     note(hands.io, written);
+                    if self.context.reassigning.contains(&wish.partition) {
+                        moving.push(wish.partition.clone());
+                    }
                     Ok(state)
                 }
                 Err(KeeperError::BadVersion) => Err(ErrorCode::InvalidUpdateVersion),
@@ -160,6 +163,7 @@ impl Controller {
             touched.push(wish.partition.clone());
             answers.push((wish.partition.clone(), result));
         }
+        let below = self.agenda.len();
         self.then([
             Step::RefreshLeadership(touched.clone()),
             Step::SendMetadata {
@@ -168,6 +172,12 @@ impl Controller {
             },
             Step::AnswerAlterIsr(answers),
         ]);
+        // An ISR that grew may be what a reassignment waits for: looked at after the answer.
+        for partition in moving {
+            let begin = false;
+            self.agenda
+                .insert(below, Step::CheckReassignment { partition, begin });
+        }
     }
 
     pub(super) fn answer_alter_isr(&mut self, hands: &mut Hands<'_, '_>, partitions: Answers) {

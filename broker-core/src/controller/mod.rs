@@ -18,8 +18,8 @@
 //!
 //! One event at a time. An event in progress waits for its keeper requests while later events queue, as Kafka's thread
 //! blocks; see `step`. All writes are multis with a check of `/controller_epoch` (KAFKA-6082): a failed check means that
-//! another controller was elected, and this one resigns. Left out: reassignment, feature versions, broker modifications
-//! (endpoints never change), topic ids in requests, KIP-966's eligible leader replicas.
+//! another controller was elected, and this one resigns. Left out: feature versions, broker modifications (endpoints never
+//! change), topic ids in requests, KIP-966's eligible leader replicas.
 
 pub mod batch;
 mod brokers;
@@ -34,6 +34,7 @@ mod failover;
 mod isr;
 mod partition_machine;
 pub mod partition_phase;
+mod reassignment;
 mod replica_machine;
 pub mod replica_phase;
 mod requests;
@@ -50,6 +51,9 @@ use crate::keeper_session::{Answer, KeeperOwner, Ticket};
 use crate::timer::TimerOwner;
 use crate::znode::paths;
 use protocol::api::cluster::{AlterIsrRequest, ControlledShutdownRequest};
+use protocol::api::reassignment::{
+    AlterPartitionReassignmentsRequest, ListPartitionReassignmentsRequest,
+};
 use protocol::api::topics::ElectLeadersRequest;
 use protocol::behaviour::{Behaviour, Fix};
 use protocol::error_code::{ErrorCode, KeeperError};
@@ -189,9 +193,15 @@ impl Controller {
             (paths::PREFERRED_ELECTION, WatchKind::Created) => {
                 Some(ControllerEvent::PreferredReplicaElection)
             }
-            (path, WatchKind::DataChanged) => {
-                paths::topic_of(path).map(ControllerEvent::PartitionModifications)
+            (paths::REASSIGN_PARTITIONS, WatchKind::Created) => {
+                Some(ControllerEvent::ZkPartitionReassignment)
             }
+            (path, WatchKind::DataChanged) => paths::topic_of(path)
+                .map(ControllerEvent::PartitionModifications)
+                .or_else(|| {
+                    let partition = paths::partition_of_state(path)?;
+                    Some(ControllerEvent::PartitionReassignmentIsrChange(partition))
+                }),
             (_, _) => None,
         };
         if let Some(queued) = queued {
@@ -222,6 +232,27 @@ impl Controller {
         request: ElectLeadersRequest,
     ) {
         self.put(io, ControllerEvent::ElectLeaders(token, Box::new(request)));
+    }
+
+    /// Somebody wants replicas moved.
+    pub fn reassign_partitions(
+        &mut self,
+        io: &mut Io<'_>,
+        token: RequestToken,
+        request: AlterPartitionReassignmentsRequest,
+    ) {
+        self.put(io, ControllerEvent::Reassign(token, Box::new(request)));
+    }
+
+    /// Somebody wants to know what is being moved.
+    pub fn list_partition_reassignments(
+        &mut self,
+        io: &mut Io<'_>,
+        token: RequestToken,
+        request: ListPartitionReassignmentsRequest,
+    ) {
+        let event = ControllerEvent::ListReassignments(token, Box::new(request));
+        self.put(io, event);
     }
 
     /// A topic's `unclean.leader.election.enable` became true.
@@ -437,7 +468,9 @@ impl Controller {
     fn moved(&mut self, hands: &mut Hands<'_, '_>) {
         let error = match self.answering {
             Some(Answering::ControlledShutdown(_)) => ErrorCode::StaleControllerEpoch,
-            Some(Answering::ElectLeaders { .. }) => ErrorCode::NotController,
+            Some(Answering::ElectLeaders { .. } | Answering::Reassign(_)) => {
+                ErrorCode::NotController
+            }
             Some(Answering::AlterIsr(_)) | None => ErrorCode::UnknownServerError,
         };
         self.fail(hands, error);
@@ -482,6 +515,12 @@ impl Controller {
             ControllerEvent::ElectLeaders(token, request) => {
                 self.begin_elect_leaders(hands, token, &request);
             }
+            ControllerEvent::Reassign(token, request) => {
+                self.begin_reassign(hands, token, *request);
+            }
+            ControllerEvent::ListReassignments(token, request) => {
+                self.list_reassignments(hands, token, *request);
+            }
             other if self.is_active() => self.begin_active(hands, other),
             ControllerEvent::BrokerChange
             | ControllerEvent::TopicChange
@@ -490,6 +529,8 @@ impl Controller {
             | ControllerEvent::IsrChangeNotification
             | ControllerEvent::LogDirEventNotification
             | ControllerEvent::PreferredReplicaElection
+            | ControllerEvent::ZkPartitionReassignment
+            | ControllerEvent::PartitionReassignmentIsrChange(_)
             | ControllerEvent::AutoPreferredReplicaElection
             | ControllerEvent::UncleanElectionEnabled(_)
             | ControllerEvent::Response(_) => {}
@@ -508,6 +549,12 @@ impl Controller {
             ControllerEvent::PreferredReplicaElection => {
                 self.agenda.push(Step::ReadPreferredElection);
             }
+            ControllerEvent::ZkPartitionReassignment => {
+                self.read_zk_reassignment(hands, false);
+            }
+            ControllerEvent::PartitionReassignmentIsrChange(partition) => {
+                self.check_reassignment(hands, partition, false);
+            }
             ControllerEvent::AutoPreferredReplicaElection => self.rebalance(),
             ControllerEvent::UncleanElectionEnabled(topic) => {
                 self.agenda.push(Step::TriggerOnline(Some(topic)));
@@ -520,7 +567,9 @@ impl Controller {
             | ControllerEvent::RegisterBrokerAndReelect
             | ControllerEvent::AlterIsr(..)
             | ControllerEvent::ControlledShutdown(..)
-            | ControllerEvent::ElectLeaders(..) => {}
+            | ControllerEvent::ElectLeaders(..)
+            | ControllerEvent::Reassign(..)
+            | ControllerEvent::ListReassignments(..) => {}
         }
     }
 }

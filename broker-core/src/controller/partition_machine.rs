@@ -276,12 +276,17 @@ impl Controller {
         partition: &TopicPartition,
         state: &LeaderAndIsr,
     ) -> protocol::keeper::KeeperOp {
-        let known = PartitionState {
-            state: state.clone(),
-            controller_epoch: self.context.epoch,
-        };
+        let known = self.written(state.clone());
         let path = paths::partition_state(partition);
         self.checked(set_data(path, known.encode(), state.partition_epoch.0))
+    }
+
+    /// A state as this controller writes it.
+    pub(super) fn written(&self, state: LeaderAndIsr) -> PartitionState {
+        PartitionState {
+            state,
+            controller_epoch: self.context.epoch,
+        }
     }
 
     pub(super) fn election_written(

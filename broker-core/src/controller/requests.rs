@@ -9,6 +9,7 @@ use super::election::Strategy;
 use super::event::ControllerEvent;
 use super::isr::whole;
 use super::partition_phase::PartitionPhase;
+use super::reassignment::none_listed;
 use super::replica_phase::ReplicaPhase;
 use super::step::{Answering, Step, Then, Trigger};
 use super::{Controller, Reply};
@@ -19,6 +20,7 @@ use protocol::api::cluster::{
     ControlledShutdownRequest, ControlledShutdownResponse, LeaderAndIsrResponse,
     StopReplicaResponse,
 };
+use protocol::api::reassignment::AlterPartitionReassignmentsResponse;
 use protocol::api::topics::{ElectLeadersRequest, ElectLeadersResponse};
 use protocol::api::{RequestBody, ResponseBody};
 use protocol::error_code::ErrorCode;
@@ -270,6 +272,7 @@ impl Controller {
             let ready = |partition: &&TopicPartition| {
                 let known = self.context.leadership.get(*partition);
                 self.context.is_online(broker, partition)
+                    && self.context.reassigning.is_empty()
                     && known.is_some_and(|known| known.state.isr.contains(&broker))
             };
             steps.push(Step::Partitions {
@@ -361,6 +364,12 @@ pub(super) fn preempt(hands: &mut Hands<'_, '_>, event: &ControllerEvent) {
             let answering = Answering::ElectLeaders { token, all: true };
             refuse(hands, answering, ErrorCode::NotController);
         }
+        ControllerEvent::Reassign(token, _) => {
+            refuse(hands, Answering::Reassign(*token), ErrorCode::NotController);
+        }
+        ControllerEvent::ListReassignments(token, _) => {
+            hands.respond(*token, none_listed(ErrorCode::NotController));
+        }
         ControllerEvent::Startup
         | ControllerEvent::ControllerChange
         | ControllerEvent::Reelect
@@ -373,6 +382,8 @@ pub(super) fn preempt(hands: &mut Hands<'_, '_>, event: &ControllerEvent) {
         | ControllerEvent::IsrChangeNotification
         | ControllerEvent::LogDirEventNotification
         | ControllerEvent::PreferredReplicaElection
+        | ControllerEvent::ZkPartitionReassignment
+        | ControllerEvent::PartitionReassignmentIsrChange(_)
         | ControllerEvent::AutoPreferredReplicaElection
         | ControllerEvent::UncleanElectionEnabled(_)
         | ControllerEvent::Response(_) => {}
@@ -386,6 +397,13 @@ pub(super) fn refuse(hands: &mut Hands<'_, '_>, answering: Answering, error: Err
         Answering::ControlledShutdown(token) => {
             let remaining = Vec::new();
             hands.respond(token, ControlledShutdownResponse { error, remaining });
+        }
+        Answering::Reassign(token) => {
+            let partitions = Vec::new();
+            hands.respond(
+                token,
+                AlterPartitionReassignmentsResponse { error, partitions },
+            );
         }
         Answering::ElectLeaders { token, .. } => {
             let partitions = Vec::new();

@@ -6,7 +6,7 @@
 //! method of `KafkaController`, a state machine or `TopicDeletionManager` has between two keeper requests is a variant, so
 //! that a controller can be cloned in the middle of an event.
 
-use super::context::{RegisteredBroker, Replica};
+use super::context::{RegisteredBroker, Replica, ReplicaAssignment};
 use super::election::{Elected, Strategy};
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
@@ -17,7 +17,7 @@ use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerId, ControllerEpoch, TopicName, TopicPartition};
 use protocol::keeper::Path;
 use protocol::machine::RequestToken;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Whether something is read because a controller takes over, or because a watch fired.
@@ -34,6 +34,25 @@ pub(super) enum Trigger {
     AdminClient,
     /// By `/admin/preferred_replica_election`.
     Keeper,
+}
+
+/// What is to be taken out of `/admin/reassign_partitions`.
+#[derive(Clone, Debug)]
+pub(super) enum DropFromZk {
+    /// These partitions, whatever is wanted of them.
+    All(BTreeSet<TopicPartition>),
+    /// This wish, which is fulfilled.
+    Done(TopicPartition, Vec<BrokerId>),
+}
+
+impl DropFromZk {
+    /// Whether it means a wish.
+    pub(super) fn names(&self, partition: &TopicPartition, target: &[BrokerId]) -> bool {
+        match self {
+            Self::All(all) => all.contains(partition),
+            Self::Done(of, replicas) => of == partition && replicas == target,
+        }
+    }
 }
 
 /// Something to do.
@@ -101,6 +120,23 @@ pub(super) enum Step {
     DeletionFailed(Vec<Replica>),
     RemoveTopic(TopicName),
     DeleteTree(TopicName),
+    // Moves.
+    ReadZkReassignment {
+        failover: bool,
+    },
+    ResumeReassignments(Vec<BrokerId>),
+    DropFromZk(DropFromZk),
+    Reassign(TopicPartition, ReplicaAssignment),
+    WriteAssignment(TopicPartition, ReplicaAssignment),
+    SetAssignment(TopicPartition, ReplicaAssignment),
+    CheckReassignment {
+        partition: TopicPartition,
+        begin: bool,
+    },
+    MoveLeader(TopicPartition),
+    BumpEpoch(TopicPartition),
+    FinishReassignment(TopicPartition),
+    AnswerReassign(Vec<(TopicPartition, ErrorCode)>),
     // In-sync replicas.
     RefreshLeadership(Vec<TopicPartition>),
     Delete(Vec<Path>),
@@ -183,6 +219,15 @@ pub(super) enum Then {
         refused: Vec<(TopicPartition, ErrorCode)>,
     },
     TreeListed(TopicName),
+    // Moves.
+    ReassignmentAsked(Vec<TopicPartition>),
+    ZkReassignmentRead {
+        failover: bool,
+    },
+    ZkReassignmentsToDrop(DropFromZk),
+    ReassignmentChecked(TopicPartition, bool),
+    EpochToBump(TopicPartition),
+    EpochBumped(TopicPartition, LeaderAndIsr),
     /// Nothing but going on.
     Done,
 }
@@ -202,4 +247,5 @@ pub(super) enum Answering {
     AlterIsr(RequestToken),
     ControlledShutdown(RequestToken),
     ElectLeaders { token: RequestToken, all: bool },
+    Reassign(RequestToken),
 }

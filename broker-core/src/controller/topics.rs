@@ -1,6 +1,7 @@
 //! Topics and partitions that come (`processTopicChange`, `processPartitionModifications`, `onNewPartitionCreation`).
 
 use super::brokers::names;
+use super::context::ReplicaAssignment;
 use super::election::Strategy;
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
@@ -9,7 +10,7 @@ use super::{Controller, Reply, note};
 use crate::hands::Hands;
 use crate::keeper_session::{get_children, get_data, set_data};
 use crate::znode::paths;
-use crate::znode::topic::{Topic, TopicVersion};
+use crate::znode::topic::{Assignment, Topic, TopicVersion};
 use protocol::ids::{TopicName, TopicPartition};
 use protocol::keeper::KeeperResult;
 use protocol::note::ControllerNote;
@@ -75,7 +76,17 @@ impl Controller {
                 partition: index,
             };
             if !self.context.assignments.contains_key(&partition) {
-                self.context.assignments.insert(partition.clone(), replicas);
+                let list = |of: &Assignment| of.get(&index).cloned().unwrap_or_default();
+                let known = ReplicaAssignment {
+                    replicas,
+                    adding: list(&content.adding),
+                    removing: list(&content.removing),
+                };
+                // An earlier controller did not finish.
+                if known.is_moving() {
+                    self.context.reassigning.insert(partition.clone());
+                }
+                self.context.set_full_assignment(&partition, known);
                 added.push(partition);
             }
         }

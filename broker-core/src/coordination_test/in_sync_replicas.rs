@@ -7,7 +7,7 @@ use protocol::behaviour::InterBrokerProtocol;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerEpoch, LeaderEpoch, PartitionEpoch};
 
-fn wish(cluster: &mut Cluster, id: i32, isr: &[i32]) -> Option<IsrResult> {
+pub(super) fn wish(cluster: &mut Cluster, id: i32, isr: &[i32]) -> Option<IsrResult> {
     cluster.world.with(&format!("b{id}"), |node, now, io| {
         node.broker_mut().wish(now, io, &orders(), isr);
     });

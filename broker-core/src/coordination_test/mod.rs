@@ -8,6 +8,7 @@
 mod controller_changes;
 mod in_sync_replicas;
 mod leaders;
+mod reassignment;
 mod registration;
 mod topics;
 

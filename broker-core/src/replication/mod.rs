@@ -272,6 +272,8 @@ impl ReplicaManager {
             | RequestBody::InitProducerId(_)
             | RequestBody::CreatePartitions(_)
             | RequestBody::ElectLeaders(_)
+            | RequestBody::AlterPartitionReassignments(_)
+            | RequestBody::ListPartitionReassignments(_)
             | RequestBody::AlterIsr(_) => {
                 return Handled::NotMine(Box::new(Taken {
                     token,

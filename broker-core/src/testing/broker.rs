@@ -180,6 +180,14 @@ impl TestBroker {
                     .controller
                     .elect_leaders(io, token, request);
             }
+            RequestBody::AlterPartitionReassignments(request) => {
+                let controller = &mut self.coordination.controller;
+                controller.reassign_partitions(io, token, request);
+            }
+            RequestBody::ListPartitionReassignments(request) => {
+                let controller = &mut self.coordination.controller;
+                controller.list_partition_reassignments(io, token, request);
+            }
             other => self.administer(now, io, token, other),
         }
     }

@@ -21,6 +21,13 @@ pub(super) fn grow(
         return Err((ErrorCode::UnknownTopicOrPartition, message));
     };
     let mut content = Topic::decode(data).unwrap_or_default();
+    if !content.adding.is_empty() || !content.removing.is_empty() {
+        let message = format!(
+            "A partition reassignment is in progress for the topic '{}'.",
+            new.topic
+        );
+        return Err((ErrorCode::ReassignmentInProgress, message));
+    }
     let present = content.partitions.len();
     let count = i32::try_from(present).unwrap_or(i32::MAX);
     let increment = new.total - count;

@@ -164,6 +164,46 @@ pub fn encode_partitions<'a>(partitions: impl IntoIterator<Item = &'a TopicParti
     })
 }
 
+#[derive(Serialize, Deserialize)]
+struct MoveJson {
+    topic: TopicName,
+    partition: PartitionIndex,
+    replicas: Vec<BrokerId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MovesJson {
+    version: i32,
+    partitions: Vec<MoveJson>,
+}
+
+/// The content of `/admin/reassign_partitions`: the replicas that partitions shall have.
+pub fn encode_reassignment(moves: &[(TopicPartition, Vec<BrokerId>)]) -> Bytes {
+    let one = |(of, replicas): &(TopicPartition, Vec<BrokerId>)| MoveJson {
+        topic: of.topic.clone(),
+        partition: of.partition,
+        replicas: replicas.clone(),
+    };
+    encode(&MovesJson {
+        version: 1,
+        partitions: moves.iter().map(one).collect(),
+    })
+}
+
+/// Reads it; what cannot be read asks for nothing.
+pub fn decode_reassignment(data: &[u8]) -> Vec<(TopicPartition, Vec<BrokerId>)> {
+    let one = |json: MoveJson| {
+        let partition = TopicPartition {
+            topic: json.topic,
+            partition: json.partition,
+        };
+        (partition, json.replicas)
+    };
+    decode::<MovesJson>(data).map_or_else(Vec::new, |json| {
+        json.partitions.into_iter().map(one).collect()
+    })
+}
+
 /// Reads such a list.
 pub fn decode_partitions(data: &[u8]) -> Vec<TopicPartition> {
     let one = |json: PartitionJson| TopicPartition {

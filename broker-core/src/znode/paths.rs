@@ -31,6 +31,8 @@ pub const LOG_DIR_EVENT_PREFIX: &str = "/log_dir_event_notification/log_dir_even
 pub const DELETE_TOPICS: &str = "/admin/delete_topics";
 /// Partitions whose preferred replica shall lead.
 pub const PREFERRED_ELECTION: &str = "/admin/preferred_replica_election";
+/// Partitions whose replicas shall move.
+pub const REASSIGN_PARTITIONS: &str = "/admin/reassign_partitions";
 /// The last block of producer ids given out.
 pub const PRODUCER_IDS: &str = "/latest_producer_id_block";
 /// The cluster's id.
@@ -116,6 +118,14 @@ pub fn topic_of(path: &str) -> Option<TopicName> {
     (!name.is_empty() && !name.contains('/')).then(|| TopicName::from(name))
 }
 
+/// The partition whose state lies at `path`, if it is such a path.
+pub fn partition_of_state(path: &str) -> Option<TopicPartition> {
+    let rest = path.strip_prefix(TOPICS)?.strip_prefix('/')?;
+    let (topic, rest) = rest.split_once("/partitions/")?;
+    let index = rest.strip_suffix("/state")?.parse().ok()?;
+    Some(TopicPartition::new(topic, index))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +153,15 @@ mod tests {
         assert_eq!(topic_of("/brokers/topics/a/partitions"), None);
         assert_eq!(topic_of("/brokers/topics"), None);
         assert_eq!(topic_of("/brokers/ids/1"), None);
+    }
+
+    #[test]
+    fn a_partition_is_read_back_from_the_path_of_its_state() {
+        let partition = TopicPartition::new("orders", 7);
+        let path = partition_state(&partition);
+        assert_eq!(partition_of_state(&path), Some(partition));
+        assert_eq!(partition_of_state("/brokers/topics/a/partitions/7"), None);
+        assert_eq!(partition_of_state("/brokers/topics/a"), None);
     }
 
     #[test]

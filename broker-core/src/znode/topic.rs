@@ -1,7 +1,7 @@
 //! A topic's assignment, `/brokers/topics/<topic>` (`TopicZNode`).
 //!
 //! Version 1 has the replicas of each partition; 2 (KIP-455, 2.4) those being added and removed as well; 3 (KIP-516, 2.8)
-//! the topic's id. Reassignment itself is left out, so that nothing here writes replicas being added or removed.
+//! the topic's id.
 
 use super::json::{decode, encode};
 use bytes::Bytes;

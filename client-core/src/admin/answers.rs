@@ -7,10 +7,15 @@ use crate::network::{Network, Peer};
 use protocol::api::ResponseBody;
 use protocol::api::data::{DeleteRecordsResponse, ListOffsetsResponse};
 use protocol::api::group::{DescribeGroupsResponse, FindCoordinatorResponse};
+use protocol::api::reassignment::{
+    ListPartitionReassignmentsResponse, OngoingPartitionReassignment,
+};
 use protocol::api::topics::MetadataResponse;
 use protocol::error_code::ErrorCode;
-use protocol::ids::TopicPartition;
-use protocol::verb::{ClientError, Failure, GroupDescription, Outcome, PartitionDescription};
+use protocol::ids::{BrokerId, TopicPartition};
+use protocol::verb::{
+    ClientError, Failure, GroupDescription, Outcome, PartitionDescription, ReassignmentDescription,
+};
 
 impl Call {
     /// Takes an answer; says how the call goes on.
@@ -29,6 +34,11 @@ impl Call {
                 let errors = answer.partitions.iter().map(|(_, error)| *error);
                 self.changed(std::iter::once(answer.error).chain(errors), network)
             }
+            ResponseBody::AlterPartitionReassignments(answer) => {
+                let errors = answer.partitions.iter().map(|(_, error)| *error);
+                self.changed(std::iter::once(answer.error).chain(errors), network)
+            }
+            ResponseBody::ListPartitionReassignments(answer) => self.listed_moves(&answer, network),
             ResponseBody::Metadata(answer) => self.described(&answer),
             ResponseBody::FindCoordinator(answer) => self.found_coordinator(answer, network),
             ResponseBody::DescribeGroups(answer) => self.described_group(answer),
@@ -87,9 +97,34 @@ impl Call {
             | Task::DeleteTopics(_)
             | Task::CreatePartitions(..)
             | Task::ElectLeaders(..)
+            | Task::Reassign(_)
             | Task::DeleteRecords { .. } => true,
-            Task::DescribeTopics(_) | Task::DescribeGroup(..) | Task::ListOffsets { .. } => false,
+            Task::DescribeTopics(_)
+            | Task::DescribeGroup(..)
+            | Task::ListReassignments
+            | Task::ListOffsets { .. } => false,
         }
+    }
+
+    fn listed_moves(
+        &mut self,
+        answer: &ListPartitionReassignmentsResponse,
+        network: &mut Network<CallId>,
+    ) -> Next {
+        if answer.error.is_error() {
+            return self.changed(std::iter::once(answer.error), network);
+        }
+        let ids = |list: &[BrokerId]| list.iter().map(|id| id.0).collect();
+        let one = |ongoing: &OngoingPartitionReassignment| {
+            let described = ReassignmentDescription {
+                replicas: ids(&ongoing.replicas),
+                adding: ids(&ongoing.adding),
+                removing: ids(&ongoing.removing),
+            };
+            (ongoing.partition.clone(), described)
+        };
+        let moves = answer.partitions.iter().map(one).collect();
+        Next::Done(Outcome::Reassignments(Ok(moves)))
     }
 
     fn described(&mut self, answer: &MetadataResponse) -> Next {

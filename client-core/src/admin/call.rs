@@ -4,6 +4,9 @@ use crate::metadata::Metadata;
 use protocol::api::RequestBody;
 use protocol::api::data::{DeleteRecordsRequest, IsolationLevel, ListOffsetsRequest, OffsetSpec};
 use protocol::api::group::{CoordinatorKind, DescribeGroupsRequest, FindCoordinatorRequest};
+use protocol::api::reassignment::{
+    AlterPartitionReassignmentsRequest, ListPartitionReassignmentsRequest,
+};
 use protocol::api::topics::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, ElectLeadersRequest,
     MetadataRequest, NewPartitions,
@@ -28,6 +31,8 @@ pub(super) enum Task {
     DeleteTopics(Vec<TopicName>),
     CreatePartitions(TopicName, i32),
     ElectLeaders(bool, Vec<TopicPartition>),
+    Reassign(BTreeMap<TopicPartition, Option<Vec<i32>>>),
+    ListReassignments,
     DescribeTopics(Vec<TopicName>),
     DescribeGroup(GroupId, Option<BrokerId>),
     /// The partitions still open, and what was found of the others.
@@ -59,6 +64,8 @@ impl Task {
                 open,
                 done: BTreeMap::new(),
             },
+            Verb::Reassign(wanted) => Self::Reassign(wanted),
+            Verb::ListReassignments => Self::ListReassignments,
             Verb::ElectLeaders {
                 unclean,
                 partitions,
@@ -101,6 +108,8 @@ impl Task {
             | Self::DeleteTopics(_)
             | Self::CreatePartitions(..)
             | Self::ElectLeaders(..)
+            | Self::Reassign(_)
+            | Self::ListReassignments
             | Self::DescribeTopics(_)
             | Self::DescribeGroup(..) => Vec::new(),
         }
@@ -166,7 +175,9 @@ impl Call {
             Task::CreateTopics(_)
             | Task::DeleteTopics(_)
             | Task::CreatePartitions(..)
-            | Task::ElectLeaders(..) => (Target::Controller, self.controller_request(timeout)),
+            | Task::ElectLeaders(..)
+            | Task::Reassign(_)
+            | Task::ListReassignments => (Target::Controller, self.controller_request(timeout)),
         };
         vec![request]
     }
@@ -196,6 +207,22 @@ impl Call {
             Task::ElectLeaders(unclean, partitions) => ElectLeadersRequest {
                 unclean: *unclean,
                 partitions: (!partitions.is_empty()).then(|| partitions.clone()),
+                timeout,
+            }
+            .into(),
+            Task::Reassign(wanted) => {
+                let ids = |list: &Vec<i32>| list.iter().copied().map(BrokerId).collect();
+                let one = |(partition, target): (&TopicPartition, &Option<Vec<i32>>)| {
+                    (partition.clone(), target.as_ref().map(ids))
+                };
+                AlterPartitionReassignmentsRequest {
+                    partitions: wanted.iter().map(one).collect(),
+                    timeout,
+                }
+                .into()
+            }
+            Task::ListReassignments => ListPartitionReassignmentsRequest {
+                partitions: None,
                 timeout,
             }
             .into(),
@@ -247,11 +274,13 @@ impl Call {
         match &self.task {
             Task::DescribeTopics(_) => Outcome::Described(Err(failure)),
             Task::DescribeGroup(..) => Outcome::Group(Err(failure)),
+            Task::ListReassignments => Outcome::Reassignments(Err(failure)),
             Task::ListOffsets { .. } | Task::DeleteRecords { .. } => Outcome::Offsets(Err(failure)),
             Task::CreateTopics(_)
             | Task::DeleteTopics(_)
             | Task::CreatePartitions(..)
-            | Task::ElectLeaders(..) => Outcome::Done(Err(failure)),
+            | Task::ElectLeaders(..)
+            | Task::Reassign(_) => Outcome::Done(Err(failure)),
         }
     }
 }

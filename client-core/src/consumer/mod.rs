@@ -206,6 +206,8 @@ impl Consumer {
             | Verb::DeleteTopics(_)
             | Verb::CreatePartitions(..)
             | Verb::DeleteRecords(_)
+            | Verb::Reassign(_)
+            | Verb::ListReassignments
             | Verb::ElectLeaders { .. }
             | Verb::DescribeTopics(_)
             | Verb::DescribeGroup(_) => {

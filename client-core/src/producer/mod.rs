@@ -171,6 +171,8 @@ impl Producer {
             | Verb::DeleteTopics(_)
             | Verb::CreatePartitions(..)
             | Verb::DeleteRecords(_)
+            | Verb::Reassign(_)
+            | Verb::ListReassignments
             | Verb::ElectLeaders { .. }
             | Verb::DescribeTopics(_)
             | Verb::DescribeGroup(_) => {

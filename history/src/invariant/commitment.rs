@@ -91,6 +91,8 @@ impl Commitments {
             }
             Controller::Elected { .. }
             | Controller::Resigned { .. }
+            | Controller::ReassignmentStarted { .. }
+            | Controller::Reassigned { .. }
             | Controller::BrokerUp { .. }
             | Controller::BrokerDown { .. }
             | Controller::TopicCreated(..) => {}

@@ -115,6 +115,8 @@ impl Leaderships {
                     .retain(|partition, _| partition.topic != *topic);
             }
             Controller::Resigned { .. }
+            | Controller::ReassignmentStarted { .. }
+            | Controller::Reassigned { .. }
             | Controller::BrokerUp { .. }
             | Controller::BrokerDown { .. }
             | Controller::TopicCreated(..) => {}

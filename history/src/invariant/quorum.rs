@@ -112,6 +112,8 @@ impl Quorums {
             }
             Controller::Elected { .. }
             | Controller::Resigned { .. }
+            | Controller::ReassignmentStarted { .. }
+            | Controller::Reassigned { .. }
             | Controller::BrokerUp { .. }
             | Controller::BrokerDown { .. }
             | Controller::TopicCreated(..) => {}

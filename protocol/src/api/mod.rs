@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod data;
 pub mod group;
+pub mod reassignment;
 pub mod topics;
 
 use crate::error_code::ErrorCode;
@@ -133,6 +134,8 @@ bodies! {
     OffsetForLeaderEpoch => data::OffsetForLeaderEpochRequest, data::OffsetForLeaderEpochResponse, 23;
     CreatePartitions => topics::CreatePartitionsRequest, topics::CreatePartitionsResponse, 37;
     ElectLeaders => topics::ElectLeadersRequest, topics::ElectLeadersResponse, 43;
+    AlterPartitionReassignments => reassignment::AlterPartitionReassignmentsRequest, reassignment::AlterPartitionReassignmentsResponse, 45;
+    ListPartitionReassignments => reassignment::ListPartitionReassignmentsRequest, reassignment::ListPartitionReassignmentsResponse, 46;
     AlterIsr => cluster::AlterIsrRequest, cluster::AlterIsrResponse, 56;
 }
 

@@ -283,6 +283,23 @@ impl Barriers {
                 let ids: Vec<i32> = isr.iter().map(|id| id.0).collect();
                 is_partition(wanted, partition) && is_set(equals.as_deref(), *size, &ids)
             }
+            (
+                Condition::ReassignmentStarted { partition: wanted },
+                ControllerNote::ReassignmentStarted { partition, .. },
+            ) => is_partition(wanted, partition),
+            (
+                Condition::Reassigned {
+                    partition: wanted,
+                    replicas: to,
+                },
+                ControllerNote::Reassigned {
+                    partition,
+                    replicas,
+                },
+            ) => {
+                let ids: Vec<i32> = replicas.iter().map(|id| id.0).collect();
+                is_partition(wanted, partition) && to.as_ref().is_none_or(|to| *to == ids)
+            }
             (Condition::Controller { epoch, broker }, ControllerNote::Elected { epoch: seen }) => {
                 self.is_broker(node, *broker) && epoch.is_none_or(|wanted| seen.0 >= wanted)
             }

@@ -132,6 +132,13 @@ pub fn resolve(action: &FaultAction, view: &ClusterView) -> Injection {
         FaultAction::DeleteRecords { partition, before } => operator(Verb::DeleteRecords(
             BTreeMap::from([(partition.clone(), *before)]),
         )),
+        FaultAction::Reassign {
+            partition,
+            replicas,
+        } => operator(Verb::Reassign(BTreeMap::from([(
+            partition.clone(),
+            replicas.clone(),
+        )]))),
         FaultAction::DeleteTopic { topic } => operator(Verb::DeleteTopics(vec![topic.clone()])),
     }
 }
@@ -325,6 +332,7 @@ pub fn effect_in_words(action: &FaultAction, hits: u64) -> String {
         | FaultAction::Elect { .. }
         | FaultAction::AddPartitions { .. }
         | FaultAction::DeleteRecords { .. }
+        | FaultAction::Reassign { .. }
         | FaultAction::DeleteTopic { .. } => "times it struck",
     };
     format!("{hits} {what}")

@@ -290,6 +290,7 @@ impl FinalRead {
             | Outcome::Committed { .. }
             | Outcome::Described(_)
             | Outcome::Group(_)
+            | Outcome::Reassignments(_)
             | Outcome::Done(_) => return None,
         }
         (!self.is_done()).then(|| self.submit(Verb::Poll(Span::millis(500))))

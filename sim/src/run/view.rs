@@ -146,6 +146,13 @@ impl ClusterView {
                     .isr
                     .clone_from(isr);
             }
+            ControllerNote::Reassigned {
+                partition,
+                replicas,
+            } => {
+                let view = self.partitions.entry(partition.clone()).or_default();
+                view.replicas.clone_from(replicas);
+            }
             ControllerNote::TopicCreated(topic, partitions) => {
                 self.topics.insert(topic.clone(), *partitions);
             }
@@ -155,6 +162,7 @@ impl ClusterView {
                     .retain(|partition, _| partition.topic != *topic);
             }
             ControllerNote::Resigned { .. }
+            | ControllerNote::ReassignmentStarted { .. }
             | ControllerNote::BrokerUp { .. }
             | ControllerNote::BrokerDown { .. } => {}
         }

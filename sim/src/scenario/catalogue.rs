@@ -137,6 +137,16 @@ pub const FAULTS: &[(&str, &str)] = &[
          Example: `kind = \"delete_records\", partition = \"orders-0\", before = 100, at = \"30s\"`.",
     ),
     (
+        "reassign",
+        "The operator moves `partition` to the brokers of `replicas`, preferred leader first. Takes `partition` and `replicas`. \
+         Example: `kind = \"reassign\", partition = \"orders-0\", replicas = [3,1], at = \"30s\"`.",
+    ),
+    (
+        "cancel_reassignment",
+        "The operator cancels the move of `partition`. Takes `partition`. \
+         Example: `kind = \"cancel_reassignment\", partition = \"orders-0\", at = \"31s\"`.",
+    ),
+    (
         "delete_topic",
         "The operator deletes a topic. Takes `topic`. \
          Example: `kind = \"delete_topic\", topic = \"orders\", at = \"30s\"`.",

@@ -89,6 +89,19 @@ pub enum Condition {
         #[serde(default)]
         broker: Option<i32>,
     },
+    /// A partition's replicas begin to move.
+    ReassignmentStarted {
+        /// The partition.
+        partition: String,
+    },
+    /// A partition's replicas have moved.
+    Reassigned {
+        /// The partition.
+        partition: String,
+        /// To these brokers, preferred leader first; to any when absent.
+        #[serde(default)]
+        replicas: Option<Vec<i32>>,
+    },
     /// A controller is elected.
     Controller {
         /// In this or a later epoch.
@@ -224,6 +237,8 @@ impl Condition {
             | Self::BecameFollower { partition, .. }
             | Self::Truncated { partition, .. }
             | Self::Committed { partition, .. }
+            | Self::ReassignmentStarted { partition }
+            | Self::Reassigned { partition, .. }
             | Self::DuplicateBatch { partition }
             | Self::Refused { partition, .. } => Some(partition),
             Self::Controller { .. }
@@ -258,6 +273,8 @@ impl Condition {
             Self::Elected { leader, .. } => *leader,
             Self::Registered { broker } | Self::BrokerDown { broker } => Some(*broker),
             Self::Isr { .. }
+            | Self::ReassignmentStarted { .. }
+            | Self::Reassigned { .. }
             | Self::Acked { .. }
             | Self::Sent { .. }
             | Self::NotAcked { .. }
@@ -293,6 +310,8 @@ impl Condition {
             | Self::BecameLeader { .. }
             | Self::BecameFollower { .. }
             | Self::Truncated { .. }
+            | Self::ReassignmentStarted { .. }
+            | Self::Reassigned { .. }
             | Self::Controller { .. }
             | Self::Registered { .. }
             | Self::BrokerDown { .. }
@@ -374,6 +393,16 @@ impl fmt::Display for Condition {
             Self::Truncated { partition, broker } => {
                 write!(f, "the log of {partition} is cut{}", on(broker))
             }
+            Self::ReassignmentStarted { partition } => {
+                write!(f, "the replicas of {partition} begin to move")
+            }
+            Self::Reassigned {
+                partition,
+                replicas,
+            } => match replicas {
+                Some(ids) => write!(f, "the replicas of {partition} have moved to {ids:?}"),
+                None => write!(f, "the replicas of {partition} have moved"),
+            },
             Self::Controller { broker, .. } => write!(f, "a controller is elected{}", on(broker)),
             Self::Registered { broker } => write!(f, "broker {broker} is registered"),
             Self::BrokerDown { broker } => write!(f, "the controller counts broker {broker} out"),

@@ -498,6 +498,9 @@ pub struct Fault {
     /// The new number of partitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<i32>,
+    /// The replicas that a partition shall have, preferred leader first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Spanned<Vec<i32>>>,
     /// The first offset to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Spanned<Before>>,
@@ -541,6 +544,7 @@ impl Fault {
             partition: None,
             topic: None,
             partitions: None,
+            replicas: None,
             before: None,
             directory: None,
         }
@@ -579,6 +583,8 @@ pub enum FaultKind {
     ElectUnclean,
     AddPartitions,
     DeleteRecords,
+    Reassign,
+    CancelReassignment,
     DeleteTopic,
 }
 

@@ -386,6 +386,13 @@ pub enum FaultAction {
         /// Up to, but without, this offset; up to the high watermark when absent.
         before: Option<Offset>,
     },
+    /// Move a partition to other brokers.
+    Reassign {
+        /// Which partition.
+        partition: TopicPartition,
+        /// The replicas it shall have; a move that is under way is cancelled when absent.
+        replicas: Option<Vec<i32>>,
+    },
     /// Delete a topic.
     DeleteTopic {
         /// Which.

@@ -5,14 +5,14 @@ use super::super::message::kind_of;
 use super::super::plan::{DiskChange, FaultAction, FaultPlan, LinkChange, MessageChange, Trigger};
 use super::super::target::Target;
 use super::Checker;
-use protocol::ids::{Offset, TopicName};
+use protocol::ids::{Offset, TopicName, TopicPartition};
 use protocol::time::Span;
 use std::ops::Range;
 use toml::Spanned;
 
 impl FaultKind {
     /// Every kind, in the order of the catalogue.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Kill,
         Self::PowerFailure,
         Self::Stop,
@@ -37,6 +37,8 @@ impl FaultKind {
         Self::ElectUnclean,
         Self::AddPartitions,
         Self::DeleteRecords,
+        Self::Reassign,
+        Self::CancelReassignment,
         Self::DeleteTopic,
     ];
 
@@ -67,6 +69,8 @@ impl FaultKind {
             Self::ElectUnclean => "elect_unclean",
             Self::AddPartitions => "add_partitions",
             Self::DeleteRecords => "delete_records",
+            Self::Reassign => "reassign",
+            Self::CancelReassignment => "cancel_reassignment",
             Self::DeleteTopic => "delete_topic",
         }
     }
@@ -258,14 +262,10 @@ impl Reader<'_, '_> {
             FaultKind::FullDisk => self.disk(DiskChange::Full)?,
             FaultKind::ElectPreferred => self.elect(false)?,
             FaultKind::ElectUnclean => self.elect(true)?,
-            FaultKind::AddPartitions => {
-                let partitions = self.needed(fault.partitions, "partitions")?;
-                FaultAction::AddPartitions {
-                    topic: self.topic()?,
-                    partitions,
-                }
-            }
+            FaultKind::AddPartitions => self.add_partitions()?,
             FaultKind::DeleteRecords => self.delete_records()?,
+            FaultKind::Reassign => self.reassign()?,
+            FaultKind::CancelReassignment => self.cancel_reassignment()?,
             FaultKind::DeleteTopic => FaultAction::DeleteTopic {
                 topic: self.topic()?,
             },
@@ -381,18 +381,44 @@ impl Reader<'_, '_> {
     }
 
     fn elect(&mut self, unclean: bool) -> Option<FaultAction> {
-        let partition = self.needed(self.fault.partition.as_ref(), "partition")?;
-        let partition = self
-            .checker
-            .partition(partition.get_ref(), partition.span())?;
+        let partition = self.partition_named()?;
         Some(FaultAction::Elect { partition, unclean })
     }
 
-    fn delete_records(&mut self) -> Option<FaultAction> {
+    fn partition_named(&mut self) -> Option<TopicPartition> {
         let partition = self.needed(self.fault.partition.as_ref(), "partition")?;
-        let partition = self
-            .checker
-            .partition(partition.get_ref(), partition.span())?;
+        self.checker
+            .partition(partition.get_ref(), partition.span())
+    }
+
+    fn reassign(&mut self) -> Option<FaultAction> {
+        let partition = self.partition_named()?;
+        let replicas = self.needed(self.fault.replicas.as_ref(), "replicas")?;
+        for id in replicas.get_ref() {
+            self.checker.broker_exists(*id, &replicas.span());
+        }
+        Some(FaultAction::Reassign {
+            partition,
+            replicas: Some(replicas.get_ref().clone()),
+        })
+    }
+
+    fn cancel_reassignment(&mut self) -> Option<FaultAction> {
+        Some(FaultAction::Reassign {
+            partition: self.partition_named()?,
+            replicas: None,
+        })
+    }
+
+    fn add_partitions(&mut self) -> Option<FaultAction> {
+        Some(FaultAction::AddPartitions {
+            partitions: self.needed(self.fault.partitions, "partitions")?,
+            topic: self.topic()?,
+        })
+    }
+
+    fn delete_records(&mut self) -> Option<FaultAction> {
+        let partition = self.partition_named()?;
         let before = self.needed(self.fault.before.as_ref(), "before")?;
         let before = match before.get_ref() {
             Before::Offset(offset) => Some(Offset(i64::from(*offset))),
@@ -498,6 +524,13 @@ fn describe_action(kind: FaultKind, action: &FaultAction, fault: &Fault) -> Stri
         FaultAction::AddPartitions { topic, partitions } => {
             format!("raise {topic} to {partitions} partitions")
         }
+        FaultAction::Reassign {
+            partition,
+            replicas,
+        } => match replicas {
+            Some(ids) => format!("move {partition} to brokers {ids:?}"),
+            None => format!("cancel the move of {partition}"),
+        },
         FaultAction::DeleteRecords { partition, before } => {
             let before = before.map_or_else(
                 || "the high watermark".to_owned(),

@@ -146,6 +146,13 @@ fn request_mentions(body: &RequestBody, partition: &TopicPartition) -> bool {
             body.partitions.iter().any(|p| p.partition == *partition)
         }
         RequestBody::DeleteRecords(body) => body.partitions.iter().any(|(p, _)| p == partition),
+        RequestBody::AlterPartitionReassignments(body) => {
+            body.partitions.iter().any(|(p, _)| p == partition)
+        }
+        RequestBody::ListPartitionReassignments(body) => body
+            .partitions
+            .as_ref()
+            .is_some_and(|list| list.contains(partition)),
         RequestBody::AlterIsr(body) => body.partitions.iter().any(|p| p.partition == *partition),
         RequestBody::ElectLeaders(body) => body
             .partitions
@@ -182,6 +189,12 @@ fn response_mentions(body: &ResponseBody, partition: &TopicPartition) -> bool {
             body.partitions.iter().any(|p| p.partition == *partition)
         }
         ResponseBody::DeleteRecords(body) => {
+            body.partitions.iter().any(|p| p.partition == *partition)
+        }
+        ResponseBody::AlterPartitionReassignments(body) => {
+            body.partitions.iter().any(|(p, _)| p == partition)
+        }
+        ResponseBody::ListPartitionReassignments(body) => {
             body.partitions.iter().any(|p| p.partition == *partition)
         }
         ResponseBody::AlterIsr(body) => body.partitions.iter().any(|(p, _)| p == partition),
