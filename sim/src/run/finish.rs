@@ -282,11 +282,17 @@ impl FinalRead {
             }
             Outcome::Polled(Ok(records)) => self.on_records(operation, records, recorder),
             Outcome::Polled(Err(_)) => {}
+            // Of a log that retention has emptied, where reading begins is all there is to learn.
+            Outcome::PositionReset {
+                partition, offset, ..
+            } => {
+                self.positions.entry(partition).or_insert(offset);
+                return None;
+            }
             Outcome::Sent(_)
             | Outcome::Assigned(_)
             | Outcome::Revoked(_)
             | Outcome::Lost(_)
-            | Outcome::PositionReset { .. }
             | Outcome::Committed { .. }
             | Outcome::Described(_)
             | Outcome::Group(_)
