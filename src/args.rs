@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Run one scenario with many seeds, on all cores.
     Sweep(Sweep),
+    /// Measure how many seeds of random faults find each historic bug.
+    Yardstick(Yardstick),
     /// Judge a recorded history.
     Check(Check),
     /// List the scenarios of a folder, or the guarantees, faults and fixes.
@@ -105,6 +107,23 @@ pub(crate) struct Sweep {
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Measure how many seeds find each historic bug.
+#[derive(Debug, Args)]
+pub(crate) struct Yardstick {
+    /// The scenario with random faults, or a folder of them; each fix takes the first that its era can run.
+    #[arg(default_value = "scenarios/swarm")]
+    pub scenarios: PathBuf,
+    /// How many seeds for each side of each fix, from 1 on.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub seeds: u64,
+    /// Only this fix; may be given several times.
+    #[arg(long = "fix", value_name = "NAME")]
+    pub fixes: Vec<String>,
+    /// How many threads; all cores by default.
+    #[arg(long)]
+    pub jobs: Option<usize>,
 }
 
 /// A part of a sweep.

@@ -2,8 +2,9 @@
 
 use crate::exit::Exit;
 use miette::{GraphicalReportHandler, GraphicalTheme};
-use sim::scenario::check::{Vocabulary, check};
+use sim::scenario::check::{Checked, Vocabulary, check};
 use sim::scenario::diagnostic::{Complaint, Placed};
+use sim::scenario::format::ScenarioFile;
 use sim::scenario::parse;
 use sim::scenario::plan::Plan;
 use std::io::IsTerminal;
@@ -16,27 +17,8 @@ use std::sync::Arc;
 /// [`Exit::Usage`], after everything that is wrong was told on stderr.
 pub(crate) fn plans(path: &Path) -> Result<Vec<Arc<Plan>>, Exit> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| {
-        let hint = if path.extension().is_none() {
-            "; a folder of scenarios is named without a file"
-        } else {
-            ""
-        };
-        complain_plainly(&format!("cannot read {shown}: {error}{hint}"));
-        Exit::Usage
-    })?;
-    let text = parse::text(bytes).map_err(|complaint| fail(complaint, &shown, ""))?;
-    let file = parse::parse(&text).map_err(|complaint| fail(complaint, &shown, &text))?;
-    let guarantees = history::checker::codes();
-    let ledger = history::ledger::Ledger::keys();
-    let checked = check(
-        &file,
-        &shown,
-        &Vocabulary {
-            guarantees: &guarantees,
-            ledger: &ledger,
-        },
-    );
+    let (text, file) = read(path)?;
+    let checked = check_file(&file, &shown);
     let failed = checked
         .complaints
         .iter()
@@ -49,6 +31,45 @@ pub(crate) fn plans(path: &Path) -> Result<Vec<Arc<Plan>>, Exit> {
     } else {
         Ok(checked.plans.into_iter().map(Arc::new).collect())
     }
+}
+
+/// A file as it is written.
+///
+/// # Errors
+/// [`Exit::Usage`], after what is wrong was told on stderr.
+pub(crate) fn file(path: &Path) -> Result<ScenarioFile, Exit> {
+    read(path).map(|(_, file)| file)
+}
+
+/// The plan of a file without variants; none when something in it does not fit together.
+pub(crate) fn checked(file: &ScenarioFile, path: &str) -> Option<Arc<Plan>> {
+    check_file(file, path).plans.pop().map(Arc::new)
+}
+
+fn check_file(file: &ScenarioFile, path: &str) -> Checked {
+    let guarantees = history::checker::codes();
+    let ledger = history::ledger::Ledger::keys();
+    let vocabulary = Vocabulary {
+        guarantees: &guarantees,
+        ledger: &ledger,
+    };
+    check(file, path, &vocabulary)
+}
+
+fn read(path: &Path) -> Result<(String, ScenarioFile), Exit> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let hint = if path.extension().is_none() {
+            "; a folder of scenarios is named without a file"
+        } else {
+            ""
+        };
+        complain_plainly(&format!("cannot read {shown}: {error}{hint}"));
+        Exit::Usage
+    })?;
+    let text = parse::text(bytes).map_err(|complaint| fail(complaint, &shown, ""))?;
+    let file = parse::parse(&text).map_err(|complaint| fail(complaint, &shown, &text))?;
+    Ok((text, file))
 }
 
 fn fail(complaint: Complaint, path: &str, text: &str) -> Exit {

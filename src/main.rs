@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     let exit = match cli.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Sweep(args) => commands::sweep::sweep(&args),
+        Command::Yardstick(args) => commands::yardstick::yardstick(&args),
         Command::Check(args) => commands::check::check(&args),
         Command::List(args) => commands::list::list(&args),
         Command::Describe(args) => commands::describe::describe(&args),

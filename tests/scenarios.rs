@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use history::judge::{Outcome, judge};
+use protocol::behaviour::Fix;
 use sim::effective::{effective, tell_the_same};
 use sim::scenario::check::{Vocabulary, check};
 use sim::scenario::format::ScenarioFile;
@@ -239,4 +240,59 @@ fn every_scenario_keeps_its_story_without_chance_on_two_other_seeds() {
             assert_tells_the_same_without_chance(plan, seed);
         }
     });
+}
+
+fn outcome_of(text: &str) -> (Outcome, Vec<history::event::Event>) {
+    let plan = checked(&parse::parse(text).unwrap(), "small.toml").remove(0);
+    let run = sim::run::run(&plan, 1);
+    (judge(&run.history).outcome, run.history.events)
+}
+
+fn starts(events: &[history::event::Event], life: u32) -> usize {
+    use history::event::{Process, What};
+    let started =
+        |event: &&history::event::Event| event.what == What::Process(Process::Started { life });
+    events.iter().filter(started).count()
+}
+
+const SMALL: &str = "title = 't'\nquestion = 'q?'\nduration = '10s'\n[[topic]]\nname = 'orders'\n\
+    [[producer]]\nname = 'p1'\ntopic = 'orders'\nrate = 20\n";
+
+/// Its old session lives on when it comes back at the healing: it gives up, and is started until it gets through.
+#[test]
+fn a_broker_that_finds_its_name_taken_is_started_again_once_all_is_healed() {
+    let fault = "[[fault]]\nkind = 'kill'\ntarget = 'broker 1'\nat = '9500ms'\n";
+    let (outcome, events) = outcome_of(&format!("{SMALL}{fault}"));
+    assert_eq!(outcome, Outcome::AsExpected);
+    assert!(starts(&events, 3) >= 1, "the first try was too early");
+}
+
+#[test]
+fn a_producer_that_was_to_come_back_later_comes_back_at_the_healing() {
+    let fault = "[[fault]]\nkind = 'kill'\ntarget = 'client p1'\nat = '9s'\n";
+    let (_, gone) = outcome_of(&format!("{SMALL}{fault}"));
+    assert_eq!(starts(&gone, 2), 0);
+    let (outcome, back) = outcome_of(&format!("{SMALL}{fault}restart_after = '5s'\n"));
+    assert_eq!(outcome, Outcome::AsExpected);
+    assert_eq!(starts(&back, 2), 1);
+}
+
+/// The swarm's canary: random faults that would not find a known bug would find no other.
+#[test]
+fn the_standard_swarm_convicts_a_broken_system_and_acquits_the_sound_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/swarm/standard.toml");
+    let sound = plans(&path).remove(0);
+    let mut broken = (*sound).clone();
+    for broker in &mut broken.brokers {
+        broker.behaviour = broker
+            .behaviour
+            .with(Fix::DivergenceBeforeHighWatermark, false);
+    }
+    let broken = Arc::new(broken);
+    let convicted = (1..=12).find(|seed| {
+        let outcome = judge(&sim::run::run(&broken, *seed).history).outcome;
+        matches!(outcome, Outcome::NotAsExpected(_))
+    });
+    let seed = convicted.expect("none of a dozen seeds convicts");
+    assert_as_expected(&sound, seed);
 }

@@ -728,6 +728,26 @@ fn progress_acquits_a_send_that_failed_before_healing() {
     acquits(&healing("progress-near", Stage::Ok), "PROGRESS", 0);
 }
 
+/// A send whose process may die, and another one after healing.
+fn left_open(name: &str, dies: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.send(p, 0);
+    if dies {
+        b.client_dies(p);
+    }
+    b.phase(Phase::Heal);
+    b.finish(&[])
+}
+
+#[test]
+fn progress_convicts_a_send_that_never_ends_while_its_process_lives() {
+    let convicted = left_open("progress-open-bad", false);
+    convicts(&convicted, "PROGRESS", "send-never-ends");
+    acquits(&left_open("progress-open-near", true), "PROGRESS", 0);
+}
+
 #[test]
 fn progress_convicts_silent_sends_of_which_none_arrives() {
     for (name, arrives) in [("progress-void-bad", false), ("progress-void-near", true)] {

@@ -6,6 +6,7 @@ pub(crate) mod list;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod sweep;
+pub(crate) mod yardstick;
 
 use crate::exit::Exit;
 use history::judge::Outcome;

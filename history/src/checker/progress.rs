@@ -3,7 +3,7 @@
 
 use super::Checker;
 use super::effects::{effects, operation};
-use super::index::{Acks, EventId, Fate, Index, NONE, ValueId};
+use super::index::{Acks, EventId, Fate, Index, NONE, Sent, ValueId};
 use crate::event::{Phase, Process, What};
 use crate::manifest::{NodeRole, Stream};
 use crate::verdict::{Finding, Verdict};
@@ -22,7 +22,7 @@ impl Checker for Progress {
     }
 
     fn definition(&self) -> &'static str {
-        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send ends, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up. What a permanent fault took offline is excused and named. Claimed by every configuration."
+        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send of a process that lives ends, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up. What a permanent fault took offline is excused and named. Claimed by every configuration."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -72,8 +72,14 @@ fn sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
     let grace = index
         .time(heal)
         .saturating_add(index.history.manifest.progress_within);
+    let deaths = deaths(index);
+    // Nobody is left to be told how the sends of a dead process ended.
+    let orphaned = |sent: &Sent| {
+        let deaths = deaths.get(&sent.client).map_or(&[][..], Vec::as_slice);
+        deaths.iter().any(|death| *death > sent.invoked)
+    };
     let mut last: BTreeMap<(u32, u32), ValueId> = BTreeMap::new();
-    for (id, sent) in index.values.all() {
+    for (id, sent) in index.values.all().filter(|(_, sent)| !orphaned(sent)) {
         let after = sent.invoked >= heal;
         if after {
             verdict.judged += 1;
@@ -145,6 +151,24 @@ fn void(index: &Index<'_>, id: ValueId) -> Finding {
             format!("{client} sends {value} to {name}"),
         )])
         .at(name, -1)
+}
+
+/// When each client's process died.
+fn deaths(index: &Index<'_>) -> BTreeMap<u16, Vec<EventId>> {
+    let mut deaths: BTreeMap<u16, Vec<EventId>> = BTreeMap::new();
+    for id in &index.group_events {
+        let event = index.event(*id);
+        let role = event
+            .node
+            .and_then(|node| index.history.manifest.nodes.get(usize::from(node.0)))
+            .map(|node| node.role);
+        if let (Some(NodeRole::Client(client)), What::Process(Process::Died { .. })) =
+            (role, &event.what)
+        {
+            deaths.entry(client).or_default().push(*id);
+        }
+    }
+    deaths
 }
 
 fn stuck(index: &Index<'_>, id: ValueId) -> Finding {

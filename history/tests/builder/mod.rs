@@ -340,6 +340,16 @@ impl Builder {
         self.at(Some(broker - 1), What::Process(died));
     }
 
+    /// A client's process is killed.
+    pub(crate) fn client_dies(&mut self, client: u16) {
+        let node = self.history.manifest.clients[usize::from(client)].node;
+        let died = Process::Died {
+            how: "process".to_owned(),
+            bytes_lost: 0,
+        };
+        self.at(Some(node.0), What::Process(died));
+    }
+
     fn records(records: &[(i64, Value)]) -> Vec<Polled> {
         let records = records
             .iter()

@@ -27,6 +27,10 @@ use std::sync::Arc;
 /// Operator calls of faults are numbered from here; the run's own from 0.
 const OPERATOR_CALLS: u64 = 1 << 32;
 
+/// Once all is healed, a server that ends is started again after this time, as a supervisor does: a broker that comes back
+/// before its old session has expired finds its own name taken and gives up, and a shutdown begun earlier ends now.
+const SUPERVISOR: Span = Span::secs(1);
+
 /// Something to do at a time.
 #[derive(Clone, Debug, PartialEq)]
 enum Due {
@@ -78,6 +82,9 @@ pub struct Director {
     alive: BTreeSet<NodeId>,
     /// Who died by a fault that is not to be healed.
     gone_for_good: BTreeSet<NodeId>,
+    /// Who was asked to stop and still lives, and who of them was to be back by now.
+    stopping: BTreeSet<NodeId>,
+    overdue: BTreeSet<NodeId>,
     /// The keeper session each node was told last.
     sessions: BTreeMap<SessionId, NodeId>,
     /// The node that carries out an operator's calls, and which fault each call stands for.
@@ -122,6 +129,8 @@ impl Director {
             states,
             alive: BTreeSet::new(),
             gone_for_good: BTreeSet::new(),
+            stopping: BTreeSet::new(),
+            overdue: BTreeSet::new(),
             sessions: BTreeMap::new(),
             operator,
             operator_calls: BTreeMap::new(),
@@ -197,7 +206,7 @@ impl Director {
             match entry.remove() {
                 Due::Inject(index) => self.inject(now, index, commands),
                 Due::End(id) => self.end(id, commands),
-                Due::Command(command) => commands.push(command),
+                Due::Command(command) => self.command_due(command, commands),
                 Due::Resume { fault, node } => {
                     commands.push(WorldCommand::Resume { node });
                     self.active
@@ -312,6 +321,11 @@ impl Director {
             }
         }
         for command in &injection.once {
+            if let WorldCommand::Stop { node } = command
+                && self.alive.contains(node)
+            {
+                self.stopping.insert(*node);
+            }
             if let WorldCommand::Pause { node, .. } = command {
                 active.paused.insert(*node);
                 if let Some(lasting) = fault.lasting {
@@ -397,7 +411,8 @@ impl Director {
     }
 
     /// Ends every fault that is not permanent and brings every node back that is not gone for good. Producers that were
-    /// killed stay away: an application that crashed is started again by its owner, not by the network healing.
+    /// killed stay away, unless they were to come back later: an application that crashed is started again by its owner,
+    /// not by the network healing.
     pub fn heal(
         &mut self,
         producers: &BTreeSet<NodeId>,
@@ -406,8 +421,7 @@ impl Director {
     ) {
         self.healed = true;
         self.barriers.forget_injections();
-        self.schedule
-            .retain(|_, due| matches!(due, Due::Command(WorldCommand::Submit { .. })));
+        let pending = self.drain_schedule();
         let plan = self.plan.clone();
         for active in self
             .active
@@ -428,14 +442,52 @@ impl Director {
             .values()
             .chain(directory.keepers.values())
             .chain(directory.clients.values());
-        for node in all.filter(|node| !producers.contains(node) && !absent.contains(node)) {
-            if !self.alive.contains(node) && !self.gone_for_good.contains(node) {
-                commands.push(WorldCommand::Restart {
-                    node: *node,
-                    disk: DiskAtRestart::Same,
-                });
+        let left = |node: &&NodeId| {
+            !producers.contains(node) && !absent.contains(node) && !pending.contains_key(node)
+        };
+        let others = all.filter(left).map(|node| (*node, DiskAtRestart::Same));
+        for (node, disk) in others.chain(pending.clone()) {
+            if !self.alive.contains(&node) && !self.gone_for_good.contains(&node) {
+                commands.push(WorldCommand::Restart { node, disk });
             }
         }
+    }
+
+    /// A process has ended itself: whether somebody starts it again.
+    fn supervise(&mut self, place: Place, clean: bool) {
+        let node = place.node;
+        let overdue = self.overdue.remove(&node);
+        let directory = self.view.directory();
+        let mut servers = directory.brokers.values().chain(directory.keepers.values());
+        let kept_up = self.healed && (!clean || servers.any(|server| *server == node));
+        if (kept_up || overdue) && !self.gone_for_good.contains(&node) {
+            let disk = DiskAtRestart::Same;
+            self.schedule_command(place.at + SUPERVISOR, WorldCommand::Restart { node, disk });
+        }
+    }
+
+    /// A restart that comes before the end of the shutdown waits for it.
+    fn command_due(&mut self, command: WorldCommand, commands: &mut Commands) {
+        if let WorldCommand::Restart { node, .. } = &command
+            && self.stopping.contains(node)
+        {
+            self.overdue.insert(*node);
+        }
+        commands.push(command);
+    }
+
+    /// Nothing is due any more but what applications were to do; who was to come back, and with which disk.
+    fn drain_schedule(&mut self) -> BTreeMap<NodeId, DiskAtRestart> {
+        let mut pending = BTreeMap::new();
+        self.schedule.retain(|_, due| match due {
+            Due::Command(WorldCommand::Submit { .. }) => true,
+            Due::Command(WorldCommand::Restart { node, disk }) => {
+                pending.insert(*node, *disk);
+                false
+            }
+            Due::Command(_) | Due::Inject(_) | Due::End(_) | Due::Resume { .. } => false,
+        });
+        pending
     }
 
     /// Says for every fault whether it was seen to have an effect.
@@ -495,6 +547,26 @@ impl Director {
         };
         let all = (0..self.plan.faults.len()).filter(injected);
         all.max_by_key(|index| self.states[*index].last)
+    }
+
+    fn on_exited(&mut self, place: Place, clean: bool) {
+        let node = place.node;
+        self.alive.remove(&node);
+        self.stopping.remove(&node);
+        let process = if clean {
+            Process::Stopped
+        } else {
+            Process::Died {
+                how: "exit".to_owned(),
+                bytes_lost: 0,
+            }
+        };
+        self.recorder.process(node, process);
+        self.supervise(place, clean);
+        let name = self.names(&BTreeSet::from([node]));
+        if let Some(index) = self.blame(node, |action| matches!(action, FaultAction::Stop { .. })) {
+            self.effective(index, name.clone(), format!("{name} ended in good order"));
+        }
     }
 
     fn on_killed(&mut self, node: NodeId, kind: KillKind, bytes_lost: u64) {
@@ -602,26 +674,10 @@ impl Observer for Director {
             }
             Happening::Killed { kind, loss, .. } => {
                 self.alive.remove(&node);
+                self.stopping.remove(&node);
                 self.on_killed(node, *kind, loss.bytes_lost);
             }
-            Happening::Exited { clean } => {
-                self.alive.remove(&node);
-                let process = if *clean {
-                    Process::Stopped
-                } else {
-                    Process::Died {
-                        how: "exit".to_owned(),
-                        bytes_lost: 0,
-                    }
-                };
-                self.recorder.process(node, process);
-                let name = self.names(&BTreeSet::from([node]));
-                if let Some(index) =
-                    self.blame(node, |action| matches!(action, FaultAction::Stop { .. }))
-                {
-                    self.effective(index, name.clone(), format!("{name} ended in good order"));
-                }
-            }
+            Happening::Exited { clean } => self.on_exited(place, *clean),
             Happening::Paused => self.recorder.process(node, Process::Paused),
             Happening::Resumed { waiting } => {
                 self.recorder.process(node, Process::Resumed);

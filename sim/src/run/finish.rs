@@ -36,6 +36,8 @@ pub(super) struct Progress {
     sent: BTreeMap<NodeId, (u64, u64)>,
     readers: Vec<Readers>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
+    /// Where the logs of the leaders end.
+    log_ends: BTreeMap<TopicPartition, Offset>,
     registered: BTreeSet<NodeId>,
 }
 
@@ -94,6 +96,17 @@ impl Progress {
                     let known = self.high_watermarks.entry(partition.clone()).or_default();
                     *known = (*known).max(*offset);
                 }
+                What::Replica(partition, Replica::Appended(append))
+                    if append.leader && !partition.topic.as_str().starts_with("__") =>
+                {
+                    let end = append.last_offset.next();
+                    self.log_ends.insert(partition.clone(), end);
+                }
+                What::Replica(partition, Replica::BecameLeader { log_end_offset, .. })
+                    if !partition.topic.as_str().starts_with("__") =>
+                {
+                    self.log_ends.insert(partition.clone(), *log_end_offset);
+                }
                 What::Broker(Broker::Registered { .. }) => {
                     self.registered.insert(node);
                 }
@@ -142,6 +155,15 @@ impl Progress {
             }
             _ => {}
         }
+    }
+
+    /// Whatever the leader has is committed, so that a reader can see it.
+    pub(super) fn is_committed(&self, partition: &TopicPartition) -> bool {
+        let known = self.high_watermarks.get(partition);
+        let committed = known.copied().unwrap_or_default();
+        self.log_ends
+            .get(partition)
+            .is_none_or(|end| committed >= *end)
     }
 
     /// Nothing is open, and every reader that lives has read all there is.

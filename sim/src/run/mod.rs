@@ -422,17 +422,17 @@ impl Runner {
         });
     }
 
-    /// Every replica is in sync again, unless a broker is gone for good.
+    /// Every replica is in sync again and has what its leader has, unless a broker is gone for good: what is not committed
+    /// yet, the final read would not see.
     fn replicas_are_back(&self) -> bool {
         let someone_is_gone = self
             .director
             .gone_for_good()
             .any(|node| self.nodes.directory.brokers.values().any(|at| at == node));
-        someone_is_gone
-            || self
-                .partitions()
-                .iter()
-                .all(|partition| self.director.view.stands(partition))
+        let back = |partition| {
+            self.director.view.stands(partition) && self.progress.is_committed(partition)
+        };
+        someone_is_gone || self.partitions().iter().all(back)
     }
 
     /// Every partition is read from its beginning.

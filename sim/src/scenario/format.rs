@@ -10,7 +10,7 @@ use super::text::{SettingText, Time};
 use history::expectation::Quantifier;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use toml::Spanned;
+pub use toml::Spanned;
 
 /// Kafka's (or ZooKeeper's) own keys and values.
 pub type Settings = BTreeMap<Spanned<String>, Spanned<SettingText>>;

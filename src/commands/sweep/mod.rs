@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tally::Tally;
+pub(super) use tally::{Judged, run_and_judge};
 
 /// How many seeds when neither a number nor a time is asked for.
 const USUAL: u64 = 100;
