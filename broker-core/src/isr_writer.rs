@@ -35,6 +35,8 @@ pub struct IsrUpdate {
     pub leader_epoch: LeaderEpoch,
     /// The in-sync replicas it wants.
     pub new_isr: Vec<BrokerId>,
+    /// In which life each of them fetched last, where it knows that (KIP-903).
+    pub isr_epochs: Vec<(BrokerId, BrokerEpoch)>,
     /// The version it knows.
     pub current_partition_epoch: PartitionEpoch,
     /// The controller epoch of its LeaderAndIsr, which it writes back.
@@ -352,6 +354,7 @@ impl IsrWriter {
             partition: update.partition.clone(),
             leader_epoch: update.leader_epoch,
             new_isr: update.new_isr.clone(),
+            isr_epochs: update.isr_epochs.clone(),
             current_partition_epoch: update.current_partition_epoch,
         };
         let body = RequestBody::AlterIsr(AlterIsrRequest {

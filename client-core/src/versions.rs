@@ -171,6 +171,7 @@ mod tests {
     #[test]
     fn an_old_fetch_names_no_leader_epoch() {
         let mut body = RequestBody::Fetch(FetchRequest {
+            replica_epoch: None,
             replica_id: None,
             max_wait: Span::ZERO,
             min_bytes: 1,

@@ -85,7 +85,7 @@ impl Broker {
         };
         Self {
             stage: Stage::Connecting,
-            requests: RequestChannel::default(),
+            requests: RequestChannel::new(spec.behaviour),
             coordination: Coordination::new(identity, &spec.config),
             replicas: ReplicaManager::new(spec.config.clone(), spec.behaviour, spec.id),
             groups: GroupCoordinator::new(&spec.config, spec.behaviour, spec.id, spec.seed),
@@ -116,8 +116,8 @@ impl Broker {
         if self.requests.owns(connection) {
             if let Input::Received { message, .. } = input {
                 self.requests.on_message(io, connection, message);
-            } else if let Input::Closed { .. } = input {
-                self.requests.on_closed(connection);
+            } else if let Input::Closed { reason, .. } = input {
+                self.requests.on_closed(connection, reason);
             }
         } else if self.replicas.owns(connection) {
             let mut step = Step {

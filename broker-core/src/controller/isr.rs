@@ -1,8 +1,8 @@
 //! Changes of in-sync replicas: notices of leaders that wrote the keeper themselves, and AlterIsr (KIP-497).
 //!
-//! Both ways live side by side, also in one cluster during an upgrade. AlterIsr is checked as 2.8 does; three later checks
-//! are switches: a wish from a later leader epoch (KAFKA-14154), a replica that is no longer fit (KIP-841), and one that is
-//! not assigned (KAFKA-9672).
+//! Both ways live side by side, also in one cluster during an upgrade. AlterIsr is checked as 2.8 does; four later checks
+//! are switches: a wish from a later leader epoch (KAFKA-14154), a replica that is no longer fit (KIP-841), one that is not
+//! assigned (KAFKA-9672), and one that fetched in an earlier life of its broker (KIP-903).
 
 use super::brokers::names;
 use super::step::{Answering, Step, Then};
@@ -111,7 +111,13 @@ impl Controller {
             let assigned = self.context.assignment(&wish.partition);
             wish.new_isr.iter().any(|id| !assigned.contains(id))
         };
-        if ineligible || unassigned {
+        // A replica whose broker has been born again since it fetched may have lost what it had then.
+        let reborn = behaviour.has(Fix::BrokerEpochInFetch)
+            && wish.isr_epochs.iter().any(|(id, life)| {
+                let known = self.context.brokers.get(id);
+                known.is_some_and(|known| known.epoch != *life)
+            });
+        if ineligible || unassigned || reborn {
             // Before version 2 of the request there was no code of its own for it.
             return Err(ErrorCode::OperationNotAttempted);
         }

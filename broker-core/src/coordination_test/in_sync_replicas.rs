@@ -3,7 +3,7 @@
 use super::*;
 use crate::isr_writer::IsrResult;
 use protocol::api::cluster::{AlterIsrPartition, AlterIsrRequest};
-use protocol::behaviour::InterBrokerProtocol;
+use protocol::behaviour::{Fix, InterBrokerProtocol};
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerEpoch, LeaderEpoch, PartitionEpoch};
 
@@ -51,6 +51,7 @@ fn alter(broker_epoch: BrokerEpoch, leader_epoch: i32, topic: &str) -> AlterIsrR
             partition: TopicPartition::new(topic, 0),
             leader_epoch: LeaderEpoch(leader_epoch),
             new_isr: ids(&[2]),
+            isr_epochs: Vec::new(),
             current_partition_epoch: PartitionEpoch(0),
         }],
     }
@@ -95,6 +96,32 @@ fn the_controller_examines_who_asks_and_for_what() {
         check(1, dead),
         (none, Some(ErrorCode::OperationNotAttempted))
     );
+}
+
+#[test]
+fn a_replica_that_fetched_in_an_earlier_life_is_not_let_in_since_kip_903() {
+    for fixed in [true, false] {
+        let behaviour = Behaviour::of(Era::Sound).with(Fix::BrokerEpochInFetch, fixed);
+        let mut cluster = Cluster::of(behaviour);
+        cluster.create(placed("orders", &[&[2, 3]]));
+        let life = |id: i32| {
+            cluster
+                .broker(id)
+                .coordination
+                .registration
+                .epoch()
+                .unwrap()
+        };
+        let (asker, earlier) = (life(2), BrokerEpoch(life(3).0 - 1));
+        let mut request = alter(asker, 0, "orders");
+        request.partitions[0].new_isr = ids(&[2, 3]);
+        request.partitions[0].isr_epochs = vec![(BrokerId(3), earlier)];
+        let ResponseBody::AlterIsr(response) = cluster.call(1, request) else {
+            panic!("an answer of another kind");
+        };
+        let refused = response.partitions[0].1.clone().err();
+        assert_eq!(refused, fixed.then_some(ErrorCode::OperationNotAttempted));
+    }
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn first_use(cluster: &mut Cluster, id: i32, topic: &str) -> ErrorCode {
     let topics = [TopicName::from(topic)];
     cluster.world.with(&format!("b{id}"), |node, now, io| {
         let broker = node.broker_mut();
-        let mut requests = crate::request_channel::RequestChannel::default();
+        let mut requests = crate::request_channel::RequestChannel::new(Behaviour::of(Era::V2_8));
         let mut hands = Hands {
             now,
             io,

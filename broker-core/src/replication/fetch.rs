@@ -15,7 +15,7 @@ use protocol::api::data::{
 };
 use protocol::behaviour::Fix;
 use protocol::error_code::ErrorCode;
-use protocol::ids::{BrokerId, Offset};
+use protocol::ids::{BrokerEpoch, BrokerId, Offset};
 use protocol::machine::RequestToken;
 
 /// How much of a log a reader may see.
@@ -108,13 +108,14 @@ impl ReplicaManager {
         request: FetchRequest,
     ) {
         let reads = self.read_all(step, &request, version);
+        let life = request.replica_epoch;
         let bytes: u64 = reads.iter().map(|read| size(&read.records)).sum();
         let decided = reads
             .iter()
             .any(|read| read.error.is_error() || read.diverging.is_some());
         if let Some(follower) = request.replica_id {
             for (part, read) in request.partitions.iter().zip(&reads) {
-                self.note_follower(step, follower, part, read);
+                self.note_follower(step, (follower, life), part, read);
             }
         }
         let limits = self.limits(&request);
@@ -254,7 +255,7 @@ impl ReplicaManager {
     fn note_follower(
         &mut self,
         step: &mut Step<'_, '_>,
-        follower: BrokerId,
+        (follower, life): (BrokerId, Option<BrokerEpoch>),
         part: &FetchPartition,
         read: &Read,
     ) {
@@ -272,6 +273,9 @@ impl ReplicaManager {
             return;
         };
         partition.on_follower_start(follower, part.log_start_offset);
+        if !partition.accepts_life(follower, life, &rules) {
+            return;
+        }
         let moved =
             partition.on_follower_fetch(step.now.mono, follower, part.fetch_offset, view.end);
         let Some(moved) = moved else { return };

@@ -208,6 +208,9 @@ impl ReplicaManager {
         }
         let request = FetchRequest {
             replica_id: Some(self.rules.local),
+            replica_epoch: self
+                .broker_epoch
+                .filter(|_| self.rules.behaviour.has(Fix::BrokerEpochInFetch)),
             max_wait: self.config.replica_fetch_wait_max_ms,
             min_bytes: self.config.replica_fetch_min_bytes,
             max_bytes: self.config.replica_fetch_response_max_bytes,

@@ -167,6 +167,16 @@ impl ReplicaManager {
         result
     }
 
+    /// Told to lead a partition that had leaders before, without a log of it: its disk was replaced. The controller takes the
+    /// refusal for an offline log directory and elects somebody else. It never existed in ZooKeeper mode; directory ids
+    /// (KIP-858) are what came of it later.
+    fn comes_back_empty(&self, told: &LeaderAndIsrPartition) -> bool {
+        self.rules.behaviour.has(Fix::RejectEmptyLog)
+            && !told.is_new
+            && told.state.leader_epoch > LeaderEpoch(0)
+            && self.logs.view(&told.partition).is_none()
+    }
+
     fn make_leader(
         &mut self,
         step: &mut Step<'_, '_>,
@@ -175,6 +185,9 @@ impl ReplicaManager {
     ) -> ErrorCode {
         let name = &told.partition;
         self.fetchers.remove(slot);
+        if self.comes_back_empty(told) {
+            return ErrorCode::KafkaStorageError;
+        }
         if let Err(error) = self.ensure_log(step, slot, told) {
             return error;
         }

@@ -11,7 +11,7 @@ use protocol::api::cluster::{LeaderAndIsr, LeaderAndIsrPartition};
 use protocol::behaviour::{Behaviour, Fix};
 use protocol::error_code::ErrorCode;
 use protocol::ids::{
-    BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicPartition,
+    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicPartition,
 };
 use protocol::time::{Mono, Span};
 
@@ -50,6 +50,17 @@ pub(super) struct Leadership {
     pub(super) isr: IsrState,
     /// The other replicas, in the order of the assignment.
     pub(super) followers: Vec<RemoteReplica>,
+}
+
+impl Leadership {
+    /// In which life each of these replicas fetched last.
+    fn epochs_of(&self, replicas: &[BrokerId]) -> Vec<(BrokerId, BrokerEpoch)> {
+        let known = self.followers.iter();
+        let known = known.filter(|replica| replicas.contains(&replica.id));
+        known
+            .filter_map(|replica| Some((replica.id, replica.broker_epoch?)))
+            .collect()
+    }
 }
 
 /// What this broker is for the partition.
@@ -236,6 +247,29 @@ impl Partition {
         }
     }
 
+    /// A follower fetches in this life of its broker; `false` where the fetch is of an earlier life than one before it and
+    /// must not count (KAFKA-15221). Without that fix whatever comes last is believed.
+    pub(super) fn accepts_life(
+        &mut self,
+        follower: BrokerId,
+        life: Option<BrokerEpoch>,
+        rules: &Rules,
+    ) -> bool {
+        let Role::Leader(leadership) = &mut self.role else {
+            return true;
+        };
+        let known = leadership.followers.iter_mut();
+        let Some(replica) = known.into_iter().find(|replica| replica.id == follower) else {
+            return true;
+        };
+        let older = life.is_some() && life < replica.broker_epoch;
+        if older && rules.behaviour.has(Fix::BrokerEpochCheckedAtomically) {
+            return false;
+        }
+        replica.broker_epoch = life;
+        true
+    }
+
     /// A follower fetched from `offset`. Tells whether its log end moved; `None` when it is no replica.
     pub(super) fn on_follower_fetch(
         &mut self,
@@ -348,6 +382,7 @@ impl Partition {
         Some(IsrUpdate {
             partition: self.name.clone(),
             leader_epoch,
+            isr_epochs: leadership.epochs_of(&leadership.isr.proposed()),
             new_isr: leadership.isr.proposed(),
             current_partition_epoch: self.partition_epoch,
             controller_epoch: self.controller_epoch,

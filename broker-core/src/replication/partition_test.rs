@@ -5,7 +5,7 @@ use protocol::api::cluster::{LeaderAndIsr, LeaderAndIsrPartition};
 use protocol::behaviour::{Behaviour, Era, Fix, InterBrokerProtocol};
 use protocol::error_code::ErrorCode;
 use protocol::ids::{
-    BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicPartition,
+    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicPartition,
 };
 use protocol::time::{Mono, Span};
 
@@ -154,4 +154,16 @@ fn below_its_minimum_the_set_moves_no_mark_since_kafka_15583() {
         partition.high_watermark(Mono(0), Offset(4), 2, &without),
         Some(Offset(4))
     );
+}
+
+#[test]
+fn a_fetch_of_an_earlier_life_does_not_count_since_kafka_15221() {
+    for fixed in [true, false] {
+        let fix = Fix::BrokerEpochCheckedAtomically;
+        let behaviour = Behaviour::of(Era::Sound).with(fix, fixed);
+        let (mut partition, rules) = leader(behaviour, &[1], 0);
+        let mut fetch = |life| partition.accepts_life(BrokerId(2), Some(BrokerEpoch(life)), &rules);
+        assert!(fetch(4) && fetch(5) && fetch(5));
+        assert_eq!(fetch(4), !fixed);
+    }
 }

@@ -3,7 +3,7 @@
 //! Everything follows from the follower's fetches. Times are the leader's monotonic clock, as a wall clock jump must not
 //! throw followers out (Kafka uses `SystemTime.milliseconds`; scenarios that skew that clock are about records, not lag).
 
-use protocol::ids::{BrokerId, Offset};
+use protocol::ids::{BrokerEpoch, BrokerId, Offset};
 use protocol::time::{Mono, Span};
 
 /// One follower.
@@ -13,6 +13,8 @@ pub(super) struct RemoteReplica {
     pub(super) id: BrokerId,
     /// Where its log ends; unknown until its first fetch.
     pub(super) log_end: Option<Offset>,
+    /// The life of its broker in which it fetched last, where fetches tell (KIP-903).
+    pub(super) broker_epoch: Option<BrokerEpoch>,
     /// Where its log starts, by its last fetch; unknown until then, and from followers older than KIP-107.
     pub(super) log_start: Option<Offset>,
     /// The leader's log end when the follower last fetched.
@@ -31,6 +33,7 @@ impl RemoteReplica {
         Self {
             id,
             log_end: None,
+            broker_epoch: None,
             log_start: None,
             leader_end_at_fetch: None,
             fetched_at: Mono(0),

@@ -64,7 +64,7 @@ pub(crate) fn broker(id: i32, behaviour: Behaviour, config: &BrokerConfig) -> Te
     };
     TestNode::Broker(Box::new(TestBroker {
         coordination: Coordination::new(identity, config),
-        requests: RequestChannel::default(),
+        requests: RequestChannel::new(behaviour),
         cache: MetadataCache::default(),
         events: Vec::new(),
         told: BTreeMap::new(),
@@ -135,6 +135,7 @@ impl TestBroker {
             partition: partition.clone(),
             leader_epoch: told.leader_epoch,
             new_isr: isr.iter().copied().map(BrokerId).collect(),
+            isr_epochs: Vec::new(),
             current_partition_epoch: told.partition_epoch,
             controller_epoch: self.controller_epoch,
         };
@@ -290,7 +291,7 @@ impl TestBroker {
                 connection,
                 message,
             } => self.requests.on_message(io, connection, message),
-            Input::Closed { connection, .. } => self.requests.on_closed(connection),
+            Input::Closed { connection, reason } => self.requests.on_closed(connection, reason),
             Input::Due {
                 lane: Lane::RequestHandler,
             } => {

@@ -177,6 +177,7 @@ impl Consumer {
                 .map(|part| (part.partition.clone(), part.fetch_offset))
                 .collect();
             let body = FetchRequest {
+                replica_epoch: None,
                 replica_id: None,
                 max_wait: self.config.fetch_max_wait_ms,
                 min_bytes: self.config.fetch_min_bytes,

@@ -99,6 +99,8 @@ impl Quorums {
                 ..
             } => {
                 let partition = self.partition(partition);
+                // A controller that takes a dead member out begins an epoch without an election.
+                partition.elected = partition.elected.max(Some(*leader_epoch));
                 partition.write(seen, *leader_epoch, isr, true);
                 partition.judge_quorum(seen, findings);
                 partition.judge_all(seen, findings);

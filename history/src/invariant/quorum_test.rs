@@ -149,6 +149,25 @@ fn a_member_whose_disk_lost_data_is_left_out_until_it_is_let_in_anew() {
 }
 
 #[test]
+fn an_epoch_that_began_without_an_election_counts_like_any_other() {
+    let mut story = Vec::from(elected(1, 0, &[1, 2, 3]));
+    story.extend([1, 2].map(|broker| Said::Replica(broker, appended(0))));
+    story.push(written(1, &[1, 2]));
+    story.push(elected(1, 1, &[1, 2])[1].clone());
+    story.push(mark(1, 1));
+    let cut = Replica::Loaded {
+        log_start_offset: Offset(0),
+        log_end_offset: Offset(0),
+        high_watermark: Offset(0),
+        clean: true,
+    };
+    story.push(Said::Replica(3, cut));
+    story.push(proposed(1, &[1, 2, 3], &[1, 2, 3]));
+    story.push(written(1, &[1, 2, 3]));
+    assert_eq!(all(story), ["INV-VALID-HW"]);
+}
+
+#[test]
 fn what_a_deposed_leader_believes_does_not_count() {
     let mut story = admission(&[1, 2]);
     story.extend(elected(2, 2, &[2, 3]));
@@ -162,6 +181,7 @@ struct Naive {
     ends: BTreeMap<i32, i64>,
     lossy: BTreeSet<i32>,
     elected: i32,
+    written: i32,
     leader: i32,
     waits_for: BTreeSet<i32>,
     mark: Option<i64>,
@@ -201,10 +221,16 @@ impl Naive {
         match said {
             Said::Controller(Controller::LeaderElected(election)) => {
                 self.elected = election.leader_epoch.0;
+                self.written = self.elected;
                 self.write(set(&election.isr), false, false);
             }
-            Said::Controller(Controller::IsrWritten { isr, .. }) => {
-                self.write(set(isr), true, true);
+            Said::Controller(Controller::IsrWritten {
+                isr, leader_epoch, ..
+            }) => {
+                let same_epoch = leader_epoch.0 == self.written;
+                self.elected = self.elected.max(leader_epoch.0);
+                self.written = leader_epoch.0;
+                self.write(set(isr), true, same_epoch);
             }
             Said::Controller(_) => {}
             Said::Replica(broker, replica) => self.replica(*broker, replica),
@@ -279,7 +305,7 @@ enum Act {
     Lead(i32, Vec<i32>),
     Mark { broker: i32, below: i64 },
     Propose(i32, Vec<i32>),
-    Write(Vec<i32>),
+    Write { isr: Vec<i32>, ahead: i32 },
     Change(i32, Vec<i32>),
 }
 
@@ -292,7 +318,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (broker(), isr()).prop_map(|(broker, isr)| Act::Lead(broker, isr)),
         5 => (broker(), 0_i64..3).prop_map(|(broker, below)| Act::Mark { broker, below }),
         2 => (broker(), isr()).prop_map(|(broker, isr)| Act::Propose(broker, isr)),
-        2 => isr().prop_map(Act::Write),
+        2 => (isr(), prop::sample::select(vec![0, 0, 0, 1])).prop_map(|(isr, ahead)| Act::Write { isr, ahead }),
         1 => (broker(), isr()).prop_map(|(broker, isr)| Act::Change(broker, isr)),
     ]
 }
@@ -327,7 +353,10 @@ fn tell(act: &Act, ends: &mut [i64; 4], epoch: &mut i32) -> Vec<Said> {
             vec![mark(*broker, (ends[place(*broker)] - below).max(0))]
         }
         Act::Propose(broker, isr) => vec![proposed(*broker, isr, isr)],
-        Act::Write(isr) => vec![written(*epoch, isr)],
+        Act::Write { isr, ahead } => {
+            *epoch += ahead;
+            vec![written(*epoch, isr)]
+        }
         Act::Change(broker, isr) => {
             let (isr, partition_epoch) = (ids(isr), PartitionEpoch(2));
             vec![Said::Replica(

@@ -181,6 +181,8 @@ pub struct AlterIsrPartition {
     pub leader_epoch: LeaderEpoch,
     /// The wanted in-sync replicas.
     pub new_isr: Vec<BrokerId>,
+    /// In which life each of them fetched last, where the asker knows it (version 3 on, KIP-903).
+    pub isr_epochs: Vec<(BrokerId, BrokerEpoch)>,
     /// The version they replace.
     pub current_partition_epoch: PartitionEpoch,
 }
@@ -285,8 +287,10 @@ impl ControlledShutdownResponse {
 
 impl AlterIsrRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        let partition =
-            |part: &AlterIsrPartition| partition_size(&part.partition) + 8 + brokers(&part.new_isr);
+        let partition = |part: &AlterIsrPartition| {
+            let epochs = 8 * size_of(part.isr_epochs.len());
+            partition_size(&part.partition) + 8 + brokers(&part.new_isr) + epochs
+        };
         16 + self.partitions.iter().map(partition).sum::<u64>()
     }
 }

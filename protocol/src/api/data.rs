@@ -2,7 +2,9 @@
 
 use super::partition_size;
 use crate::error_code::ErrorCode;
-use crate::ids::{BrokerId, LeaderEpoch, Offset, ProducerId, TopicPartition, TransactionalId};
+use crate::ids::{
+    BrokerEpoch, BrokerId, LeaderEpoch, Offset, ProducerId, TopicPartition, TransactionalId,
+};
 use crate::message::{size_of, text_size};
 use crate::record::RecordBatch;
 use crate::time::Span;
@@ -71,6 +73,8 @@ pub enum IsolationLevel {
 pub struct FetchRequest {
     /// The fetching broker; `None` for a consumer.
     pub replica_id: Option<BrokerId>,
+    /// Which life of the fetching broker (version 15 on, KIP-903).
+    pub replica_epoch: Option<BrokerEpoch>,
     /// How long to wait for `min_bytes`.
     pub max_wait: Span,
     /// Answer at once with at least this many bytes.
@@ -284,11 +288,13 @@ impl ProduceResponse {
 
 impl FetchRequest {
     pub(super) fn wire_size(&self) -> u64 {
-        25 + self
-            .partitions
-            .iter()
-            .map(|part| partition_size(&part.partition) + 32)
-            .sum::<u64>()
+        let epoch = self.replica_epoch.map_or(0, |_| 8);
+        25 + epoch
+            + self
+                .partitions
+                .iter()
+                .map(|part| partition_size(&part.partition) + 32)
+                .sum::<u64>()
     }
 }
 

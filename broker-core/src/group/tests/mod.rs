@@ -62,7 +62,7 @@ impl Bench {
         change(&mut config);
         let mut bench = Self {
             coordinator: GroupCoordinator::new(&config, behaviour, BrokerId(1), 7),
-            requests: RequestChannel::default(),
+            requests: RequestChannel::new(behaviour),
             now: Now {
                 mono: Mono(0),
                 wall: Wall::from_millis(1_000_000),

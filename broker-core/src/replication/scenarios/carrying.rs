@@ -8,7 +8,7 @@ impl Cluster {
             ReplicaManager::new(Arc::new(self.config.clone()), self.behaviour, BrokerId(id));
         let node = Node {
             manager,
-            requests: RequestChannel::default(),
+            requests: RequestChannel::new(self.behaviour),
             disk,
             timers: BTreeMap::new(),
             up: true,
@@ -219,8 +219,8 @@ impl Cluster {
                     step.requests.on_message(step.io, connection, message);
                 });
             }
-            Input::Closed { connection, .. } if requests.owns(connection) => {
-                requests.on_closed(connection);
+            Input::Closed { connection, reason } if requests.owns(connection) => {
+                requests.on_closed(connection, reason);
             }
             Input::Opened { connection }
             | Input::Refused { connection }

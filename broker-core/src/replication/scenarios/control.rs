@@ -177,3 +177,24 @@ fn a_follower_whose_leader_is_unknown_waits_to_be_told_again() {
     cluster.tell(2, &told);
     assert!(cluster.saw(2, |note| matches!(note, ReplicaNote::BecameFollower { .. })));
 }
+
+#[test]
+fn a_replica_whose_disk_was_replaced_refuses_to_lead_and_follows() {
+    for fixed in [true, false] {
+        let behaviour = Behaviour::of(Era::Sound).with(Fix::RejectEmptyLog, fixed);
+        let mut cluster = Cluster::new(behaviour, &[1, 2]);
+        let error = if fixed {
+            ErrorCode::KafkaStorageError
+        } else {
+            ErrorCode::None
+        };
+        let lead = cluster.state(1, 3, &[1]);
+        assert_eq!(cluster.tell(1, &lead), error);
+        let follow = cluster.state(2, 4, &[2]);
+        assert_eq!(cluster.tell(1, &follow), ErrorCode::None);
+        assert_eq!(
+            cluster.tell(1, &cluster.state(1, 5, &[2, 1])),
+            ErrorCode::None
+        );
+    }
+}

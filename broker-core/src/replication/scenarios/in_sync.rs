@@ -2,6 +2,7 @@
 
 use super::*;
 use protocol::behaviour::{Fix, InterBrokerProtocol};
+use protocol::ids::BrokerEpoch;
 
 fn keeper_path() -> Behaviour {
     Behaviour::of(Era::V2_8).speaking(InterBrokerProtocol::V2_6Iv0)
@@ -143,6 +144,21 @@ fn a_replica_without_the_start_of_the_epoch_stays_out() {
         cluster.fetch_now(2, behind);
         assert_eq!(cluster.has_wish(2), comes_in);
     }
+}
+
+#[test]
+fn a_wish_names_the_life_in_which_a_follower_fetched() {
+    let mut cluster = Cluster::new(Behaviour::of(Era::Sound), &[1, 2]);
+    cluster.hold(2);
+    let told = cluster.state(1, 0, &[1]);
+    cluster.tell(1, &told);
+    let fetch = FetchRequest {
+        replica_id: Some(BrokerId(2)),
+        replica_epoch: Some(BrokerEpoch(8)),
+        ..Cluster::consume(0, Span::ZERO)
+    };
+    cluster.fetch_now(1, fetch);
+    assert_eq!(cluster.wish(1).isr_epochs, [(BrokerId(2), BrokerEpoch(8))]);
 }
 
 #[test]

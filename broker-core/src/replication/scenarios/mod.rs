@@ -296,6 +296,7 @@ impl Cluster {
 
     fn consume(offset: i64, wait: Span) -> FetchRequest {
         FetchRequest {
+            replica_epoch: None,
             replica_id: None,
             max_wait: wait,
             min_bytes: 1,
