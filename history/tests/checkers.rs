@@ -971,6 +971,69 @@ fn inv_log_excuses_what_lost_disks_hide_within_one_epoch() {
 }
 
 #[test]
+fn inv_strong_isr_convicts_a_member_that_cuts_what_is_committed_only() {
+    for (name, to) in [("inv-strong-isr-bad", 1), ("inv-strong-isr-near", 2)] {
+        let mut b = Builder::new(name);
+        b.born();
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.append(&[1, 2, 3], 1, 0, v(1));
+        b.append(&[1, 2], 2, 0, v(2));
+        b.high_watermark(&[1], 2);
+        b.truncate(2, to, 3, "high_watermark");
+        let history = b.finish(&[]);
+        if to == 1 {
+            convicts(&history, "INV-STRONG-ISR", "INV-STRONG-ISR");
+        } else {
+            acquits(&history, "INV-STRONG-ISR", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_read_convicts_a_leader_that_cuts_what_was_read_only() {
+    for (name, read) in [("inv-read-bad", true), ("inv-read-near", false)] {
+        let mut b = Builder::new(name);
+        let c = b.consumer(CommitPolicy::Never);
+        b.born();
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.append(&[1, 2, 3], 1, 0, v(1));
+        b.high_watermark(&[1], 2);
+        let records: &[_] = if read {
+            &[(0, v(0)), (1, v(1))]
+        } else {
+            &[(0, v(0))]
+        };
+        b.polled(c, records);
+        b.truncate(1, 1, 2, "diverging_epoch");
+        let history = b.finish(&[]);
+        if read {
+            convicts(&history, "INV-READ", "INV-READ");
+        } else {
+            acquits(&history, "INV-READ", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_read_hw_convicts_a_read_above_every_mark_of_a_leader_only() {
+    for (name, mark) in [("inv-read-hw-bad", 1), ("inv-read-hw-near", 2)] {
+        let mut b = Builder::new(name);
+        let c = b.consumer(CommitPolicy::Never);
+        b.born();
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.append(&[1], 1, 0, v(1));
+        b.high_watermark(&[1], mark);
+        b.polled(c, &[(0, v(0)), (1, v(1))]);
+        let history = b.finish(&[]);
+        if mark == 1 {
+            convicts(&history, "INV-READ-HW", "INV-READ-HW");
+        } else {
+            acquits(&history, "INV-READ-HW", 0);
+        }
+    }
+}
+
+#[test]
 fn inv_keeper_convicts_two_meanings_of_one_transaction_only() {
     for (name, digest) in [("inv-keeper-bad", 9), ("inv-keeper-near", 2)] {
         let mut b = Builder::new(name);

@@ -3,7 +3,9 @@
 //! A partition has one committed log: what the newest leader has below its high watermark. When a replica's high watermark
 //! moves, only its batches between the old and the new one are compared with it.
 
+use super::reads::Reads;
 use super::replica::{Batch, ReplicaState};
+use super::strong_isr::StoredIsr;
 use super::{Breach, Findings, Seen, Spot, broker_name};
 use crate::event::{Controller, ElectionKind, Replica};
 use crate::manifest::Manifest;
@@ -12,22 +14,24 @@ use std::collections::BTreeMap;
 
 /// What is committed in one partition.
 #[derive(Clone, Debug)]
-struct Committed {
-    name: TopicPartition,
+pub(super) struct Committed {
+    pub(super) name: TopicPartition,
     min_isr: usize,
     batches: Vec<Batch>,
-    end: i64,
-    replicas: BTreeMap<BrokerId, ReplicaState>,
+    pub(super) end: i64,
+    pub(super) replicas: BTreeMap<BrokerId, ReplicaState>,
     /// The newest leader, its epoch, and when it took over.
-    leader: Option<(BrokerId, LeaderEpoch, Seen)>,
+    pub(super) leader: Option<(BrokerId, LeaderEpoch, Seen)>,
     kinds: BTreeMap<LeaderEpoch, ElectionKind>,
     /// How many replicas are in sync now, and how few were when anything was committed.
     in_sync: usize,
     smallest_isr: usize,
     /// Who lost its disk from which offset on, and has not caught up since.
-    lossy: BTreeMap<BrokerId, i64>,
+    pub(super) lossy: BTreeMap<BrokerId, i64>,
     /// When the end moved last.
     moved: Option<Seen>,
+    pub(super) stored: StoredIsr,
+    pub(super) reads: Reads,
 }
 
 /// What is committed everywhere.
@@ -54,7 +58,7 @@ impl Commitments {
         }
     }
 
-    fn partition(&mut self, name: &TopicPartition) -> &mut Committed {
+    pub(super) fn partition(&mut self, name: &TopicPartition) -> &mut Committed {
         let hit = self
             .partitions
             .get(self.last)
@@ -71,14 +75,29 @@ impl Commitments {
         &mut self.partitions[self.last]
     }
 
-    pub(super) fn on_controller(&mut self, controller: &Controller) {
+    pub(super) fn on_controller(
+        &mut self,
+        seen: Seen,
+        controller: &Controller,
+        findings: &mut Findings,
+    ) {
         match controller {
             Controller::LeaderElected(election) => {
                 let partition = self.partition(&election.partition);
                 partition.kinds.insert(election.leader_epoch, election.kind);
+                partition.stored.on_elected(election);
+                partition.check_in_sync(seen, findings);
             }
-            Controller::IsrWritten { partition, isr, .. } => {
-                self.partition(partition).isr(isr.len());
+            Controller::IsrWritten {
+                partition,
+                isr,
+                partition_epoch,
+                ..
+            } => {
+                let partition = self.partition(partition);
+                partition.isr(isr.len());
+                partition.stored.on_written(isr, *partition_epoch);
+                partition.check_in_sync(seen, findings);
             }
             Controller::TopicDeleted(topic) => {
                 for partition in self
@@ -107,6 +126,7 @@ impl Commitments {
         findings: &mut Findings,
     ) {
         let partition = self.partition(name);
+        partition.reads.on_role(broker, replica);
         let state = partition.replicas.entry(broker).or_default();
         match replica {
             Replica::Appended(append) => state.append(Batch::of(append)),
@@ -117,7 +137,10 @@ impl Commitments {
                     state.end = to.0;
                     state.high_watermark = None;
                 }
-                _ => state.cut(to.0),
+                _ => {
+                    state.cut(to.0);
+                    partition.on_cut((seen, broker), to.0, findings);
+                }
             },
             Replica::Loaded {
                 log_end_offset,
@@ -126,6 +149,9 @@ impl Commitments {
             } => partition.load(broker, log_end_offset.0, high_watermark.0),
             Replica::HighWatermark(mark) => {
                 partition.on_high_watermark((seen, broker), mark.0, findings);
+                if partition.is_newest_leader(broker) {
+                    partition.check_in_sync(seen, findings);
+                }
             }
             Replica::BecameLeader {
                 leader_epoch,
@@ -140,7 +166,14 @@ impl Commitments {
                 partition.on_leader((seen, broker), *leader_epoch, findings);
             }
             Replica::BecameFollower { .. } => state.high_watermark = None,
-            Replica::IsrChanged { isr, .. } => partition.isr(isr.len()),
+            Replica::IsrChanged {
+                isr,
+                partition_epoch,
+            } => {
+                partition.isr(isr.len());
+                partition.stored.on_changed(broker, isr, *partition_epoch);
+                partition.check_in_sync(seen, findings);
+            }
             Replica::Stopped { deleted: true } => *state = ReplicaState::default(),
             Replica::LogStart(_)
             | Replica::Flushed(_)
@@ -168,7 +201,13 @@ impl Committed {
             smallest_isr: usize::MAX,
             lossy: BTreeMap::new(),
             moved: None,
+            stored: StoredIsr::default(),
+            reads: Reads::default(),
         }
+    }
+
+    pub(super) fn is_newest_leader(&self, broker: BrokerId) -> bool {
+        self.leader.is_some_and(|(leader, ..)| leader == broker)
     }
 
     fn isr(&mut self, size: usize) {
@@ -189,7 +228,7 @@ impl Committed {
 
     fn load(&mut self, broker: BrokerId, end: i64, high_watermark: i64) {
         self.lose(broker, end);
-        if self.leader.is_some_and(|(leader, ..)| leader == broker) {
+        if self.is_newest_leader(broker) {
             // The leader begins again from its checkpoint, and followers take over what it says.
             for state in self.replicas.values_mut() {
                 state.high_watermark = None;
@@ -255,7 +294,7 @@ impl Committed {
         mark: i64,
         findings: &mut Findings,
     ) {
-        let leads = self.leader.is_some_and(|(leader, ..)| leader == broker);
+        let leads = self.is_newest_leader(broker);
         let mut twin = None;
         while let Some(batch) = state.batches.get(state.compared).copied() {
             if batch.last >= mark || state.diverged {
@@ -326,6 +365,7 @@ impl Committed {
         }
         let previous = self.leader.replace((broker, epoch, seen));
         findings.look("INV-COMPLETE");
+        findings.look("INV-READ");
         let Some(mut state) = self.replicas.remove(&broker) else {
             return;
         };
@@ -344,11 +384,19 @@ impl Committed {
             if same_epoch && excused {
                 self.doubt_from(lacking);
             }
+            if let Some(read) = self.reads.take_from(lacking).filter(|_| !excused) {
+                findings
+                    .breaches
+                    .push(self.unread((seen, broker), lacking, read));
+            }
             self.restart_at(lacking);
             self.lossy.clear();
             state.forget_from(lacking);
+            state.diverged = false;
         }
         self.replicas.insert(broker, state);
+        self.stored.on_leader(epoch);
+        self.check_in_sync(seen, findings);
     }
 
     /// What replicas hold from `offset` on may differ from what the leader puts there now, without anybody's noticing.
@@ -359,7 +407,7 @@ impl Committed {
     }
 
     /// The first committed offset that the replica does not have as committed.
-    fn first_lacking(&self, state: &mut ReplicaState) -> Option<i64> {
+    pub(super) fn first_lacking(&self, state: &mut ReplicaState) -> Option<i64> {
         let mut place = None;
         while let Some(batch) = state.batches.get(state.compared) {
             if batch.base >= self.end {
@@ -453,7 +501,7 @@ impl Committed {
         breach
     }
 
-    fn breach(
+    pub(super) fn breach(
         &self,
         code: &'static str,
         offset: i64,

@@ -1,12 +1,12 @@
 //! White-box invariants, checked after every step from the stream of events; the work is in the change, not in the state.
 //!
 //! They are the invariants of Kafka's replication specification (`LeaderInIsr`, `StrongIsr`, `LogMatching`,
-//! `LeaderCompleteness`) and of ZooKeeper's (`PrefixConsistency`, `TotalOrder`), said about what nodes note.
+//! `LeaderCompleteness`, `ConsistentRead`) and of ZooKeeper's (`PrefixConsistency`, `TotalOrder`), said about what nodes note.
 //! Left out: `WeakIsr` (a leader's cached in-sync replicas are its own belief) and everything that would need the content
 //! of requests.
 //!
-//! Era: before KIP-101 (0.11) followers cut to their own high watermark, so INV-LOG and INV-COMPLETE are reported there but
-//! not claimed. An unclean election, or lost disks at as many replicas as `min.insync.replicas` asks for, moves the
+//! Era: before KIP-101 (0.11) followers cut to their own high watermark, so that most invariants of logs are reported there
+//! but not claimed; INV-STRONG-ISR needs KIP-320 as well. An unclean election, or lost disks at as many replicas as `min.insync.replicas` asks for, moves the
 //! committed log back to what the new leader has: from there on nothing is held against it.
 
 mod commitment;
@@ -15,7 +15,9 @@ mod leadership;
 #[cfg(test)]
 mod naive;
 mod quorum;
+mod reads;
 mod replica;
+mod strong_isr;
 
 use crate::event::{Event, What};
 use crate::manifest::{Manifest, Node, NodeRole};
@@ -78,6 +80,21 @@ pub const INVARIANTS: &[Invariant] = &[
         code: "INV-VALID-HW",
         title: "Everybody in sync has what is committed",
         definition: "The log of every in-sync replica reaches the high watermark of the leader of that epoch. A replica whose disk lost data while it was in sync is left out until it has caught up. Claimed from KIP-497 (2.7) on.",
+    },
+    Invariant {
+        code: "INV-STRONG-ISR",
+        title: "Everybody in sync has the same committed log",
+        definition: "Every member of the in-sync replicas that the keeper has holds the batches that the newest leader has below its high watermark. A member whose disk lost data is left out until it has caught up, and after an unclean election what its winner lacks is not committed any more. Claimed from KIP-320 (2.1) on.",
+    },
+    Invariant {
+        code: "INV-READ",
+        title: "What was read stays",
+        definition: "What a consumer has ever read at an offset is in the log of every later leader that is elected by anything but an unclean election, and no leader cuts it from its own log. That two readers see the same record there is AGREE's. Claimed from KIP-101 (0.11) on; excused when as many replicas as min.insync.replicas asks for lost their disks.",
+    },
+    Invariant {
+        code: "INV-READ-HW",
+        title: "Nobody reads above the high watermark",
+        definition: "No consumer is given a record at or above the highest high watermark that any leader of the partition has had. All eras.",
     },
     Invariant {
         code: "INV-KEEPER",
@@ -203,13 +220,17 @@ impl Invariants {
             What::Controller(controller) => {
                 self.leaderships
                     .on_controller(seen, controller, &mut self.findings);
-                self.commitments.on_controller(controller);
+                self.commitments
+                    .on_controller(seen, controller, &mut self.findings);
                 self.quorums
                     .on_controller(seen, controller, &mut self.findings);
             }
             What::Keeper(keeper) => self.keepers.on_keeper(seen, keeper, &mut self.findings),
-            What::Operation(_)
-            | What::Broker(_)
+            What::Operation(operation) => {
+                self.commitments
+                    .on_operation(seen, operation, &mut self.findings);
+            }
+            What::Broker(_)
             | What::Group(..)
             | What::Client(_)
             | What::Process(_)
@@ -276,8 +297,11 @@ impl Invariants {
 /// Why the protocol of an era does not promise an invariant.
 fn not_promised(code: &str, era: &str) -> Option<&'static str> {
     match (code, era) {
-        ("INV-LOG" | "INV-COMPLETE", "0.8" | "0.9") => {
+        ("INV-LOG" | "INV-COMPLETE" | "INV-STRONG-ISR" | "INV-READ", "0.8" | "0.9") => {
             Some("followers cut to their own high watermark before KIP-101")
+        }
+        ("INV-STRONG-ISR", "1.0") => {
+            Some("a leader served followers that were ahead of it in epochs before KIP-320")
         }
         ("INV-QUORUM" | "INV-VALID-HW", "0.8" | "0.9" | "1.0") => {
             Some("leaders waited for the in-sync set they knew before KIP-497")

@@ -15,10 +15,11 @@ use crate::event::Controller;
 use crate::event::{Append, ElectionKind, Event, Keeper, LeaderElection, Replica, What};
 use crate::expectation::Expectations;
 use crate::manifest::{FORMAT_VERSION, Manifest, Node, NodeRole, Stream, Topic};
+use crate::operation::{Action, Operation, Polled, ProcessId, Stage};
 use proptest::prelude::*;
 use protocol::ids::{
-    BrokerId, ControllerEpoch, KeeperId, LeaderEpoch, NodeId, Offset, TopicName, TopicPartition,
-    Zxid,
+    BrokerId, ControllerEpoch, KeeperId, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicName,
+    TopicPartition, Zxid,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +31,10 @@ fn manifest() -> Manifest {
     let keeper = |id| Node {
         name: format!("k{id}"),
         role: NodeRole::Keeper(KeeperId(id)),
+    };
+    let client = Node {
+        name: "c".to_owned(),
+        role: NodeRole::Client(0),
     };
     Manifest {
         format: "ktrial-history".to_owned(),
@@ -44,7 +49,14 @@ fn manifest() -> Manifest {
         era: "2.8".to_owned(),
         fixes: BTreeMap::new(),
         streams: vec![Stream::Brokers, Stream::Keepers],
-        nodes: vec![broker(0), broker(1), broker(2), keeper(0), keeper(1)],
+        nodes: vec![
+            broker(0),
+            broker(1),
+            broker(2),
+            keeper(0),
+            keeper(1),
+            client,
+        ],
         topics: vec![Topic {
             name: TopicName::from("t"),
             partitions: 1,
@@ -88,6 +100,12 @@ enum Act {
         digest: u32,
         skip: bool,
     },
+    Write {
+        members: u8,
+    },
+    Read {
+        back: i64,
+    },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -98,6 +116,8 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (0_u16..3, 0_i64..3).prop_map(|(broker, at)| Act::Mark { broker, at }),
         1 => (0_u16..3, any::<bool>()).prop_map(|(broker, unclean)| Act::Lead { broker, unclean }),
         1 => (0_u16..3).prop_map(|broker| Act::Follow { broker }),
+        2 => (0_u8..8).prop_map(|members| Act::Write { members }),
+        4 => (-1_i64..3).prop_map(|back| Act::Read { back }),
         2 => (3_u16..5, prop::sample::select(vec![1_u32, 1, 1, 1, 2]), prop::sample::select(vec![false, false, false, true]))
             .prop_map(|(keeper, digest, skip)| Act::Apply { keeper, digest, skip }),
     ]
@@ -109,6 +129,8 @@ struct Shape {
     ends: [i64; 3],
     epoch: i32,
     zxids: [i64; 2],
+    writes: i32,
+    leader: i32,
 }
 
 impl Shape {
@@ -158,7 +180,8 @@ impl Shape {
             }
             Act::Lead { broker, unclean } => {
                 self.epoch += 1;
-                let isr = vec![BrokerId(i32::from(broker))];
+                self.leader = i32::from(broker);
+                let isr = vec![BrokerId(self.leader)];
                 let election = LeaderElection {
                     partition: partition.clone(),
                     leader: Some(isr[0]),
@@ -179,6 +202,39 @@ impl Shape {
                 let mut events = vec![(0, What::Controller(Controller::LeaderElected(election)))];
                 events.extend(replica(broker, became));
                 events
+            }
+            Act::Write { members } => {
+                self.writes += 1;
+                let isr = (0..3)
+                    .filter(|id| members & (1 << id) != 0 || *id == self.leader)
+                    .map(BrokerId);
+                let written = Controller::IsrWritten {
+                    partition: partition.clone(),
+                    isr: isr.collect(),
+                    leader_epoch: LeaderEpoch(self.epoch),
+                    partition_epoch: PartitionEpoch(self.writes),
+                };
+                vec![(0, What::Controller(written))]
+            }
+            // Around the end of the longest log.
+            Act::Read { back } => {
+                let longest = self.ends.iter().max().copied().unwrap_or(0);
+                let polled = Polled {
+                    partition: partition.clone(),
+                    records: vec![(Offset((longest - 1 - back).max(0)), None)],
+                };
+                let action = Action::Poll {
+                    records: vec![polled],
+                    error: None,
+                };
+                let operation = Operation {
+                    client: 0,
+                    process: ProcessId(0),
+                    id: 0,
+                    stage: Stage::Ok,
+                    action,
+                };
+                vec![(5, What::Operation(operation))]
             }
             Act::Follow { broker } => replica(
                 broker,
@@ -220,6 +276,13 @@ struct Naive {
     leader: Option<i32>,
     kinds: BTreeMap<i32, ElectionKind>,
     applied: BTreeMap<u16, Vec<(i64, u32)>>,
+    /// The in-sync replicas that the keeper has; unknown while an unclean winner has not begun to lead.
+    stored: Option<BTreeSet<i32>>,
+    /// Members that were found to lack something.
+    lacking: BTreeSet<i32>,
+    leading: BTreeSet<i32>,
+    highest_mark: Option<i64>,
+    read: usize,
 }
 
 impl Naive {
@@ -239,8 +302,30 @@ impl Naive {
         match what {
             What::Controller(Controller::LeaderElected(election)) => {
                 self.kinds.insert(election.leader_epoch.0, election.kind);
+                self.stored = (election.kind != ElectionKind::Unclean)
+                    .then(|| election.isr.iter().map(|id| id.0).collect());
+                self.in_sync(&mut broken);
             }
-            What::Replica(_, replica) => self.replica(broker, replica, &mut broken),
+            What::Controller(Controller::IsrWritten { isr, .. }) => {
+                self.stored = Some(isr.iter().map(|id| id.0).collect());
+                self.in_sync(&mut broken);
+            }
+            What::Operation(operation) => self.polled(operation, &mut broken),
+            What::Replica(_, replica) => {
+                self.replica(broker, replica, &mut broken);
+                let leads = self.leader == Some(broker);
+                match replica {
+                    Replica::HighWatermark(_) if !leads => {}
+                    Replica::HighWatermark(_) | Replica::Truncated { .. } => {
+                        self.in_sync(&mut broken);
+                    }
+                    Replica::BecameLeader { .. } => {
+                        self.stored.get_or_insert(BTreeSet::from([broker]));
+                        self.in_sync(&mut broken);
+                    }
+                    _ => {}
+                }
+            }
             What::Keeper(Keeper::Applied { zxid, digest }) => {
                 self.applied
                     .entry(node)
@@ -264,14 +349,23 @@ impl Naive {
                 log.push((append.leader_epoch.0, append.crc));
             }
             Replica::Truncated { to, .. } => {
-                log.truncate(usize::try_from(to.0).unwrap());
+                let keep = usize::try_from(to.0).unwrap();
+                log.truncate(keep);
                 *mark = mark.map(|mark| mark.min(to.0));
+                let leads = self.leader == Some(broker) && self.leading.contains(&broker);
+                if leads && keep < self.read {
+                    broken.insert("INV-READ");
+                    self.read = keep;
+                }
             }
             Replica::HighWatermark(Offset(now)) => {
                 let end = i64::try_from(log.len()).unwrap();
                 let known = self.known.contains(&broker);
                 if mark.replace(*now).is_some_and(|before| *now < before) || (known && *now > end) {
                     broken.insert("INV-HW");
+                }
+                if self.leading.contains(&broker) {
+                    self.highest_mark = self.highest_mark.max(Some(*now));
                 }
                 let below = usize::try_from((*now).min(end)).unwrap();
                 if self.leader == Some(broker) && below > self.committed.len() {
@@ -286,6 +380,7 @@ impl Naive {
             Replica::BecameLeader { leader_epoch, .. } => {
                 *mark = None;
                 self.leader = Some(broker);
+                self.leading.insert(broker);
                 let same = log
                     .iter()
                     .zip(&self.committed)
@@ -294,12 +389,48 @@ impl Naive {
                 if same < self.committed.len() {
                     if self.kinds[&leader_epoch.0] != ElectionKind::Unclean {
                         broken.insert("INV-COMPLETE");
+                        if same < self.read {
+                            broken.insert("INV-READ");
+                        }
                     }
+                    self.read = self.read.min(same);
                     self.committed.truncate(same);
                 }
             }
-            Replica::BecameFollower { .. } => *mark = None,
+            Replica::BecameFollower { .. } => {
+                *mark = None;
+                self.leading.remove(&broker);
+            }
             _ => {}
+        }
+    }
+
+    /// Looks at every member from the first record on.
+    fn in_sync(&mut self, broken: &mut BTreeSet<&'static str>) {
+        for member in self.stored.iter().flatten() {
+            if !self.known.contains(member) {
+                continue;
+            }
+            let log = &self.logs[member];
+            let has = log.len() >= self.committed.len()
+                && log[..self.committed.len()] == self.committed[..];
+            if has {
+                self.lacking.remove(member);
+            } else if self.lacking.insert(*member) {
+                broken.insert("INV-STRONG-ISR");
+            }
+        }
+    }
+
+    fn polled(&mut self, operation: &Operation, broken: &mut BTreeSet<&'static str>) {
+        let Action::Poll { records, .. } = &operation.action else {
+            return;
+        };
+        let last = records[0].records[0].0.0;
+        let end = usize::try_from(last + 1).unwrap();
+        self.read = self.read.max(end.min(self.committed.len()));
+        if self.highest_mark.is_some_and(|mark| last >= mark) {
+            broken.insert("INV-READ-HW");
         }
     }
 
@@ -342,7 +473,7 @@ proptest! {
                 let naive = Naive::of(&events);
                 prop_assert_eq!(&said, &naive, "after {:?}", events);
                 prop_assert_eq!(first.is_some(), !said.is_empty());
-                if !said.is_empty() && said != BTreeSet::from(["INV-HW"]) {
+                if said.iter().any(|code| !["INV-HW", "INV-READ-HW"].contains(code)) {
                     return Ok(());
                 }
             }
