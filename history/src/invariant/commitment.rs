@@ -390,7 +390,9 @@ impl Committed {
                     .push(self.unread((seen, broker), lacking, read));
             }
             self.restart_at(lacking);
-            self.lossy.clear();
+            // Who lost less than that has caught up with what is committed now.
+            let end = self.end;
+            self.lossy.retain(|_, to| *to < end);
             state.forget_from(lacking);
             state.diverged = false;
         }
