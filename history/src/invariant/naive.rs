@@ -263,6 +263,9 @@ impl Shape {
     }
 }
 
+/// Compared with a naive form of their own, in `quorum_test`.
+const ELSEWHERE: [&str; 2] = ["INV-QUORUM", "INV-VALID-HW"];
+
 type Entry = (i32, u32);
 
 /// Everything, from the beginning.
@@ -468,11 +471,14 @@ proptest! {
                 let before: Vec<u64> = invariants.tallies.iter().map(|tally| tally.violations).collect();
                 let first = invariants.on_event(&event);
                 let after = invariants.tallies.iter().zip(before);
-                let said: BTreeSet<&str> =
-                    after.filter(|(tally, before)| tally.violations > *before).map(|(tally, _)| tally.code).collect();
+                let said: BTreeSet<&str> = after
+                    .filter(|(tally, before)| tally.violations > *before)
+                    .map(|(tally, _)| tally.code)
+                    .filter(|code| !ELSEWHERE.contains(code))
+                    .collect();
                 let naive = Naive::of(&events);
                 prop_assert_eq!(&said, &naive, "after {:?}", events);
-                prop_assert_eq!(first.is_some(), !said.is_empty());
+                prop_assert!(first.is_some() || said.is_empty());
                 if said.iter().any(|code| !["INV-HW", "INV-READ-HW"].contains(code)) {
                     return Ok(());
                 }
