@@ -143,6 +143,27 @@ fn p1_excuses_what_went_with_an_election() {
     acquits(&b.finish(&[]), "P1", 1);
 }
 
+/// Broker 1 does not know yet that broker 2 leads, takes one more record and acknowledges it.
+fn acknowledged_by_a_leader_of_the_past(name: &str, acks: &str) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer(acks, 5, false);
+    b.born();
+    b.elect(2, 1, ElectionKind::Clean, &[2, 3], 0);
+    b.send(p, 0);
+    b.append(&[1], 0, 0, v(0));
+    b.acked(p, 0, 0);
+    b.truncate(1, 0, 1, "leader_epoch");
+    b.finish(&[])
+}
+
+#[test]
+fn p1_excuses_what_a_leader_of_the_past_acknowledged_and_pa_does_not() {
+    let history = acknowledged_by_a_leader_of_the_past("p1-past-near", "1");
+    acquits(&history, "P1", 1);
+    let history = acknowledged_by_a_leader_of_the_past("pa-past-bad", "all");
+    convicts(&history, "PA", "acknowledged-lost");
+}
+
 /// Broker 2 cuts to a high watermark that lags, and is then elected cleanly (KAFKA-1211, closed by KIP-101).
 fn truncated_to_high_watermark(name: &str, kind: ElectionKind) -> History {
     let mut b = Builder::new(name);

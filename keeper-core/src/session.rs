@@ -172,7 +172,8 @@ impl SessionTracker {
         let wait = Span::millis(bucket.saturating_sub(self.clock(now)));
         // The clock is cut to milliseconds; the part cut off must pass too.
         Some(if self.wall_clock {
-            wait
+            // `SessionTrackerImpl.run` woke up at the end of every tick, so that a jump is noticed within one.
+            wait.min(Span::millis(self.tick))
         } else {
             wait.saturating_sub(Span(now.mono.0 % 1_000_000))
         })
@@ -229,6 +230,7 @@ mod tests {
         old.behaviour = Behaviour::of(Era::V0_8);
         let mut tracker = tracker(&old);
         tracker.add(SESSION, Span::secs(6), at(0));
+        assert_eq!(tracker.next_expiry(at(1)), Some(Span::millis(3000)));
         let mut jumped = at(1);
         jumped.wall = Wall::from_millis(jumped.wall.millis() + 60_000);
         assert_eq!(tracker.expired(jumped), [SESSION]);

@@ -10,13 +10,15 @@
 mod cluster;
 
 use bytes::Bytes;
-use cluster::checker::judge;
+use cluster::checker::{WhiteBox, judge};
 use cluster::client::{FAULTS, RECOVERY, REGISTERS, TICK, TWINS, TestClient};
 use cluster::random::Random;
 use cluster::spec;
 use cluster::world::{MILLI, SECOND, World};
 use protocol::behaviour::{Behaviour, Era, Fix};
-use protocol::keeper::{CreateMode, KeeperOp};
+use protocol::ids::{KeeperId, Zxid};
+use protocol::keeper::{CreateMode, KeeperOp, KeeperRole};
+use protocol::note::KeeperNote;
 use protocol::time::Span;
 
 const CLIENTS: usize = 3;
@@ -196,9 +198,10 @@ fn random_schedules_break_no_promise() {
         "{runs} runs: {} acknowledged, {} bytes lost, {} sessions expired, {} watch events, {} steps",
         total.acknowledged, total.lost_bytes, total.expiries, total.watch_events, total.steps
     );
-    // Schedules that hurt nobody prove nothing.
+    // Schedules that hurt nobody prove nothing; a single one, run again by its seed, need not hurt.
     assert!(total.acknowledged > 100 * runs);
-    assert!(total.lost_bytes > 0 && total.expiries > 0 && total.watch_events > 0);
+    let hurt = total.lost_bytes > 0 && total.expiries > 0 && total.watch_events > 0;
+    assert!(hurt || runs < 50);
 }
 
 #[test]
@@ -218,6 +221,40 @@ fn the_same_seed_gives_the_same_run() {
         (one.steps, one.acknowledged, one.lost_bytes),
         (other.steps, other.acknowledged, other.lost_bytes)
     );
+}
+
+/// What a second server finds when it starts at 1.1 and 1.2 was applied elsewhere; `dies_between` it dies right after it
+/// became leader, and only follows later.
+fn starts_behind(dies_between: bool) -> Vec<String> {
+    let role = |role, leader| KeeperNote::Role {
+        role,
+        epoch: 1,
+        leader: Some(KeeperId(leader)),
+    };
+    let restored = KeeperNote::Restored {
+        zxid: Zxid::new(1, 1),
+    };
+    let mut checker = WhiteBox::default();
+    checker.see(0, &role(KeeperRole::Leading, 0));
+    checker.see(0, &KeeperNote::Restored { zxid: Zxid::ZERO });
+    for counter in [1, 2] {
+        let zxid = Zxid::new(1, counter);
+        checker.see(0, &KeeperNote::Applied { zxid, digest: 7 });
+    }
+    checker.see(1, &role(KeeperRole::Leading, 1));
+    if dies_between {
+        checker.see(1, &role(KeeperRole::Looking, 1));
+        checker.see(1, &restored);
+        checker.see(1, &role(KeeperRole::Following, 0));
+    }
+    checker.see(1, &restored);
+    checker.violations
+}
+
+#[test]
+fn a_leader_without_what_is_committed_is_found_out_and_a_follower_may_be_behind() {
+    assert_eq!(starts_behind(false).len(), 1);
+    assert_eq!(starts_behind(true), Vec::<String>::new());
 }
 
 /// Whether some schedule shows the bug that comes back without the fix.

@@ -5,7 +5,7 @@
 //! declared gone for good; nothing else excuses it. The rule follows `LeaderCompleteness` of Kafka's replication
 //! specification.
 
-use super::index::{CutKind, EventId, Index, NONE, Sent, ValueId};
+use super::index::{CutKind, EventId, Index, Leadership, NONE, Sent, ValueId};
 use crate::event::{ElectionKind, Process, Replica, What};
 use crate::operation::Value;
 use crate::verdict::Moment;
@@ -96,14 +96,15 @@ pub(super) fn holders(index: &Index<'_>, record: Record, at: EventId) -> Vec<Bro
         .collect()
 }
 
-/// The first leader after the acknowledgement that did not have the record.
+/// The first leader after the acknowledgement that did not have the record. One of a later epoch than that of whoever
+/// acknowledged it counts also when it led already: then the acknowledgement came from a leader of the past.
 fn dropper(index: &Index<'_>, record: Record) -> Option<(EventId, BrokerId, ElectionKind)> {
     let partition = index.partition(record.part);
-    let first = partition
+    let by = acknowledger(index, record).map(|leader| leader.epoch);
+    let lacking = partition
         .leaders
-        .partition_point(|leader| leader.event <= record.since);
-    let lacking = partition.leaders[first..]
         .iter()
+        .filter(|leader| leader.event > record.since || by.is_some_and(|by| leader.epoch > by))
         .find(|leader| held(index, record, leader.broker, leader.event).is_none())?;
     let election = partition
         .elections
@@ -284,7 +285,8 @@ pub(super) fn story(index: &Index<'_>, record: Record, sent: Option<&Sent>) -> V
     moments
 }
 
-fn leader_at(index: &Index<'_>, record: Record) -> String {
+/// The last leader before the acknowledgement that had the record then.
+fn acknowledger<'a>(index: &'a Index<'_>, record: Record) -> Option<&'a Leadership> {
     let leaders = &index.partition(record.part).leaders;
     let before = leaders
         .iter()
@@ -292,7 +294,11 @@ fn leader_at(index: &Index<'_>, record: Record) -> String {
         .filter(|leader| leader.event <= record.since);
     let mut having =
         before.filter(|leader| held(index, record, leader.broker, record.since).is_some());
-    having.next().map_or_else(String::new, |leader| {
+    having.next()
+}
+
+fn leader_at(index: &Index<'_>, record: Record) -> String {
+    acknowledger(index, record).map_or_else(String::new, |leader| {
         format!(
             ", by leader broker {} in epoch {}",
             leader.broker, leader.epoch

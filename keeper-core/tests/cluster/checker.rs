@@ -27,6 +27,9 @@ impl WhiteBox {
                 self.serving.insert(server, *role != KeeperRole::Looking);
                 if *role == KeeperRole::Leading {
                     self.last.insert(server, Zxid(-1));
+                } else if self.last.get(&server) == Some(&Zxid(-1)) {
+                    // It died before it had said what it leads with, and leads no more.
+                    self.last.remove(&server);
                 }
             }
             KeeperNote::Restored { zxid } => self.see_restored(server, *zxid),

@@ -5,7 +5,7 @@
 
 use crate::scenario::condition::Condition;
 use history::event::ElectionKind as HistoryElectionKind;
-use protocol::ids::{NodeId, Offset, TopicPartition};
+use protocol::ids::{BrokerId, NodeId, Offset, TopicName, TopicPartition};
 use protocol::keeper::KeeperRole;
 use protocol::note::{
     BrokerNote, ClientNote, ControllerNote, ElectionKind, GroupNote, KeeperNote, Note, ReplicaNote,
@@ -50,6 +50,8 @@ pub struct Barriers {
     waiting: Vec<Waiting>,
     counts: BTreeMap<NodeId, Counts>,
     sessions_expired: u64,
+    sessions_closed: u64,
+    topics_deleted: BTreeMap<TopicName, u64>,
     /// Clients and brokers by node, to match names.
     clients: BTreeMap<String, Vec<NodeId>>,
     brokers: BTreeMap<NodeId, i32>,
@@ -155,6 +157,10 @@ impl Barriers {
                 count_operation(self.counts.entry(node).or_default(), operation);
             }
             Note::Keeper(KeeperNote::SessionExpired(_)) => self.sessions_expired += 1,
+            Note::Keeper(KeeperNote::SessionClosed(_)) => self.sessions_closed += 1,
+            Note::Controller(ControllerNote::TopicDeleted(topic)) => {
+                *self.topics_deleted.entry(topic.clone()).or_default() += 1;
+            }
             Note::Replica(..)
             | Note::Controller(_)
             | Note::Broker(_)
@@ -171,6 +177,10 @@ impl Barriers {
             Note::Broker(note) => match (condition, note) {
                 (Condition::Registered { broker }, BrokerNote::Registered { .. }) => {
                     self.is_broker(said.node, Some(*broker))
+                }
+                (Condition::ControlRefused { broker, error }, BrokerNote::ControlRefused(seen)) => {
+                    self.is_broker(said.node, *broker)
+                        && error.as_ref().is_none_or(|name| name == seen.name())
                 }
                 _ => false,
             },
@@ -219,17 +229,17 @@ impl Barriers {
                 },
                 ReplicaNote::Appended { batch, .. },
             ) => here(partition, *broker) && batch.next_offset() >= Offset(*at_least),
-            (
-                Condition::Isr {
-                    partition,
-                    equals,
-                    size,
-                },
-                ReplicaNote::IsrChanged { isr, .. },
-            ) => {
-                let ids: Vec<i32> = isr.iter().map(|id| id.0).collect();
-                here(partition, None) && is_set(equals.as_deref(), *size, &ids)
+            (Condition::Isr { .. } | Condition::IsrProposed { .. }, _) => {
+                self.in_sync(condition, (node, partition), note)
             }
+            (
+                Condition::Stopped {
+                    partition,
+                    broker,
+                    deleted,
+                },
+                ReplicaNote::Stopped { deleted: seen },
+            ) => here(partition, *broker) && deleted.is_none_or(|wanted| wanted == *seen),
             (Condition::BecameLeader { partition, broker }, ReplicaNote::BecameLeader { .. })
             | (
                 Condition::BecameFollower { partition, broker },
@@ -245,6 +255,40 @@ impl Barriers {
                 Condition::Refused { partition, error },
                 ReplicaNote::AppendRefused { error: seen },
             ) => here(partition, None) && seen.name() == error,
+            _ => false,
+        }
+    }
+
+    /// In-sync replicas as a leader works with them, or as it asks for them.
+    fn in_sync(
+        &self,
+        condition: &Condition,
+        (node, partition): (NodeId, &TopicPartition),
+        note: &ReplicaNote,
+    ) -> bool {
+        let fits =
+            |wanted: &str, (equals, size): (Option<&[i32]>, Option<usize>), isr: &[BrokerId]| {
+                let ids: Vec<i32> = isr.iter().map(|id| id.0).collect();
+                is_partition(wanted, partition) && is_set(equals, size, &ids)
+            };
+        match (condition, note) {
+            (
+                Condition::Isr {
+                    partition,
+                    equals,
+                    size,
+                },
+                ReplicaNote::IsrChanged { isr, .. },
+            ) => fits(partition, (equals.as_deref(), *size), isr),
+            (
+                Condition::IsrProposed {
+                    partition,
+                    broker,
+                    equals,
+                    size,
+                },
+                ReplicaNote::IsrProposed { isr, .. },
+            ) => self.is_broker(node, *broker) && fits(partition, (equals.as_deref(), *size), isr),
             _ => false,
         }
     }
@@ -303,6 +347,13 @@ impl Barriers {
             (Condition::Controller { epoch, broker }, ControllerNote::Elected { epoch: seen }) => {
                 self.is_broker(node, *broker) && epoch.is_none_or(|wanted| seen.0 >= wanted)
             }
+            (Condition::TopicDeleted { topic, count }, ControllerNote::TopicDeleted(seen)) => {
+                seen.as_str() == topic
+                    && self
+                        .topics_deleted
+                        .get(seen)
+                        .is_some_and(|all| all >= count)
+            }
             (Condition::BrokerDown { broker }, ControllerNote::BrokerDown { broker: seen }) => {
                 seen.0 == *broker
             }
@@ -314,6 +365,9 @@ impl Barriers {
         match (condition, note) {
             (Condition::SessionExpired { count }, KeeperNote::SessionExpired(_)) => {
                 self.sessions_expired >= *count
+            }
+            (Condition::SessionClosed { count }, KeeperNote::SessionClosed(_)) => {
+                self.sessions_closed >= *count
             }
             (
                 Condition::KeeperLeader { epoch },
@@ -442,7 +496,8 @@ const fn history_kind(kind: ElectionKind) -> HistoryElectionKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::ids::{BrokerId, LeaderEpoch, PartitionEpoch};
+    use protocol::error_code::ErrorCode;
+    use protocol::ids::{LeaderEpoch, PartitionEpoch, SessionId};
 
     fn barriers() -> Barriers {
         let brokers = BTreeMap::from([(NodeId(1), 1), (NodeId(2), 2)]);
@@ -488,6 +543,96 @@ mod tests {
         assert_eq!(
             barriers.on_note(NodeId(1), &isr(&[1, 2])),
             [Reaction::Inject(3)]
+        );
+    }
+
+    #[test]
+    fn a_proposed_isr_counts_on_its_leader_and_an_accepted_one_is_another_thing() {
+        let mut barriers = barriers();
+        let condition = Condition::IsrProposed {
+            partition: "orders-0".into(),
+            broker: Some(1),
+            equals: Some(vec![1]),
+            size: None,
+        };
+        barriers.wait(condition, Reaction::Inject(0));
+        let proposed = |ids: &[i32]| {
+            let isr = ids.iter().map(|id| BrokerId(*id)).collect();
+            replica(ReplicaNote::IsrProposed {
+                isr,
+                waits_for: Vec::new(),
+            })
+        };
+        let accepted = replica(ReplicaNote::IsrChanged {
+            isr: vec![BrokerId(1)],
+            partition_epoch: PartitionEpoch(1),
+        });
+        assert!(barriers.on_note(NodeId(1), &accepted).is_empty());
+        assert!(barriers.on_note(NodeId(1), &proposed(&[1, 2])).is_empty());
+        assert!(barriers.on_note(NodeId(2), &proposed(&[1])).is_empty());
+        assert_eq!(
+            barriers.on_note(NodeId(1), &proposed(&[1])),
+            [Reaction::Inject(0)]
+        );
+    }
+
+    #[test]
+    fn a_deleted_topic_is_counted_and_a_stopped_replica_may_have_kept_its_log() {
+        let mut barriers = barriers();
+        let twice = Condition::TopicDeleted {
+            topic: "orders".into(),
+            count: 2,
+        };
+        barriers.wait(twice, Reaction::Inject(0));
+        let gone = |topic: &str| Note::Controller(ControllerNote::TopicDeleted(topic.into()));
+        assert!(barriers.on_note(NodeId(1), &gone("orders")).is_empty());
+        assert!(barriers.on_note(NodeId(1), &gone("others")).is_empty());
+        assert_eq!(
+            barriers.on_note(NodeId(2), &gone("orders")),
+            [Reaction::Inject(0)]
+        );
+        let removed = Condition::Stopped {
+            partition: "orders-0".into(),
+            broker: None,
+            deleted: Some(true),
+        };
+        barriers.wait(removed, Reaction::Inject(1));
+        let stopped = |deleted| replica(ReplicaNote::Stopped { deleted });
+        assert!(barriers.on_note(NodeId(1), &stopped(false)).is_empty());
+        assert_eq!(
+            barriers.on_note(NodeId(1), &stopped(true)),
+            [Reaction::Inject(1)]
+        );
+    }
+
+    #[test]
+    fn closed_sessions_are_counted_apart_from_expired_ones() {
+        let mut barriers = barriers();
+        let condition = Condition::SessionClosed { count: 2 };
+        barriers.wait(condition, Reaction::Inject(0));
+        let closed = Note::Keeper(KeeperNote::SessionClosed(SessionId(1)));
+        let expired = Note::Keeper(KeeperNote::SessionExpired(SessionId(2)));
+        assert!(barriers.on_note(NodeId(1), &closed).is_empty());
+        assert!(barriers.on_note(NodeId(1), &expired).is_empty());
+        assert_eq!(barriers.on_note(NodeId(1), &closed), [Reaction::Inject(0)]);
+    }
+
+    #[test]
+    fn a_refused_control_request_is_told_by_broker_and_error() {
+        let mut barriers = barriers();
+        let condition = Condition::ControlRefused {
+            broker: Some(2),
+            error: Some("STALE_BROKER_EPOCH".into()),
+        };
+        barriers.wait(condition, Reaction::Mark("refused".into()));
+        let refused = |error| Note::Broker(BrokerNote::ControlRefused(error));
+        let stale = refused(ErrorCode::StaleBrokerEpoch);
+        let other = refused(ErrorCode::StaleControllerEpoch);
+        assert!(barriers.on_note(NodeId(1), &stale).is_empty());
+        assert!(barriers.on_note(NodeId(2), &other).is_empty());
+        assert_eq!(
+            barriers.on_note(NodeId(2), &stale),
+            [Reaction::Mark("refused".into())]
         );
     }
 

@@ -18,7 +18,7 @@ use history::event::{FaultStage, Process};
 use protocol::ids::{NodeId, SessionId};
 use protocol::keeper::KeeperReply;
 use protocol::message::Message;
-use protocol::note::{KeeperNote, Note};
+use protocol::note::{BrokerNote, KeeperNote, Note};
 use protocol::time::Span;
 use protocol::verb::{OperationId, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
@@ -605,6 +605,9 @@ impl Observer for Director {
         if let Note::Keeper(KeeperNote::SessionExpired(session)) = note {
             self.on_session_expired(*session, commands);
         }
+        if *note == Note::Broker(BrokerNote::ShuttingDown) {
+            self.on_shutting_down(place.node);
+        }
         let reactions = self.barriers.on_note(place.node, note);
         self.react(place.at, reactions, commands);
     }
@@ -758,6 +761,14 @@ impl Observer for Director {
 }
 
 impl Director {
+    /// A broker that was asked to stop has begun to: the fault has had its effect, whatever ends the process then.
+    fn on_shutting_down(&mut self, node: NodeId) {
+        let name = self.names(&BTreeSet::from([node]));
+        if let Some(index) = self.blame(node, |action| matches!(action, FaultAction::Stop { .. })) {
+            self.effective(index, name.clone(), format!("{name} began to shut down"));
+        }
+    }
+
     fn on_session_expired(&mut self, session: SessionId, commands: &mut Commands) {
         let Some(node) = self.sessions.get(&session).copied() else {
             return;

@@ -95,7 +95,7 @@ pub fn resolve(action: &FaultAction, view: &ClusterView) -> Injection {
                 Fault::Lane(LaneRule {
                     node: *node,
                     lane: lane_of(*lane),
-                    delay: Some(*by),
+                    delay: *by,
                 })
             };
             Injection {

@@ -51,6 +51,20 @@ pub enum Condition {
         #[serde(default)]
         size: Option<usize>,
     },
+    /// A leader asks for other in-sync replicas; whether it gets them is another matter.
+    IsrProposed {
+        /// The partition.
+        partition: String,
+        /// This leader; any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+        /// These brokers, in any order.
+        #[serde(default)]
+        equals: Option<Vec<i32>>,
+        /// So many brokers.
+        #[serde(default)]
+        size: Option<usize>,
+    },
     /// A leader is elected.
     Elected {
         /// The partition.
@@ -101,6 +115,34 @@ pub enum Condition {
         /// To these brokers, preferred leader first; to any when absent.
         #[serde(default)]
         replicas: Option<Vec<i32>>,
+    },
+    /// A broker is told to stop being a replica, and does.
+    Stopped {
+        /// The partition.
+        partition: String,
+        /// This broker; any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+        /// With its log removed, or with its log kept; either when absent.
+        #[serde(default)]
+        deleted: Option<bool>,
+    },
+    /// A controller has removed the last trace of a topic.
+    TopicDeleted {
+        /// The topic.
+        topic: String,
+        /// At least so often in the run.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// A broker refuses a request of a controller.
+    ControlRefused {
+        /// This broker; any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+        /// With this error, by Kafka's name; with any when absent.
+        #[serde(default)]
+        error: Option<String>,
     },
     /// A controller is elected.
     Controller {
@@ -186,6 +228,12 @@ pub enum Condition {
         #[serde(default = "one")]
         count: u64,
     },
+    /// A keeper session is closed by its client.
+    SessionClosed {
+        /// At least so many in the run.
+        #[serde(default = "one")]
+        count: u64,
+    },
     /// A keeper server leads.
     KeeperLeader {
         /// In this or a later epoch.
@@ -232,6 +280,8 @@ impl Condition {
             | Self::LogEnd { partition, .. }
             | Self::LogStart { partition, .. }
             | Self::Isr { partition, .. }
+            | Self::IsrProposed { partition, .. }
+            | Self::Stopped { partition, .. }
             | Self::Elected { partition, .. }
             | Self::BecameLeader { partition, .. }
             | Self::BecameFollower { partition, .. }
@@ -242,6 +292,8 @@ impl Condition {
             | Self::DuplicateBatch { partition }
             | Self::Refused { partition, .. } => Some(partition),
             Self::Controller { .. }
+            | Self::TopicDeleted { .. }
+            | Self::ControlRefused { .. }
             | Self::Registered { .. }
             | Self::BrokerDown { .. }
             | Self::Acked { .. }
@@ -252,6 +304,7 @@ impl Condition {
             | Self::Generation { .. }
             | Self::MemberRemoved { .. }
             | Self::SessionExpired { .. }
+            | Self::SessionClosed { .. }
             | Self::KeeperLeader { .. }
             | Self::Retry { .. }
             | Self::Fault { .. }
@@ -269,12 +322,16 @@ impl Condition {
             | Self::BecameLeader { broker, .. }
             | Self::BecameFollower { broker, .. }
             | Self::Truncated { broker, .. }
+            | Self::IsrProposed { broker, .. }
+            | Self::Stopped { broker, .. }
+            | Self::ControlRefused { broker, .. }
             | Self::Controller { broker, .. } => *broker,
             Self::Elected { leader, .. } => *leader,
             Self::Registered { broker } | Self::BrokerDown { broker } => Some(*broker),
             Self::Isr { .. }
             | Self::ReassignmentStarted { .. }
             | Self::Reassigned { .. }
+            | Self::TopicDeleted { .. }
             | Self::Acked { .. }
             | Self::Sent { .. }
             | Self::NotAcked { .. }
@@ -284,6 +341,7 @@ impl Condition {
             | Self::Generation { .. }
             | Self::MemberRemoved { .. }
             | Self::SessionExpired { .. }
+            | Self::SessionClosed { .. }
             | Self::KeeperLeader { .. }
             | Self::Retry { .. }
             | Self::DuplicateBatch { .. }
@@ -306,12 +364,16 @@ impl Condition {
             | Self::LogEnd { .. }
             | Self::LogStart { .. }
             | Self::Isr { .. }
+            | Self::IsrProposed { .. }
             | Self::Elected { .. }
             | Self::BecameLeader { .. }
             | Self::BecameFollower { .. }
             | Self::Truncated { .. }
             | Self::ReassignmentStarted { .. }
             | Self::Reassigned { .. }
+            | Self::Stopped { .. }
+            | Self::TopicDeleted { .. }
+            | Self::ControlRefused { .. }
             | Self::Controller { .. }
             | Self::Registered { .. }
             | Self::BrokerDown { .. }
@@ -319,6 +381,7 @@ impl Condition {
             | Self::Generation { .. }
             | Self::MemberRemoved { .. }
             | Self::SessionExpired { .. }
+            | Self::SessionClosed { .. }
             | Self::KeeperLeader { .. }
             | Self::DuplicateBatch { .. }
             | Self::Refused { .. }
@@ -378,6 +441,22 @@ impl fmt::Display for Condition {
                 (None, Some(size)) => write!(f, "the ISR of {partition} has {size} members"),
                 (None, None) => write!(f, "the ISR of {partition} changes"),
             },
+            Self::IsrProposed {
+                partition,
+                broker,
+                equals,
+                ..
+            } => {
+                write!(f, "another ISR of {partition} is proposed{}", on(broker))?;
+                equals.as_ref().map_or(Ok(()), |ids| write!(f, ": {ids:?}"))
+            }
+            Self::Stopped {
+                partition, broker, ..
+            } => write!(f, "{partition} is stopped{}", on(broker)),
+            Self::TopicDeleted { topic, .. } => write!(f, "topic {topic} is gone"),
+            Self::ControlRefused { broker, .. } => {
+                write!(f, "a request of a controller is refused{}", on(broker))
+            }
             Self::Elected {
                 partition, leader, ..
             } => match leader {
@@ -432,6 +511,7 @@ impl fmt::Display for Condition {
             } => write!(f, "group {group} is in generation {at_least}"),
             Self::MemberRemoved { group } => write!(f, "a member of group {group} is taken out"),
             Self::SessionExpired { count } => write!(f, "{count} keeper sessions expired"),
+            Self::SessionClosed { count } => write!(f, "{count} keeper sessions were closed"),
             Self::KeeperLeader { .. } => f.write_str("a keeper leader is elected"),
             Self::Retry { producer } => write!(f, "{producer} sends a batch again"),
             Self::DuplicateBatch { partition } => {

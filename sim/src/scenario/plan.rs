@@ -334,8 +334,8 @@ pub enum FaultAction {
         target: Target,
         /// Which thread.
         lane: LaneName,
-        /// By how much.
-        by: Span,
+        /// By how much; without it the work waits until the fault ends.
+        by: Option<Span>,
     },
     /// End a node's keeper session, as the ensemble would after its time-out.
     ExpireSession {

@@ -355,11 +355,10 @@ impl Reader<'_, '_> {
 
     fn lane(&mut self) -> Option<FaultAction> {
         let lane = *self.needed(self.fault.lane.as_ref(), "lane")?.get_ref();
-        let by = self.needed(self.fault.by, "by")?.0;
         Some(FaultAction::Lane {
             target: self.target()?,
             lane,
-            by,
+            by: self.fault.by.map(|by| by.0),
         })
     }
 
