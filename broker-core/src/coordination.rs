@@ -46,7 +46,7 @@ pub enum CoordinationEvent {
     /// The keeper was reached: load the logs, then call [`Coordination::register`].
     Prepared {
         /// `/cluster/id`.
-        cluster_id: String,
+        cluster_id: Option<String>,
     },
     /// The broker is registered, for the first time or again. Controller and producer ids have started.
     Registered(BrokerEpoch),

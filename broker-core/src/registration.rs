@@ -13,7 +13,7 @@ use crate::timer::TimerOwner;
 use crate::znode::broker::{encode_broker, same_broker};
 use crate::znode::{json, paths};
 use bytes::Bytes;
-use protocol::behaviour::{Behaviour, Fix};
+use protocol::behaviour::{Behaviour, Era, Fix};
 use protocol::error_code::KeeperError;
 use protocol::ids::{BrokerEpoch, BrokerId, Endpoint, SessionId};
 use protocol::keeper::{CreateMode, KeeperOp, KeeperResult, Path, Stat};
@@ -25,8 +25,8 @@ use std::sync::Arc;
 pub enum RegistrationOutcome {
     /// The persistent znodes stand, and this is the cluster's id.
     Prepared {
-        /// `/cluster/id`.
-        cluster_id: String,
+        /// `/cluster/id`; clusters before 0.10.1 have none.
+        cluster_id: Option<String>,
     },
     /// The registration stands.
     Registered(BrokerEpoch),
@@ -99,12 +99,20 @@ impl Registration {
         self.epoch
     }
 
-    /// First at start-up: creates the persistent znodes and reads or creates the cluster's id.
+    /// First at start-up: creates the persistent znodes and reads or creates the cluster's id (since 0.10.1).
     pub fn prepare(&mut self, hands: &mut Hands<'_, '_>) {
-        self.phase = Phase::Paths(paths::PERSISTENT.len() + 1);
-        for path in paths::PERSISTENT.into_iter().chain([paths::CLUSTER]) {
+        let cluster = self.clusters_have_ids().then_some(paths::CLUSTER);
+        let all: Vec<_> = paths::persistent(self.behaviour.era)
+            .chain(cluster)
+            .collect();
+        self.phase = Phase::Paths(all.len());
+        for path in all {
             self.ask(hands, create(path, Bytes::new()));
         }
+    }
+
+    fn clusters_have_ids(&self) -> bool {
+        self.behaviour.era >= Era::V1_0
     }
 
     /// Registers, at start-up and after an expired session.
@@ -179,9 +187,15 @@ impl Registration {
 
     fn path_created(&mut self, hands: &mut Hands<'_, '_>, due: usize) {
         self.phase = Phase::Paths(due - 1);
-        if due == 1 {
+        if due > 1 {
+            return;
+        }
+        if self.clusters_have_ids() {
             self.phase = Phase::ReadingClusterId;
             self.ask(hands, get_data(paths::CLUSTER_ID, false));
+        } else {
+            self.phase = Phase::Idle;
+            self.outcome = Some(RegistrationOutcome::Prepared { cluster_id: None });
         }
     }
 
@@ -189,7 +203,9 @@ impl Registration {
         if let Ok(KeeperResult::Data(data, _)) = answer {
             let cluster_id = json::decode_cluster_id(data).unwrap_or_default();
             self.phase = Phase::Idle;
-            self.outcome = Some(RegistrationOutcome::Prepared { cluster_id });
+            self.outcome = Some(RegistrationOutcome::Prepared {
+                cluster_id: Some(cluster_id),
+            });
         } else {
             self.phase = Phase::CreatingClusterId;
             let data = json::encode_cluster_id(&self.proposed_cluster_id);

@@ -93,11 +93,10 @@ impl TopicConfigs {
                 }
             }
             Asked::Notice => {
-                if let Ok(KeeperResult::Data(data, _)) = answer {
-                    let entity = json::decode_config_change(data).unwrap_or_default();
-                    if let Some(topic) = entity.strip_prefix("topics/") {
-                        self.read(hands, &TopicName::from(topic));
-                    }
+                if let Ok(KeeperResult::Data(data, _)) = answer
+                    && let Some(topic) = json::decode_config_change(data)
+                {
+                    self.read(hands, &topic);
                 }
             }
             Asked::Topic(topic) => {

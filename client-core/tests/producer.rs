@@ -466,6 +466,17 @@ fn a_request_without_answer_closes_its_connection() {
 }
 
 #[test]
+fn the_producer_of_0_8_waits_for_its_answer_as_long_as_the_connection_stands() {
+    for (era, waits) in [(Era::V0_8, true), (Era::V0_9, false)] {
+        let mut bench = bench_of(Behaviour::of(era), &[]);
+        let operation = send(&mut bench, 0, "a");
+        bench.take(ApiKey::Produce);
+        bench.pass(Span::secs(300));
+        assert_eq!(bench.told(operation).is_empty(), waits, "{era}");
+    }
+}
+
+#[test]
 fn a_cluster_that_is_gone_is_tried_with_growing_rests() {
     let mut bench = bench(&[]);
     send(&mut bench, 0, "a");

@@ -137,9 +137,10 @@ fn setting(code: &str) -> Option<String> {
             let defaults =
                 protocol::behaviour::Era::ALL.map(|era| format!("{era}: {}", (key.default)(era)));
             let text = format!(
-                "{}\n\nTakes {}. Default by era: {}.",
+                "{}\n\nTakes {}. Known from era {} on. Default by era: {}.",
                 key.doc,
                 key.expected(),
+                key.since(),
                 defaults.join(", ")
             );
             found.push(entry(key.name, kind, &text));

@@ -14,6 +14,7 @@ use crate::znode::json::{self, PartitionState};
 use crate::znode::paths;
 use bytes::Bytes;
 use protocol::api::cluster::LeaderAndIsr;
+use protocol::behaviour::Fix;
 use protocol::error_code::{ErrorCode, KeeperError};
 use protocol::ids::{LeaderEpoch, PartitionEpoch, TopicName, TopicPartition};
 use protocol::keeper::KeeperResult;
@@ -253,7 +254,11 @@ impl Controller {
         topics: Vec<TopicName>,
         replies: &[Reply],
     ) -> BTreeSet<TopicName> {
+        let is_setting = self.settings.behaviour.has(Fix::UncleanElectionSetting);
         let allows = |reply: &Reply| {
+            if !is_setting {
+                return true;
+            }
             let config = match reply {
                 Ok(KeeperResult::Data(data, _)) => json::decode_config(data),
                 Ok(_) | Err(_) => std::collections::BTreeMap::new(),

@@ -3,6 +3,7 @@
 use super::*;
 use protocol::api::cluster::ControlledShutdownRequest;
 use protocol::api::topics::{ElectLeadersRequest, ElectLeadersResponse};
+use protocol::behaviour::Fix;
 use protocol::error_code::ErrorCode;
 use protocol::note::{ControllerNote, ElectionKind, Note};
 
@@ -66,6 +67,19 @@ fn a_topic_may_allow_what_its_brokers_do_not() {
     cluster.start(3);
     assert_eq!(cluster.leader(&orders()), Some(3));
     assert_eq!(cluster.isr(&orders()), ids(&[3]));
+}
+
+#[test]
+fn before_kafka_1028_nobody_could_forbid_an_unclean_election() {
+    for (has, leader) in [(true, None), (false, Some(3))] {
+        let behaviour = Behaviour::of(Era::V2_8).with(Fix::UncleanElectionSetting, has);
+        let mut cluster = Cluster::of(behaviour);
+        cluster.create(placed("orders", &[&[2, 3]]));
+        cluster.crash(3);
+        cluster.crash(2);
+        cluster.start(3);
+        assert_eq!(cluster.leader(&orders()), leader);
+    }
 }
 
 #[test]

@@ -11,7 +11,9 @@ fn a_broker_prepares_registers_and_learns_its_epoch() {
     let cluster = Cluster::modern();
     let broker = cluster.broker(1);
     let [
-        CoordinationEvent::Prepared { cluster_id },
+        CoordinationEvent::Prepared {
+            cluster_id: Some(cluster_id),
+        },
         CoordinationEvent::Registered(epoch),
     ] = &broker.events[..]
     else {
@@ -22,6 +24,20 @@ fn a_broker_prepares_registers_and_learns_its_epoch() {
     assert_eq!(broker.coordination.registration.epoch(), Some(*epoch));
     let registered = cluster.world.keeper.data("/brokers/ids/1").unwrap();
     assert!(registered.contains("PLAINTEXT://b1:9092"), "{registered}");
+}
+
+#[test]
+fn a_cluster_of_0_9_has_no_id_and_none_of_the_later_znodes() {
+    let cluster = Cluster::of(Behaviour::of(Era::V0_9));
+    assert_eq!(
+        cluster.broker(1).events[0],
+        CoordinationEvent::Prepared { cluster_id: None }
+    );
+    let there = |path: &str| cluster.world.keeper.data(path).is_some();
+    assert!(there("/isr_change_notification"));
+    assert!(!there("/cluster") && !there("/latest_producer_id_block"));
+    let old = Cluster::of(Behaviour::of(Era::V0_8));
+    assert!(old.world.keeper.data("/isr_change_notification").is_none());
 }
 
 fn refusal(cluster: &Cluster, id: i32) -> Option<&Arc<str>> {

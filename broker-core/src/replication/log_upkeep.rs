@@ -9,6 +9,7 @@ use super::produce::Resumed;
 use super::{Clock, Hosted, ReplicaManager, Step};
 use crate::log::{FlushTicket, LogFlush, LogManager};
 use crate::timer::TimerOwner;
+use protocol::behaviour::Era;
 use protocol::disk::DiskError;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{Offset, TopicPartition};
@@ -293,6 +294,11 @@ impl ReplicaManager {
     }
 
     fn lose_directory(&mut self, step: &mut Step<'_, '_>, directory: &str) {
+        if self.rules.behaviour.era < Era::V1_0 {
+            // Before KIP-112 one failed directory was the end of the whole broker.
+            step.io.exit(false);
+            return;
+        }
         let lost = self
             .logs
             .manager_mut()

@@ -133,7 +133,9 @@ impl ReplicaManager {
             .get(&slot)
             .and_then(|state| self.logs.get(&state.name))
             .is_some_and(|log| log.config().unclean_leader_election_enable);
-        !unclean && !self.rules.behaviour.has(Fix::OutOfRangeTruncates)
+        // Before KAFKA-1028 every election might be unclean, and a follower that was ahead cut its log without a word.
+        let could_forbid = self.rules.behaviour.has(Fix::UncleanElectionSetting);
+        !unclean && could_forbid && !self.rules.behaviour.has(Fix::OutOfRangeTruncates)
     }
 
     pub(super) fn on_log_start(

@@ -351,7 +351,7 @@ impl Partition {
             match known {
                 None => rules.behaviour.has(Fix::IsrSubsetOfReplicas),
                 Some(replica) if rules.behaviour.has(Fix::IsrLagByTime) => {
-                    replica.lags(now, log_end, rules.lag)
+                    replica.lags(now, log_end, rules.lag, &rules.behaviour)
                 }
                 Some(replica) => {
                     replica.lags_by_messages(now, log_end, (rules.lag, rules.lag_messages))

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use protocol::api::cluster::LeaderAndIsr;
+use protocol::behaviour::Era;
 use protocol::ids::{
     BrokerId, ControllerEpoch, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicName,
     TopicPartition,
@@ -122,22 +123,45 @@ pub fn decode_config(data: &[u8]) -> BTreeMap<String, String> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct ConfigChangeJson {
+struct ConfigChangeV1 {
+    version: i32,
+    entity_type: String,
+    entity_name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ConfigChangeV2 {
     version: i32,
     entity_path: String,
 }
 
-/// The content of a notice under `/config/changes` (version 2, 0.10.1 on).
-pub fn encode_config_change(entity_path: &str) -> Bytes {
-    encode(&ConfigChangeJson {
-        version: 2,
-        entity_path: entity_path.to_owned(),
-    })
+/// The content of a notice under `/config/changes` that a topic's settings changed: the bare name in 0.8, type and name in
+/// 0.9, a path from 0.10.1 on.
+pub fn encode_config_change(topic: &TopicName, era: Era) -> Bytes {
+    match era {
+        Era::V0_8 => encode(&topic.to_string()),
+        Era::V0_9 => encode(&ConfigChangeV1 {
+            version: 1,
+            entity_type: "topics".to_owned(),
+            entity_name: topic.to_string(),
+        }),
+        Era::V1_0 | Era::V2_8 | Era::Sound => encode(&ConfigChangeV2 {
+            version: 2,
+            entity_path: format!("topics/{topic}"),
+        }),
+    }
 }
 
-/// Whose settings changed: `topics/orders`.
-pub fn decode_config_change(data: &[u8]) -> Option<String> {
-    decode::<ConfigChangeJson>(data).map(|json| json.entity_path)
+/// Which topic's settings changed, whatever the version; `None` when it is about something else.
+pub fn decode_config_change(data: &[u8]) -> Option<TopicName> {
+    let name = if let Some(v2) = decode::<ConfigChangeV2>(data) {
+        v2.entity_path.strip_prefix("topics/")?.to_owned()
+    } else if let Some(v1) = decode::<ConfigChangeV1>(data) {
+        (v1.entity_type == "topics").then_some(v1.entity_name)?
+    } else {
+        decode::<String>(data)?
+    };
+    Some(TopicName::from(name.as_str()))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -353,9 +377,27 @@ mod tests {
         assert_eq!(bytes, r#"{"version":1,"config":{"retention.ms":"1000"}}"#);
         assert_eq!(decode_config(&bytes), config);
         assert_eq!(decode_config(b""), BTreeMap::new());
-        let notice = encode_config_change("topics/t");
-        assert_eq!(notice, r#"{"version":2,"entity_path":"topics/t"}"#);
-        assert_eq!(decode_config_change(&notice).as_deref(), Some("topics/t"));
+    }
+
+    #[test]
+    fn each_release_has_its_own_notice_of_changed_settings_and_all_are_read() {
+        let topic = TopicName::from("t");
+        for (era, text) in [
+            (Era::V0_8, r#""t""#),
+            (
+                Era::V0_9,
+                r#"{"version":1,"entity_type":"topics","entity_name":"t"}"#,
+            ),
+            (Era::V1_0, r#"{"version":2,"entity_path":"topics/t"}"#),
+        ] {
+            let notice = encode_config_change(&topic, era);
+            assert_eq!(notice, text);
+            assert_eq!(decode_config_change(&notice), Some(topic.clone()));
+        }
+        assert_eq!(
+            decode_config_change(br#"{"version":2,"entity_path":"clients/c"}"#),
+            None
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Paths of Kafka's znodes (`ZkData.scala`).
 
+use protocol::behaviour::Era;
 use protocol::ids::{BrokerId, TopicName, TopicPartition};
 use protocol::keeper::Path;
 
@@ -40,26 +41,34 @@ pub const CLUSTER_ID: &str = "/cluster/id";
 /// Its parent.
 pub const CLUSTER: &str = "/cluster";
 
-/// What a broker makes sure of before it registers, parents first (`ZkData.PersistentZkPaths`).
-pub const PERSISTENT: [&str; 17] = [
-    "/consumers",
-    "/brokers",
-    BROKER_IDS,
-    TOPICS,
-    "/config",
-    CONFIG_CHANGES,
-    "/admin",
-    DELETE_TOPICS,
-    BROKER_SEQUENCE,
-    ISR_CHANGES,
-    PRODUCER_IDS,
-    LOG_DIR_EVENTS,
-    TOPIC_CONFIGS,
-    "/config/clients",
-    "/config/users",
-    "/config/brokers",
-    "/config/ips",
+/// What a broker makes sure of before it registers, parents first (`ZkData.PersistentZkPaths`), each from the era that
+/// brought it.
+const PERSISTENT: [(&str, Era); 17] = [
+    ("/consumers", Era::V0_8),
+    ("/brokers", Era::V0_8),
+    (BROKER_IDS, Era::V0_8),
+    (TOPICS, Era::V0_8),
+    ("/config", Era::V0_8),
+    (CONFIG_CHANGES, Era::V0_8),
+    ("/admin", Era::V0_8),
+    (DELETE_TOPICS, Era::V0_8),
+    (BROKER_SEQUENCE, Era::V0_9),
+    (ISR_CHANGES, Era::V0_9),
+    (PRODUCER_IDS, Era::V1_0),
+    (LOG_DIR_EVENTS, Era::V1_0),
+    (TOPIC_CONFIGS, Era::V0_8),
+    ("/config/clients", Era::V0_9),
+    ("/config/users", Era::V1_0),
+    ("/config/brokers", Era::V1_0),
+    ("/config/ips", Era::V2_8),
 ];
+
+/// The persistent znodes of an era.
+pub fn persistent(era: Era) -> impl Iterator<Item = &'static str> {
+    PERSISTENT
+        .into_iter()
+        .filter_map(move |(path, since)| (since <= era).then_some(path))
+}
 
 /// Registration of a broker.
 pub fn broker(id: BrokerId) -> Path {
@@ -166,12 +175,20 @@ mod tests {
 
     #[test]
     fn parents_are_made_before_their_children() {
-        for (at, path) in PERSISTENT.iter().enumerate() {
-            let parent = path.rsplit_once('/').unwrap().0;
-            assert!(
-                parent.is_empty() || PERSISTENT[..at].contains(&parent),
-                "{path}"
-            );
+        for era in Era::ALL {
+            let all: Vec<_> = persistent(era).collect();
+            for (at, path) in all.iter().enumerate() {
+                let parent = path.rsplit_once('/').unwrap().0;
+                assert!(parent.is_empty() || all[..at].contains(&parent), "{path}");
+            }
         }
+    }
+
+    #[test]
+    fn each_era_has_the_znodes_of_its_release() {
+        let has = |era, path: &str| persistent(era).any(|known| known == path);
+        assert!(!has(Era::V0_8, ISR_CHANGES) && has(Era::V0_9, ISR_CHANGES));
+        assert!(!has(Era::V0_9, LOG_DIR_EVENTS) && has(Era::V1_0, LOG_DIR_EVENTS));
+        assert_eq!(persistent(Era::Sound).count(), PERSISTENT.len());
     }
 }

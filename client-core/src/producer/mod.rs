@@ -20,7 +20,7 @@ use accumulator::{Accumulator, Rules};
 use batch::{NewRecord, Thunk};
 use idempotence::Idempotence;
 use partitioner::Partitioning;
-use protocol::behaviour::{Behaviour, Fix};
+use protocol::behaviour::{Behaviour, Era, Fix};
 use protocol::config::ProducerConfig;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{ClientId, Endpoint, TopicPartition};
@@ -90,6 +90,12 @@ impl Producer {
         seed: u64,
     ) -> Self {
         let max_in_flight = config.max_in_flight_requests_per_connection;
+        // The producer of 0.8.2 waited for an answer as long as its connection stood (KIP-19 came with 0.9).
+        let patience = if behaviour.era >= Era::V0_9 {
+            config.request_timeout_ms
+        } else {
+            Span::MAX
+        };
         let network = Network::new(NetworkSetup {
             link: LinkConfig {
                 reconnect_backoff: config.reconnect_backoff_ms,
@@ -97,7 +103,7 @@ impl Producer {
                 setup_timeout: config.socket_connection_setup_timeout_ms,
                 setup_timeout_max: config.socket_connection_setup_timeout_max_ms,
                 max_idle: config.connections_max_idle_ms,
-                request_timeout: config.request_timeout_ms,
+                request_timeout: patience,
                 max_in_flight: usize::try_from(max_in_flight).unwrap_or(1),
             },
             client_id,
@@ -116,7 +122,7 @@ impl Producer {
             linger: config.linger_ms,
             retry_backoff: config.retry_backoff_ms,
             delivery_timeout: config.delivery_timeout_ms,
-            request_timeout: config.request_timeout_ms,
+            request_timeout: patience,
             max_request_size: usize::try_from(config.max_request_size).unwrap_or(0),
             mutes: max_in_flight == 1 && behaviour.has(Fix::MutePartition),
         };

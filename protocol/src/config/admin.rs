@@ -16,7 +16,7 @@ const NOT_MODELLED: &[&str] = &[
 
 settings! {
     /// The settings of an admin client.
-    AdminConfig(era), not_modelled: NOT_MODELLED;
+    AdminConfig(era), not_modelled: NOT_MODELLED, later: &[];
     client_id: String = "client.id", ANY, String::new(), "The name in requests.";
     request_timeout_ms: Span = "request.timeout.ms", at_least(0), Span::secs(era.pick([120, 120, 120, 30])), "How long an answer may take.";
     default_api_timeout_ms: Span = "default.api.timeout.ms", at_least(0), Span::secs(era.pick([120, 120, 120, 60])), "How long a call without time-out may take.";

@@ -2,9 +2,9 @@
 //!
 //! Where an era has no such key the default is what that release did without it: no limit, or the constant in its code.
 
-use super::setting::{ANY, SettingError, at_least, settings};
+use super::setting::{ANY, Later, SettingError, at_least, settings};
 use super::{CleanupPolicy, Compression, Ratio, TimestampType};
-use crate::behaviour::{Behaviour, InterBrokerProtocol};
+use crate::behaviour::{Behaviour, Era, InterBrokerProtocol};
 use crate::time::Span;
 
 const KIB: i32 = 1024;
@@ -61,9 +61,55 @@ const NOT_MODELLED: &[&str] = &[
     "client.quota.callback.class",
 ];
 
+const LATER: Later = &[
+    (
+        Era::V0_9,
+        &[
+            "inter.broker.protocol.version",
+            "request.timeout.ms",
+            "replica.fetch.backoff.ms",
+            "compression.type",
+            "group.min.session.timeout.ms",
+            "group.max.session.timeout.ms",
+        ],
+    ),
+    (
+        Era::V1_0,
+        &[
+            "broker.rack",
+            "log.flush.start.offset.checkpoint.interval.ms",
+            "log.message.timestamp.type",
+            "log.message.timestamp.difference.max.ms",
+            "log.cleaner.min.compaction.lag.ms",
+            "replica.fetch.response.max.bytes",
+            "group.initial.rebalance.delay.ms",
+            "transactional.id.expiration.ms",
+            "transaction.max.timeout.ms",
+            "transaction.state.log.num.partitions",
+            "transaction.state.log.replication.factor",
+            "transaction.state.log.min.isr",
+            "transaction.state.log.segment.bytes",
+            "transaction.state.log.load.buffer.size",
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+            "transaction.remove.expired.transaction.cleanup.interval.ms",
+        ],
+    ),
+    (
+        Era::V2_8,
+        &[
+            "socket.connection.setup.timeout.ms",
+            "log.cleaner.max.compaction.lag.ms",
+            "fetch.max.bytes",
+            "max.incremental.fetch.session.cache.slots",
+            "zookeeper.max.in.flight.requests",
+            "group.max.size",
+        ],
+    ),
+];
+
 settings! {
     /// The settings of a broker.
-    BrokerConfig(era), not_modelled: NOT_MODELLED;
+    BrokerConfig(era), not_modelled: NOT_MODELLED, later: LATER;
     broker_id: i32 = "broker.id", at_least(-1), -1, "The number of the broker; -1 has one generated.";
     broker_rack: Option<String> = "broker.rack", ANY, None, "The rack, for placement and for reading from the nearest replica.";
     inter_broker_protocol_version: InterBrokerProtocol = "inter.broker.protocol.version", ANY, Behaviour::of(era).inter_broker_protocol, "What brokers speak among themselves; lower it for a rolling upgrade.";
@@ -250,7 +296,6 @@ impl BrokerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::behaviour::Era;
 
     /// The table of era defaults, checked by hand against each release's `KafkaConfig`.
     #[test]

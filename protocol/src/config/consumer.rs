@@ -3,9 +3,10 @@
 //! Where an era has no such key the default is what that release did without it. The ZooKeeper consumer of 0.8 has
 //! other keys and is not here.
 
-use super::setting::{ANY, at_least, settings};
+use super::setting::{ANY, Later, at_least, settings};
 use super::{Assignor, OffsetReset, SettingError};
 use crate::api::data::IsolationLevel;
+use crate::behaviour::Era;
 use crate::time::Span;
 
 const MIB: i32 = 1_048_576;
@@ -23,9 +24,35 @@ const NOT_MODELLED: &[&str] = &[
     "client.dns.lookup",
 ];
 
+const LATER: Later = &[
+    (
+        Era::V1_0,
+        &[
+            "max.poll.interval.ms",
+            "max.poll.records",
+            "isolation.level",
+            "fetch.max.bytes",
+            "reconnect.backoff.max.ms",
+            "exclude.internal.topics",
+            "internal.leave.group.on.close",
+        ],
+    ),
+    (
+        Era::V2_8,
+        &[
+            "group.instance.id",
+            "client.rack",
+            "default.api.timeout.ms",
+            "allow.auto.create.topics",
+            "socket.connection.setup.timeout.ms",
+            "socket.connection.setup.timeout.max.ms",
+        ],
+    ),
+];
+
 settings! {
     /// The settings of a consumer. After the last `set` call [`finish`](Self::finish).
-    ConsumerConfig(era), not_modelled: NOT_MODELLED;
+    ConsumerConfig(era), not_modelled: NOT_MODELLED, later: LATER;
     group_id: Option<String> = "group.id", ANY, None, "The group; without one there is no rebalance and no commit.";
     group_instance_id: Option<String> = "group.instance.id", ANY, None, "The name of a static member (KIP-345).";
     client_id: String = "client.id", ANY, String::new(), "The name in requests.";
@@ -99,7 +126,6 @@ impl ConsumerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::behaviour::Era;
 
     #[test]
     fn defaults_agree_with_the_releases() {

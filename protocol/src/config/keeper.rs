@@ -36,7 +36,7 @@ const NOT_MODELLED: &[&str] = &[
 
 settings! {
     /// The settings of a keeper server.
-    KeeperConfig(_era), not_modelled: NOT_MODELLED;
+    KeeperConfig(_era), not_modelled: NOT_MODELLED, later: &[];
     tick_time: Span = "tickTime", at_least(1), Span::secs(3), "The unit of the other times; half a tick between pings of the leader.";
     init_limit: i32 = "initLimit", at_least(1), 10, "Ticks a follower may take to catch up with a new leader.";
     sync_limit: i32 = "syncLimit", at_least(1), 5, "Ticks a follower may be silent.";

@@ -1,8 +1,9 @@
 //! The settings of the Java producer (`ProducerConfig`), in every era the new one; the Scala producer of 0.8 is left out.
 
-use super::setting::{ANY, at_least, settings};
+use super::setting::{ANY, Later, at_least, settings};
 use super::{Compression, Partitioner, SettingError};
 use crate::api::data::Acks;
+use crate::behaviour::Era;
 use crate::time::Span;
 
 const NOT_MODELLED: &[&str] = &[
@@ -21,9 +22,39 @@ const NOT_MODELLED: &[&str] = &[
     "timeout.ms",
 ];
 
+const LATER: Later = &[
+    (
+        Era::V0_9,
+        &[
+            "request.timeout.ms",
+            "max.block.ms",
+            "partitioner.class",
+            "connections.max.idle.ms",
+        ],
+    ),
+    (
+        Era::V1_0,
+        &[
+            "enable.idempotence",
+            "transactional.id",
+            "transaction.timeout.ms",
+            "reconnect.backoff.max.ms",
+        ],
+    ),
+    (
+        Era::V2_8,
+        &[
+            "delivery.timeout.ms",
+            "metadata.max.idle.ms",
+            "socket.connection.setup.timeout.ms",
+            "socket.connection.setup.timeout.max.ms",
+        ],
+    ),
+];
+
 settings! {
     /// The settings of a producer. After the last `set` call [`finish`](Self::finish).
-    ProducerConfig(era), not_modelled: NOT_MODELLED;
+    ProducerConfig(era), not_modelled: NOT_MODELLED, later: LATER;
     acks: Acks = "acks", ANY, Acks::Leader, "What must have happened before a record counts as sent.";
     retries: i32 = "retries", at_least(0), era.pick([0, 0, 0, i32::MAX]), "How often a failed batch is sent again.";
     enable_idempotence: bool = "enable.idempotence", ANY, false, "Whether the broker drops repeated batches.";
@@ -115,7 +146,6 @@ impl ProducerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::behaviour::Era;
 
     fn producer(settings: &[(&str, &str)]) -> Result<ProducerConfig, SettingError> {
         let mut producer = ProducerConfig::defaults(Era::V2_8);

@@ -36,9 +36,22 @@ pub struct SettingKey {
     pub doc: &'static str,
     /// Its default in an era, as text; empty when it is unset.
     pub default: fn(Era) -> String,
+    /// The keys of its group that the first era did not have yet.
+    pub(super) later: Later,
 }
 
+/// Keys by the first era that knows them; one that is not listed is as old as the first era.
+pub(super) type Later = &'static [(Era, &'static [&'static str])];
+
 impl SettingKey {
+    /// The first era that knows the key. A release before ignores it, with a warning.
+    pub fn since(&self) -> Era {
+        self.later
+            .iter()
+            .find(|(_, names)| names.contains(&self.name))
+            .map_or(Era::V0_8, |(era, _)| *era)
+    }
+
     /// What a value must be, for messages.
     pub fn expected(&self) -> String {
         let bounds = match self.range {
@@ -325,7 +338,7 @@ pub(super) fn unknown(
 /// the era named in the head.
 macro_rules! settings {
     (
-        $(#[$doc:meta])* $name:ident($era:ident), not_modelled: $not_modelled:expr;
+        $(#[$doc:meta])* $name:ident($era:ident), not_modelled: $not_modelled:expr, later: $later:expr;
         $($field:ident: $type:ty = $key:literal, $range:expr, $default:expr, $text:literal;)*
     ) => {
         $(#[$doc])*
@@ -344,6 +357,7 @@ macro_rules! settings {
                 range: $range,
                 doc: $text,
                 default: |era| $crate::config::setting::Value::print(&Self::defaults(era).$field, $key),
+                later: $later,
             },)*];
 
             /// The settings of an untouched installation of `era`.
@@ -389,7 +403,9 @@ pub(super) use settings;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AdminConfig, BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig};
+    use crate::config::{
+        AdminConfig, BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig, TopicOverrides,
+    };
 
     macro_rules! check_defaults {
         ($($config:ident),*) => {$(
@@ -417,6 +433,28 @@ mod tests {
             KeeperConfig,
             ProducerConfig
         );
+    }
+
+    #[test]
+    fn a_key_knows_its_first_era_and_every_listed_key_is_there() {
+        for (keys, later) in [
+            (BrokerConfig::KEYS, BrokerConfig::KEYS[0].later),
+            (ProducerConfig::KEYS, ProducerConfig::KEYS[0].later),
+            (ConsumerConfig::KEYS, ConsumerConfig::KEYS[0].later),
+            (TopicOverrides::KEYS, TopicOverrides::KEYS[0].later),
+        ] {
+            for name in later.iter().flat_map(|(_, names)| *names) {
+                assert!(keys.iter().any(|key| key.name == *name), "{name}");
+            }
+        }
+        let since = |name: &str| {
+            let key = ProducerConfig::KEYS.iter().find(|key| key.name == name);
+            key.unwrap().since()
+        };
+        assert_eq!(since("acks"), Era::V0_8);
+        assert_eq!(since("request.timeout.ms"), Era::V0_9);
+        assert_eq!(since("enable.idempotence"), Era::V1_0);
+        assert_eq!(since("delivery.timeout.ms"), Era::V2_8);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! Names differ from the broker's (`retention.ms` here, `log.retention.ms` there). Left out: preallocation, down-conversion,
 //! throttled replicas and the record format of old versions.
 
-use super::setting::{ANY, Value, at_least, read, unknown};
+use super::setting::{ANY, Later, Value, at_least, read, unknown};
 use super::{
     BrokerConfig, CleanupPolicy, Compression, Ratio, SettingError, SettingKey, TimestampType,
 };
+use crate::behaviour::Era;
 use crate::time::Span;
 use std::collections::BTreeMap;
 
@@ -16,6 +17,19 @@ const NOT_MODELLED: &[&str] = &[
     "message.downconversion.enable",
     "leader.replication.throttled.replicas",
     "follower.replication.throttled.replicas",
+];
+
+const LATER: Later = &[
+    (Era::V0_9, &["compression.type"]),
+    (
+        Era::V1_0,
+        &[
+            "message.timestamp.type",
+            "message.timestamp.difference.max.ms",
+            "min.compaction.lag.ms",
+        ],
+    ),
+    (Era::V2_8, &["max.compaction.lag.ms"]),
 ];
 
 macro_rules! topic_settings {
@@ -63,6 +77,7 @@ macro_rules! topic_settings {
                     let topic = TopicConfig::resolve(&BrokerConfig::defaults(era), &Self::default());
                     Value::print(&topic.$field, $key)
                 },
+                later: LATER,
             },)*];
 
             /// The broker's name for a topic's key.
@@ -146,7 +161,6 @@ fn not_found(key: &str) -> SettingError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::behaviour::Era;
 
     #[test]
     fn a_topic_inherits_what_it_does_not_set() {

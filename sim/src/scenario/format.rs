@@ -70,6 +70,9 @@ pub struct ScenarioFile {
     /// Several sides of one question.
     #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
+    /// Axes whose sides are combined, each combination a variant; instead of variants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matrix: Vec<Spanned<Axis>>,
 }
 
 fn one() -> u64 {
@@ -656,6 +659,15 @@ impl Expect {
     }
 }
 
+/// One axis of a matrix.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Axis {
+    /// Its sides, as variants are written.
+    #[serde(rename = "side")]
+    pub sides: Vec<Variant>,
+}
+
 /// One side of the question: what differs from the file's main part.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -692,10 +704,35 @@ pub struct Variant {
     /// What producers do with a record that was not acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
+    /// What breaks, besides the main part's.
+    #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Spanned<Fault>>,
     /// What must hold; replaces the main part's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
     /// What the run must reach; replaces the main part's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reaches: Option<BTreeMap<String, Spanned<Condition>>>,
+}
+
+impl Variant {
+    /// A variant in which nothing differs.
+    pub fn named(name: Spanned<String>) -> Self {
+        Self {
+            name,
+            era: None,
+            fixes: BTreeMap::new(),
+            cluster: Settings::new(),
+            topic: Settings::new(),
+            producer: Settings::new(),
+            consumer: Settings::new(),
+            commit: None,
+            commit_on_revoke: None,
+            thread: None,
+            on_failure: None,
+            faults: Vec::new(),
+            expect: None,
+            reaches: None,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::SCHEMA;
 use super::condition::Condition;
 use super::format::{
-    BrokerTable, Cluster, Commit, Consumer, Direction, Disk, Expect, Fault, FaultKind, Idle,
+    Axis, BrokerTable, Cluster, Commit, Consumer, Direction, Disk, Expect, Fault, FaultKind, Idle,
     LaneName, Link, Network, OnFailure, PinnedMessages, Producer, ScenarioFile, Seek, SeekTo,
     Thread, Topic, Variant,
 };
@@ -107,6 +107,7 @@ fn schema_has_the_keys_of_every_table() {
         ("fault", keys::<Fault>()),
         ("expect", keys::<Expect>()),
         ("variant", keys::<Variant>()),
+        ("axis", keys::<Axis>()),
     ];
     for (name, known) in tables {
         assert_eq!(properties(&schema["$defs"][name]), known, "table `{name}`");

@@ -2,23 +2,40 @@
 
 use super::diagnostic::Complaint;
 use super::format::Settings;
-use protocol::config::SettingError;
+use protocol::behaviour::Era;
+use protocol::config::{SettingError, SettingKey};
 use std::ops::Range;
 
-/// Applies each key through `set`.
+/// Applies each key through `set`; `known` are the keys of that group of settings, and the era says which of them the
+/// release of that time had.
 ///
-/// A key that nobody knows is a warning, because Kafka ignores it with a warning; a value that Kafka would refuse at start
+/// A key that nobody knows, or not yet, is a warning, because Kafka ignores it with a warning; a value that Kafka would refuse at start
 /// and a key that Kafka honours but ktrial does not model are errors.
 pub fn apply(
     settings: &Settings,
+    (known, era): (&[SettingKey], Era),
     complaints: &mut Vec<Complaint>,
     mut set: impl FnMut(&str, &str) -> Result<(), SettingError>,
 ) {
     for (key, value) in settings {
+        let newer = |known: &&SettingKey| known.name == key.get_ref() && known.since() > era;
+        if let Some(newer) = known.iter().find(newer) {
+            complaints.push(complain_of_later(newer, era, key.span()));
+            continue;
+        }
         if let Err(error) = set(key.get_ref(), &value.get_ref().0) {
             complaints.push(complain(&error, key.span(), value.span()));
         }
     }
+}
+
+fn complain_of_later(key: &SettingKey, era: Era, span: Range<usize>) -> Complaint {
+    let message = format!(
+        "`{}` is a key of later releases: Kafka of era {era} ignores it, so it has no effect",
+        key.name
+    );
+    Complaint::warning("scenario::setting-of-a-later-era", span, message)
+        .help(format!("the first era that knows it is {}", key.since()))
 }
 
 /// A complaint about one setting.

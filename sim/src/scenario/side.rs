@@ -6,6 +6,8 @@ use super::format::{ScenarioFile, Settings, Variant};
 pub fn with(file: &ScenarioFile, side: &Variant) -> ScenarioFile {
     let mut file = file.clone();
     file.variants.clear();
+    file.matrix.clear();
+    file.faults.extend(side.faults.iter().cloned());
     if side.era.is_some() {
         file.cluster.era.clone_from(&side.era);
     }

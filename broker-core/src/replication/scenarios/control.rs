@@ -164,6 +164,19 @@ fn a_failed_disk_takes_its_partitions_offline() {
 }
 
 #[test]
+fn one_failed_directory_of_two_ends_a_broker_before_kip_112() {
+    for (era, ends) in [(Era::V0_9, true), (Era::V1_0, false)] {
+        let mut cluster = Cluster::with(Behaviour::of(era), &[1], |config| {
+            config.log_dirs = vec!["one".to_owned(), "two".to_owned()];
+        });
+        cluster.elect(1, 0, &[1]);
+        cluster.nodes.get_mut(&1).unwrap().disk.failing = Some(protocol::disk::DiskError::Io);
+        cluster.produce_now(1, Acks::Leader, "a");
+        assert_eq!(!cluster.exits.is_empty(), ends, "{era}");
+    }
+}
+
+#[test]
 fn a_follower_whose_leader_is_unknown_waits_to_be_told_again() {
     let mut cluster = Cluster::new(Behaviour::of(Era::V2_8), &[1, 2]);
     cluster.kill(1);

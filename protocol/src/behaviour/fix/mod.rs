@@ -92,6 +92,9 @@ fixes! {
         SliceSizeOnce = "KAFKA-9835", V2_8, "A read takes the size of a segment once, so that it never reaches past the high watermark.";
         MonotonicListOffsets = "KIP-207", V2_8, "A new leader does not tell the end offset before its high watermark reached its epoch.";
         HighWatermarkAfterShrink = "KAFKA-13091", Sound, "The high watermark is looked at again when a shrink of the ISR is confirmed.";
+        CaughtUpByPreviousFetch = "KAFKA-4485", V1_0, "A follower has caught up also when it fetches from where the leader's log ended at its fetch before.";
+        InSyncAtTheEnd = "KAFKA-7152", V2_8, "A follower that has everything the leader has is in sync, however long ago it fetched.";
+        UncleanElectionSetting = "KAFKA-1028", V0_8, "Whether a replica outside the ISR may lead is a setting.";
         KeepLastIsr = "KAFKA-708", V0_8, "The last member is never removed from the ISR.";
         KeepLastIsrWhenUnclean = "KAFKA-5083", V2_8, "The last member stays in the ISR also where unclean election is on.";
         IsrLagByTime = "KAFKA-1546", V0_9, "A replica lags by time alone; replica.lag.max.messages is gone.";

@@ -291,6 +291,36 @@ stories! {
             although every member of the ISR had the record, until the next append or until it timed out. KAFKA-13091 \
             looks again when the shrink is confirmed.",
     }
+    CaughtUpByPreviousFetch {
+        base: Sound, home: Kafka,
+        affected: "0.9.0 to 0.10.1", fixed: Some("0.10.2"),
+        superseded_by: [], catalogue: ["R-40"],
+        story: "When 0.9 began to measure a follower's lag in time, a follower had caught up only by a fetch from the very \
+            end of the leader's log. Under a steady load that moment may never come: when the fetch arrives, the \
+            leader has some records more than it had when the follower asked for the last ones. A healthy follower \
+            that was always one fetch behind left the ISR after replica.lag.time.max.ms and came back with its next \
+            fetch, again and again. While it was out, the leader acknowledged records that only it had. Since \
+            KAFKA-4485 a fetch from where the log ended at the fetch before counts as caught up at that time.",
+    }
+    InSyncAtTheEnd {
+        base: Sound, home: Kafka,
+        affected: "0.9.0 to 2.0", fixed: Some("2.1.0"),
+        superseded_by: [], catalogue: ["R-40"],
+        story: "A follower that had everything could still leave the ISR, because only the time of its last fetch counted. \
+            A leader that was busy, or paused for a moment itself, handled the fetches late and shrank the ISR to \
+            itself although nothing was missing anywhere. Each such shrink is a write to ZooKeeper and a moment \
+            without a second copy in sync. KAFKA-7152 keeps a follower whose log ends where the leader's does.",
+    }
+    UncleanElectionSetting {
+        base: V0_8, home: Kafka,
+        affected: "0.8.0 and 0.8.1", fixed: Some("0.8.2"),
+        superseded_by: [], catalogue: ["R-15"],
+        story: "In 0.8.1 a partition whose in-sync replicas were all gone always got a leader, if any replica lived: \
+            availability went before durability, and nobody could choose otherwise. The new leader had a shorter \
+            log, and what it lacked was lost, though acknowledged with acks=all; the old leader cut its log when it \
+            came back. KAFKA-1028 made it a setting, unclean.leader.election.enable, of the broker and of each \
+            topic. It stayed true by default until 0.10.2 and is false since 0.11 (KIP-106).",
+    }
     KeepLastIsr {
         base: V0_8, home: Kafka,
         affected: "0.8.0-beta1", fixed: Some("0.8.0"),

@@ -81,10 +81,12 @@ impl Checker<'_> {
         let own: Vec<_> = own.map(|(_, table)| &table.config).collect();
         let of_side = self.side.map(|side| &side.cluster);
         for settings in std::iter::once(&cluster.config).chain(of_side).chain(own) {
-            apply(settings, &mut self.complaints, |key, value| {
+            let known = (BrokerConfig::KEYS, behaviour.era);
+            apply(settings, known, &mut self.complaints, |key, value| {
                 config.set(key, value)
             });
         }
+        self.speaks_no_later_protocol(&config, behaviour.era);
         if let Err(error) = config
             .set("broker.id", &id.to_string())
             .and_then(|()| config.validate())
@@ -101,7 +103,7 @@ impl Checker<'_> {
     }
 
     /// Where the setting that an error names stands in the file.
-    fn span_of_broker_setting(&self, error: &str) -> Range<usize> {
+    pub(super) fn span_of_broker_setting(&self, error: &str) -> Range<usize> {
         let cluster = &self.file.cluster;
         let own = cluster.broker.values().map(|table| &table.config);
         let of_side = self.side.map(|side| &side.cluster);
@@ -125,6 +127,7 @@ impl Checker<'_> {
         let mut config = KeeperConfig::defaults(behaviour.era);
         apply(
             &self.file.cluster.keeper,
+            (KeeperConfig::KEYS, behaviour.era),
             &mut self.complaints,
             |key, value| config.set(key, value),
         );
@@ -209,9 +212,13 @@ impl Checker<'_> {
             self.complain("scenario::partitions", topic.partitions.span(), message);
         }
         let mut overrides = TopicOverrides::default();
+        let era = brokers
+            .first()
+            .map_or(Era::Sound, |broker| broker.behaviour.era);
         let of_side = self.side.map(|side| &side.topic);
         for settings in std::iter::once(&topic.config).chain(of_side) {
-            apply(settings, &mut self.complaints, |key, value| {
+            let known = (TopicOverrides::KEYS, era);
+            apply(settings, known, &mut self.complaints, |key, value| {
                 overrides.set(key, value)
             });
         }
@@ -285,14 +292,12 @@ impl Checker<'_> {
     }
 
     pub(super) fn fault_exists(&mut self, name: &str, span: &Range<usize>) {
-        let names: Vec<&str> = self
-            .file
-            .faults
-            .iter()
-            .filter_map(|fault| fault.get_ref().name.as_deref())
+        let names: Vec<String> = self
+            .all_faults()
+            .filter_map(|fault| fault.get_ref().name.clone())
             .collect();
-        if !names.contains(&name) {
-            let help = suggestion(name, names);
+        if !names.iter().any(|known| known == name) {
+            let help = suggestion(name, names.iter().map(String::as_str));
             self.complain_with_help(
                 "scenario::unknown-fault",
                 span.clone(),

@@ -102,9 +102,9 @@ struct Reader<'c, 'a> {
 
 impl Checker<'_> {
     pub(super) fn faults(&mut self) -> Vec<FaultPlan> {
-        let faults = &self.file.faults;
+        let of_side = self.side.into_iter().flat_map(|side| &side.faults);
         let mut plans = Vec::new();
-        for fault in faults {
+        for fault in self.file.faults.iter().chain(of_side) {
             let mut reader = Reader {
                 checker: self,
                 fault: fault.get_ref(),

@@ -3,7 +3,9 @@
 //! Everything is checked before anything runs, and every complaint is kept, so that a user mends a file in one go.
 
 mod cluster;
+mod era;
 mod faults;
+mod matrix;
 mod nemesis;
 mod pinned;
 mod workload;
@@ -12,7 +14,7 @@ pub(super) use workload::member_names;
 
 use super::condition::Condition;
 use super::diagnostic::{Complaint, suggestion};
-use super::format::{Expect, Latency, ScenarioFile, Variant};
+use super::format::{Expect, Fault, Latency, ScenarioFile, Variant};
 use super::plan::{FaultPlan, LinkPlan, NetworkPlan, Plan};
 use super::side::with;
 use super::text::Time;
@@ -43,12 +45,13 @@ pub struct Vocabulary<'a> {
 /// Resolves a file. `path` is as the user gave it.
 pub fn check(file: &ScenarioFile, path: &str, vocabulary: &Vocabulary<'_>) -> Checked {
     let mut complaints = Vec::new();
-    let sides: Vec<Option<&Variant>> = if file.variants.is_empty() {
+    let variants = matrix::sides(file, &mut complaints);
+    let sides: Vec<Option<&Variant>> = if variants.is_empty() {
         vec![None]
     } else {
-        file.variants.iter().map(Some).collect()
+        variants.iter().map(Some).collect()
     };
-    check_variant_names(&file.variants, &mut complaints);
+    check_variant_names(&variants, &mut complaints);
     let mut plans = Vec::new();
     for side in sides {
         let mut checker = Checker {
@@ -118,6 +121,7 @@ impl Checker<'_> {
         let consumers = self.consumers(behaviour);
         let faults = self.faults();
         self.nemesis();
+        self.has_admin_calls(behaviour);
         let expect = self
             .side
             .and_then(|side| side.expect.as_ref())
@@ -163,6 +167,12 @@ impl Checker<'_> {
                     .map_or_else(|| file.clone(), |side| with(file, side)),
             ),
         }
+    }
+
+    /// The faults of the file and of this side.
+    fn all_faults(&self) -> impl Iterator<Item = &Spanned<Fault>> {
+        let of_side = self.side.into_iter().flat_map(|side| &side.faults);
+        self.file.faults.iter().chain(of_side)
     }
 
     fn duration(&self) -> Span {
@@ -285,8 +295,8 @@ impl Checker<'_> {
     /// How many partitions a topic has in the end: as declared, placed, or raised by a fault.
     fn partitions_ever(&self, topic: &super::format::Topic) -> i32 {
         let placed = i32::try_from(topic.replicas.len()).unwrap_or(i32::MAX);
-        let faults = self.file.faults.iter().map(Spanned::get_ref);
-        let raises = |fault: &&super::format::Fault| {
+        let faults = self.all_faults().map(Spanned::get_ref);
+        let raises = |fault: &&Fault| {
             fault
                 .topic
                 .as_ref()

@@ -75,7 +75,8 @@ impl Checker<'_> {
         let of_side = self.side.map(|side| &side.producer);
         let layers: Vec<&Settings> = std::iter::once(&producer.config).chain(of_side).collect();
         for settings in &layers {
-            apply(settings, &mut self.complaints, |key, value| {
+            let known = (ProducerConfig::KEYS, behaviour.era);
+            apply(settings, known, &mut self.complaints, |key, value| {
                 config.set(key, value)
             });
         }
@@ -136,6 +137,7 @@ impl Checker<'_> {
             .filter_map(|partition| self.partition(partition.get_ref(), partition.span()))
             .collect();
         self.check_consumer_shape(consumer);
+        self.has_group_coordinator(consumer, behaviour);
         let commit = self.side.and_then(|side| side.commit).or(consumer.commit);
         let config = self.consumer_config(consumer, commit, behaviour);
         let start = self.start(consumer.start.as_ref(), consumer.start_when.as_ref());
@@ -232,7 +234,8 @@ impl Checker<'_> {
         let of_side = self.side.map(|side| &side.consumer);
         let layers: Vec<&Settings> = std::iter::once(&consumer.config).chain(of_side).collect();
         for settings in &layers {
-            apply(settings, &mut self.complaints, |key, value| {
+            let known = (ConsumerConfig::KEYS, behaviour.era);
+            apply(settings, known, &mut self.complaints, |key, value| {
                 config.set(key, value)
             });
         }
