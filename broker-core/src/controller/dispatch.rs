@@ -201,8 +201,8 @@ impl Controller {
                 self.isr_read(hands, (broker, partitions), got);
             }
             Then::IsrWritten { broker, changes } => self.isr_written(hands, (broker, changes), got),
-            Then::AlterIsrWritten { wishes, refused } => {
-                self.alter_isr_written(hands, (wishes, refused), got);
+            Then::AlterIsrWritten { wishes, answered } => {
+                self.alter_isr_written(hands, (wishes, answered), got);
             }
             Then::TreeListed(topic) => self.tree_listed(hands, &topic, got),
             Then::ReassignmentAsked(names) => self.reassignment_asked(names, got),

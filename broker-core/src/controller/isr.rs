@@ -20,7 +20,7 @@ use protocol::note::ControllerNote;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-type Answers = Vec<(TopicPartition, Result<LeaderAndIsr, ErrorCode>)>;
+pub(super) type Answers = Vec<(TopicPartition, Result<LeaderAndIsr, ErrorCode>)>;
 
 impl Controller {
     pub(super) fn list_isr_notices(&mut self, hands: &mut Hands<'_, '_>) {
@@ -69,18 +69,22 @@ impl Controller {
             return;
         }
         self.answering = Some(Answering::AlterIsr(token));
-        let (mut wishes, mut refused) = (Vec::new(), Vec::new());
+        let (mut wishes, mut answered) = (Vec::new(), Vec::new());
         for wish in &request.partitions {
-            match self.examine(wish) {
-                Ok(()) => wishes.push(wish.clone()),
-                Err(error) => refused.push((wish.partition.clone(), error)),
+            let answer = match self.examine(wish) {
+                Ok(()) => self.as_it_is(wish).map(Ok),
+                Err(error) => Some(Err(error)),
+            };
+            match answer {
+                Some(answer) => answered.push((wish.partition.clone(), answer)),
+                None => wishes.push(wish.clone()),
             }
         }
         let mut ops = Vec::with_capacity(wishes.len());
         for wish in &wishes {
             ops.push(self.state_write(&wish.partition, &self.wanted(wish)));
         }
-        self.ask(hands, ops, Then::AlterIsrWritten { wishes, refused });
+        self.ask(hands, ops, Then::AlterIsrWritten { wishes, answered });
     }
 
     fn refuses(&self, request: &AlterIsrRequest) -> Option<ErrorCode> {
@@ -124,6 +128,14 @@ impl Controller {
         Ok(())
     }
 
+    /// What is wished for is there already: the answer to the first wish was lost, and the leader asks again over the version
+    /// it knew. Refused over that version, it would wait for a word that nobody sends.
+    fn as_it_is(&self, wish: &AlterIsrPartition) -> Option<LeaderAndIsr> {
+        let state = &self.context.leadership.get(&wish.partition)?.state;
+        let same = state.leader_epoch == wish.leader_epoch && state.isr == wish.new_isr;
+        same.then(|| state.clone())
+    }
+
     /// The request names no leader: the one who asks in the present epoch is it.
     fn wanted(&self, wish: &AlterIsrPartition) -> LeaderAndIsr {
         let known = self.context.leadership.get(&wish.partition);
@@ -138,13 +150,9 @@ impl Controller {
     pub(super) fn alter_isr_written(
         &mut self,
         hands: &mut Hands<'_, '_>,
-        (wishes, refused): (Vec<AlterIsrPartition>, Vec<(TopicPartition, ErrorCode)>),
+        (wishes, mut answers): (Vec<AlterIsrPartition>, Answers),
         replies: &[Reply],
     ) {
-        let mut answers: Answers = refused
-            .into_iter()
-            .map(|(partition, error)| (partition, Err(error)))
-            .collect();
         let (mut touched, mut moving) = (Vec::new(), Vec::new());
         for (wish, reply) in wishes.iter().zip(replies) {
             let result = match reply {

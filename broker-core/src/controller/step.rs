@@ -8,6 +8,7 @@
 
 use super::context::{RegisteredBroker, Replica, ReplicaAssignment};
 use super::election::{Elected, Strategy};
+use super::isr::Answers;
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
 use crate::keeper_session::{Answer, Ticket};
@@ -216,7 +217,7 @@ pub(super) enum Then {
     // Requests.
     AlterIsrWritten {
         wishes: Vec<AlterIsrPartition>,
-        refused: Vec<(TopicPartition, ErrorCode)>,
+        answered: Answers,
     },
     TreeListed(TopicName),
     // Moves.

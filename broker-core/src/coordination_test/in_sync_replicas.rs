@@ -43,6 +43,16 @@ fn a_wish_over_an_old_version_is_refused() {
     assert_eq!(cluster.isr(&orders()), ids(&[2, 1]));
 }
 
+#[test]
+fn a_wish_that_is_fulfilled_already_is_answered_with_what_is_there() {
+    let mut cluster = Cluster::modern();
+    cluster.create(placed("orders", &[&[2, 3, 1]]));
+    let first = wish(&mut cluster, 2, &[2, 1]).unwrap().1.unwrap();
+    // The answer was lost: the same wish comes again, over the version from before.
+    let again = wish(&mut cluster, 2, &[2, 1]).unwrap().1.unwrap();
+    assert_eq!(again, first);
+}
+
 fn alter(broker_epoch: BrokerEpoch, leader_epoch: i32, topic: &str) -> AlterIsrRequest {
     AlterIsrRequest {
         broker_id: BrokerId(2),

@@ -397,13 +397,14 @@ impl Partition {
             && (asked.is_none() || asked == self.leader_epoch)
     }
 
-    /// The wish was granted; true when the set in force changed. An answer that is no news is left aside.
+    /// The wish was granted; true when the set in force changed. An older answer is left aside; one of the same version says
+    /// that all is as wished, and the next wish need not wait (KAFKA-12751).
     pub(super) fn on_granted(&mut self, state: LeaderAndIsr) -> bool {
         let Role::Leader(leadership) = &mut self.role else {
             return false;
         };
         if Some(state.leader_epoch) != self.leader_epoch
-            || state.partition_epoch <= self.partition_epoch
+            || state.partition_epoch < self.partition_epoch
         {
             return false;
         }
