@@ -58,6 +58,36 @@ fn a_fault_on_a_node_that_does_not_exist_is_refused() {
 }
 
 #[test]
+fn a_key_that_means_nothing_to_the_fault_is_refused() {
+    let text =
+        scenario("[[fault]]\nkind = 'kill'\ntarget = 'broker 1'\nat = '1s'\nfor = '2s'\nppm = 5\n");
+    insta::assert_snapshot!(with_scenario("key-without-meaning", &text));
+}
+
+#[test]
+fn an_older_disk_must_have_been_remembered() {
+    let text =
+        scenario("[[fault]]\nkind = 'restart'\ntarget = 'broker 1'\nat = '1s'\ndisk = 'older'\n");
+    insta::assert_snapshot!(with_scenario("no-snapshot", &text));
+}
+
+#[test]
+fn a_file_must_be_one_that_the_node_has() {
+    let text =
+        scenario("[[fault]]\nkind = 'corrupt'\ntarget = 'keeper 1'\nfile = 'index'\nat = '1s'\n");
+    insta::assert_snapshot!(with_scenario("no-such-file", &text));
+}
+
+#[test]
+fn a_message_must_be_able_to_name_what_is_asked_for() {
+    let text = scenario(
+        "[[fault]]\nkind = 'hold'\nmessage = 'Fetch request'\npath = '/controller'\nat = '1s'\n\
+         [[fault]]\nkind = 'reorder'\nmessage = 'keeper request'\nleader_epoch = 2\nat = '1s'\n",
+    );
+    insta::assert_snapshot!(with_scenario("no-such-content", &text));
+}
+
+#[test]
 fn a_time_after_the_end_is_refused() {
     let text = scenario("[[fault]]\nkind = 'kill'\ntarget = 'broker 1'\nat = '11s'\n");
     insta::assert_snapshot!(with_scenario("after-the-end", &text));

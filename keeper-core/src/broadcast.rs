@@ -39,7 +39,28 @@ impl Leading {
             .as_mut()
             .map(|tracker| tracker.expired(step.now))
             .unwrap_or_default();
-        for session in expired {
+        self.close(expired, service, step);
+        self.arm_expiry(step);
+    }
+
+    /// An operator ends a session before its time (`ConnectionMXBean.terminateSession`).
+    pub(crate) fn terminate(
+        &mut self,
+        session: SessionId,
+        service: &mut Service,
+        step: &mut Step<'_, '_>,
+    ) {
+        let lives = self
+            .tracker
+            .as_mut()
+            .is_some_and(|tracker| tracker.lives(session));
+        if lives {
+            self.close(vec![session], service, step);
+        }
+    }
+
+    fn close(&mut self, sessions: Vec<SessionId>, service: &mut Service, step: &mut Step<'_, '_>) {
+        for session in sessions {
             let from = (session, Xid(0), service.id());
             self.submit(from, ForwardedRequest::CloseSession, service, step);
             if let Some(proposal) = self.proposals.back_mut() {
@@ -47,7 +68,6 @@ impl Leading {
             }
         }
         self.settle(service, step);
-        self.arm_expiry(step);
     }
 
     /// A client's packet.

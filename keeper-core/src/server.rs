@@ -17,6 +17,7 @@ use protocol::machine::{ConnectionId, FlushId, Input, Io, Machine, TimerId};
 use protocol::message::Message;
 use protocol::note::{KeeperNote, Note};
 use protocol::time::Now;
+use protocol::verb::Verb;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -181,6 +182,14 @@ impl Running {
             } => self.received(connection, message, step),
             Input::Timer { timer } => self.rang(timer, step),
             Input::Flushed { flush, result } => self.flushed(flush, result, step),
+            Input::Verb {
+                verb: Verb::ExpireSession(session),
+                ..
+            } => {
+                if let Role::Leading(leading) = &mut self.role {
+                    leading.terminate(session, &mut self.service, step);
+                }
+            }
             Input::Started | Input::Due { .. } | Input::Verb { .. } | Input::Stop => {}
         }
     }

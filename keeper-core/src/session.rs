@@ -137,6 +137,12 @@ impl SessionTracker {
         }
     }
 
+    /// Whether the session is known and not about to end.
+    pub(crate) fn lives(&self, session: SessionId) -> bool {
+        let tracked = self.sessions.get(&session);
+        tracked.is_some_and(|tracked| !tracked.closing)
+    }
+
     /// The session has ended.
     pub(crate) fn remove(&mut self, session: SessionId) {
         if let Some(tracked) = self.sessions.remove(&session)

@@ -19,8 +19,10 @@ use protocol::ids::SessionId;
 use protocol::keeper::{
     CreateMode, KeeperFailure, KeeperOp, KeeperResult, KeeperRole, WatchEvent, WatchKind,
 };
+use protocol::machine::Input;
 use protocol::note::KeeperNote;
 use protocol::time::Span;
+use protocol::verb::{OperationId, Verb};
 
 struct Bench {
     world: World,
@@ -332,6 +334,31 @@ fn a_closed_session_is_gone_at_once() {
     assert_eq!(bench.events(0).last(), Some(&KeeperEvent::Closed));
     bench.one(1, KeeperOp::Sync { path: "/e".into() }).unwrap();
     assert_eq!(bench.one(1, exists("/e", false)), Err(KeeperError::NoNode));
+}
+
+#[test]
+fn an_operator_ends_a_session_whose_client_is_alive() {
+    let mut bench = bench(3, 2, Span::secs(6));
+    bench.one(0, create("/e", CreateMode::Ephemeral)).unwrap();
+    let old = bench.session(0).unwrap();
+    bench.events(0);
+    let leader = bench.leader().unwrap();
+    let end = |session| Input::Verb {
+        operation: OperationId(0),
+        verb: Verb::ExpireSession(session),
+    };
+    bench.world.step(leader, end(SessionId(77)));
+    bench.world.step(leader, end(old));
+    bench.world.step(leader, end(old));
+    bench.wait(SECOND);
+    bench.one(1, KeeperOp::Sync { path: "/e".into() }).unwrap();
+    assert_eq!(bench.one(1, exists("/e", false)), Err(KeeperError::NoNode));
+    bench.wait(3 * SECOND);
+    let events = bench.events(0);
+    assert!(events.contains(&KeeperEvent::Expired), "{events:?}");
+    let ended = KeeperNote::SessionExpired(old);
+    let told = bench.world.notes.iter();
+    assert_eq!(told.filter(|(_, note)| *note == ended).count(), 1);
 }
 
 #[test]

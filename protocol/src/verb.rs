@@ -4,7 +4,7 @@
 //! that timed out is info, because nobody knows.
 
 use crate::error_code::ErrorCode;
-use crate::ids::{GroupId, LeaderEpoch, Offset, TopicName, TopicPartition};
+use crate::ids::{GroupId, LeaderEpoch, Offset, SessionId, TopicName, TopicPartition};
 use crate::time::Span;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,9 @@ pub enum Verb {
     DescribeTopics(Vec<TopicName>),
     /// `describeConsumerGroups` of one group: answered by [`Outcome::Group`].
     DescribeGroup(GroupId),
+    // A keeper server, over JMX.
+    /// `terminateSession`: the leader closes a session now, as if its time were out.
+    ExpireSession(SessionId),
 }
 
 /// Whether something happened.

@@ -335,6 +335,7 @@ impl<O: Observer> Observer for Tap<O> {
             | Happening::Accepted { .. }
             | Happening::Broken { .. }
             | Happening::Corrupted { .. }
+            | Happening::DiskReplaced { .. }
             | Happening::Ignored => {}
         }
         self.inner.happened(place, happening, commands);

@@ -11,7 +11,9 @@ use sim::run::cluster::{self, CoreBoot, Nodes};
 use sim::scenario::check::{Vocabulary, check};
 use sim::scenario::parse::parse;
 use sim::scenario::plan::Plan;
-use sim::world::{At, DiskAtRestart, KillKind, Unobserved, World, WorldCommand, first_difference};
+use sim::world::{
+    At, DiskAtRestart, KillKind, Unflushed, Unobserved, World, WorldCommand, first_difference,
+};
 
 const SCENARIO: &str = r#"
 title = "a cluster"
@@ -72,7 +74,7 @@ fn world(seed: u64) -> (World<CoreBoot>, Nodes) {
         at(12),
         WorldCommand::Kill {
             node: broker,
-            kind: KillKind::Power,
+            kind: KillKind::Power(Unflushed::Drawn),
         },
     );
     world.schedule_command(

@@ -4,8 +4,8 @@ mod toys;
 
 use protocol::time::Span;
 use sim::world::{
-    At, DiskAtRestart, Fault, FaultId, KillKind, LinkChange, NetworkConfig, NodeSpec, Unobserved,
-    World, WorldCommand, first_difference,
+    At, DiskAtRestart, Fault, FaultId, KillKind, LinkChange, NetworkConfig, NodeSpec, Unflushed,
+    Unobserved, World, WorldCommand, first_difference,
 };
 use std::sync::Arc;
 use toys::{A, B, C, Role, ms, node};
@@ -81,7 +81,7 @@ fn busy_world(seed: u64) -> World<Role> {
             430,
             WorldCommand::Kill {
                 node: A,
-                kind: KillKind::Power,
+                kind: KillKind::Power(Unflushed::Drawn),
             },
         ),
         (500, WorldCommand::Restart { node: A, disk }),

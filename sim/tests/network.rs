@@ -12,7 +12,7 @@ use protocol::verb::Verb;
 use sim::random::Latency;
 use sim::world::{
     At, DiskAtRestart, Fault, FaultId, KillKind, LinkChange, MessageFault, MessageName,
-    MessageRule, NetworkConfig, Observer, Transfer, UnfaithfulFault, Unobserved, World,
+    MessageRule, NetworkConfig, Observer, Transfer, UnfaithfulFault, Unflushed, Unobserved, World,
     WorldCommand,
 };
 use toys::{A, B, Role, Seen, dial, ms, node, send, word};
@@ -141,7 +141,7 @@ fn nobody_listening_refuses_after_a_round_trip_and_a_dead_host_after_the_timeout
         &mut world,
         WorldCommand::Kill {
             node: B,
-            kind: KillKind::Power,
+            kind: KillKind::Power(Unflushed::Drawn),
         },
     );
     act(&mut world, dial(A, "b"));
@@ -331,7 +331,7 @@ fn a_host_without_power_is_silent_until_it_is_back_and_then_resets() {
         &mut world,
         WorldCommand::Kill {
             node: B,
-            kind: KillKind::Power,
+            kind: KillKind::Power(Unflushed::Drawn),
         },
     );
     act(&mut world, send(A, 1));
@@ -425,7 +425,7 @@ fn bandwidth_spaces_messages_out() {
 
 fn rule(action: MessageFault) -> MessageRule {
     MessageRule {
-        from: Some(A),
+        from: Some(vec![A]),
         skip: 1,
         count: 1,
         ..MessageRule::all(action)

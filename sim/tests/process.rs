@@ -10,7 +10,7 @@ use protocol::verb::Verb;
 use sim::random::Latency;
 use sim::world::{
     Boot, ClockConfig, DiskAtRestart, DiskConfig, DiskFault, Fault, FaultId, Happening, KillKind,
-    LaneRule, NetworkConfig, NodeSpec, Observer, Place, Unobserved, World, WorldCommand,
+    LaneRule, NetworkConfig, NodeSpec, Observer, Place, Unflushed, Unobserved, World, WorldCommand,
 };
 use std::collections::BTreeMap;
 use toys::{A, B, Barrier, Role, Seen, dial, high_watermark, ms, node, send, word};
@@ -69,7 +69,7 @@ fn a_kill_between_two_disk_operations_of_a_step_keeps_the_first_and_all_it_cause
     // At 5 ms: append 1 (done 5.1), note, send; append 2 (done 5.2), note, send.
     let at = |micros: u64| sim::world::At(5_000_000 + micros * 1_000);
     for (micros, kept) in [(50, 0), (100, 1), (150, 1), (199, 1), (201, 2)] {
-        for kind in [KillKind::Process, KillKind::Power] {
+        for kind in [KillKind::Process, KillKind::Power(Unflushed::Drawn)] {
             let mut world = pair();
             let mut barrier = Barrier::default();
             world.schedule_command(at(0), word(A, 1, Verb::Flush));
@@ -177,7 +177,7 @@ fn power_loss_loses_what_was_not_flushed_and_keeps_what_was() {
         );
         act(&mut world, word(A, 2, Verb::ListenerReturned));
         run(&mut world, 110);
-        act(&mut world, kill(KillKind::Power));
+        act(&mut world, kill(KillKind::Power(Unflushed::Drawn)));
         let disk = DiskAtRestart::Same;
         act(&mut world, WorldCommand::Restart { node: A, disk });
         run(&mut world, 120);
@@ -218,7 +218,7 @@ fn a_node_may_come_back_with_an_empty_or_an_older_disk() {
         act(&mut world, word(A, 2, Verb::ListenerReturned));
         act(&mut world, word(A, 2, Verb::CommitSync(BTreeMap::new())));
         run(&mut world, 40);
-        act(&mut world, kill(KillKind::Power));
+        act(&mut world, kill(KillKind::Power(Unflushed::Drawn)));
         act(&mut world, WorldCommand::Restart { node: A, disk });
         run(&mut world, 50);
         assert_eq!(numbers(&log(&world)), (1..=expected).collect::<Vec<_>>());
@@ -251,7 +251,7 @@ fn a_device_stays_as_it_is_when_its_content_is_another() {
         act(&mut world, WorldCommand::SnapshotDisk { node: A });
         act(&mut world, WorldCommand::End { id: FAULT });
         run(&mut world, 40);
-        act(&mut world, kill(KillKind::Power));
+        act(&mut world, kill(KillKind::Power(Unflushed::Drawn)));
         act(&mut world, WorldCommand::Restart { node: A, disk });
         run(&mut world, 45);
         flush(&mut world, 2);
@@ -272,7 +272,7 @@ fn a_device_stays_as_it_is_when_its_content_is_another() {
         flush(&mut world, 3);
         run(&mut world, 80);
         assert_eq!(world.hits(FAULT), 1);
-        act(&mut world, kill(KillKind::Power));
+        act(&mut world, kill(KillKind::Power(Unflushed::Drawn)));
         act(&mut world, WorldCommand::Restart { node: A, disk });
         run(&mut world, 85);
         flush(&mut world, 4);

@@ -89,7 +89,8 @@ impl Task {
             | Verb::CommitSync(_)
             | Verb::CommitAsync(_)
             | Verb::Committed(_)
-            | Verb::Close(_) => return None,
+            | Verb::Close(_)
+            | Verb::ExpireSession(_) => return None,
         })
     }
 

@@ -210,7 +210,8 @@ impl Consumer {
             | Verb::ListReassignments
             | Verb::ElectLeaders { .. }
             | Verb::DescribeTopics(_)
-            | Verb::DescribeGroup(_) => {
+            | Verb::DescribeGroup(_)
+            | Verb::ExpireSession(_) => {
                 illegal(operation, "a consumer cannot do this", io);
             }
         }

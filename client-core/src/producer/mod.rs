@@ -181,7 +181,8 @@ impl Producer {
             | Verb::ListReassignments
             | Verb::ElectLeaders { .. }
             | Verb::DescribeTopics(_)
-            | Verb::DescribeGroup(_) => {
+            | Verb::DescribeGroup(_)
+            | Verb::ExpireSession(_) => {
                 let error = ClientError::IllegalState("a producer cannot do this");
                 io.outcome(operation, Outcome::Done(Err(Failure::fail(error))));
             }

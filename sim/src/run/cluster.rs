@@ -4,7 +4,7 @@ use super::view::Directory;
 use crate::application::{ConsumerApp, Identity, ProducerApp};
 use crate::random::{Latency as WorldLatency, mix};
 use crate::scenario::format::Latency;
-use crate::scenario::plan::{BrokerPlan, ConsumerPlan, KeeperPlan, Plan, ProducerPlan};
+use crate::scenario::plan::{BrokerPlan, ConsumerPlan, FaultPlan, KeeperPlan, Plan, ProducerPlan};
 use crate::world::{Boot, MessageName, NetworkConfig, NodeSpec};
 use broker_core::{Broker, BrokerSpec};
 use client_core::{Admin, Consumer, Producer};
@@ -414,7 +414,7 @@ pub fn network(plan: &Plan) -> NetworkConfig {
         latency: latency(plan.network.latency),
         loss_per_million: u32::from(plan.network.loss_per_mille) * 1000,
         bandwidth: plan.network.bandwidth,
-        unfaithful: plan.faults.iter().any(|fault| fault.kind == "duplicate"),
+        unfaithful: plan.faults.iter().any(FaultPlan::is_unfaithful),
         ..NetworkConfig::default()
     }
 }

@@ -9,10 +9,11 @@ use super::fault::{self, Injection};
 use super::recorder::Recorder;
 use super::view::ClusterView;
 use crate::random::{Draws, Purpose};
-use crate::scenario::plan::{FaultAction, FaultPlan, Plan, Trigger};
+use crate::scenario::format::Disk;
+use crate::scenario::plan::{FaultAction, FaultPlan, Plan, Restart, Trigger};
 use crate::world::{
-    At, Commands, DiskAtRestart, FaultId, Happening, KillKind, MessageName, Observer, Place, Step,
-    Transfer, WorldCommand,
+    At, Commands, DiskAtRestart, FaultId, Happening, KillKind, MessageName, Observer, Place,
+    PowerLoss, Step, Transfer, Unflushed, WorldCommand,
 };
 use history::event::{FaultStage, Process};
 use protocol::ids::{NodeId, SessionId};
@@ -37,7 +38,7 @@ enum Due {
     Inject(usize),
     End(FaultId),
     Command(WorldCommand),
-    Resume { fault: usize, node: NodeId },
+    Undo { fault: usize, node: NodeId },
 }
 
 /// One occurrence of a fault that is under way.
@@ -45,7 +46,8 @@ enum Due {
 struct Active {
     fault: usize,
     ids: Vec<FaultId>,
-    paused: BTreeSet<NodeId>,
+    /// How to end what was done to a node once and lasts: a pause, a drift.
+    undo: BTreeMap<NodeId, WorldCommand>,
     target: String,
 }
 
@@ -85,8 +87,8 @@ pub struct Director {
     /// Who was asked to stop and still lives, and who of them was to be back by now.
     stopping: BTreeSet<NodeId>,
     overdue: BTreeSet<NodeId>,
-    /// The keeper session each node was told last.
-    sessions: BTreeMap<SessionId, NodeId>,
+    /// With which disk each dead node is to come back.
+    disks: BTreeMap<NodeId, DiskAtRestart>,
     /// The node that carries out an operator's calls, and which fault each call stands for.
     operator: NodeId,
     operator_calls: BTreeMap<OperationId, usize>,
@@ -131,7 +133,7 @@ impl Director {
             gone_for_good: BTreeSet::new(),
             stopping: BTreeSet::new(),
             overdue: BTreeSet::new(),
-            sessions: BTreeMap::new(),
+            disks: BTreeMap::new(),
             operator,
             operator_calls: BTreeMap::new(),
             healed: false,
@@ -207,11 +209,7 @@ impl Director {
                 Due::Inject(index) => self.inject(now, index, commands),
                 Due::End(id) => self.end(id, commands),
                 Due::Command(command) => self.command_due(command, commands),
-                Due::Resume { fault, node } => {
-                    commands.push(WorldCommand::Resume { node });
-                    self.active
-                        .retain(|active| active.fault != fault || !active.paused.contains(&node));
-                }
+                Due::Undo { fault, node } => self.undo(fault, node, commands),
             }
         }
     }
@@ -305,7 +303,7 @@ impl Director {
         let mut active = Active {
             fault: index,
             ids: Vec::new(),
-            paused: BTreeSet::new(),
+            undo: injection.once.iter().filter_map(undo_of).collect(),
             target: self.names(&injection.nodes),
         };
         for begun in &injection.begin {
@@ -326,32 +324,24 @@ impl Director {
             {
                 self.stopping.insert(*node);
             }
-            if let WorldCommand::Pause { node, .. } = command {
-                active.paused.insert(*node);
-                if let Some(lasting) = fault.lasting {
-                    self.at(
-                        now + lasting,
-                        Due::Resume {
-                            fault: index,
-                            node: *node,
-                        },
-                    );
-                }
+        }
+        for node in active.undo.keys() {
+            if let Some(lasting) = fault.lasting {
+                let (fault, node) = (index, *node);
+                self.at(now + lasting, Due::Undo { fault, node });
             }
-            commands.push(command.clone());
         }
-        if let FaultAction::Kill {
-            restart_after,
-            empty_disk,
-            ..
-        } = &fault.action
+        commands.extend(injection.once.iter().cloned());
+        if let FaultAction::Kill { restart, .. } | FaultAction::Stop { restart, .. } = &fault.action
         {
-            self.schedule_restarts(now, injection, *restart_after, *empty_disk, fault.permanent);
+            self.schedule_restarts(now, injection, *restart, fault.permanent);
         }
-        if let FaultAction::Stop { restart_after, .. } = &fault.action {
-            self.schedule_restarts(now, injection, *restart_after, false, fault.permanent);
+        if let FaultAction::Start { disk, .. } = &fault.action {
+            let disk = fault::disk_at_restart(*disk);
+            self.disks
+                .extend(injection.nodes.iter().map(|node| (*node, disk)));
         }
-        if !active.ids.is_empty() || !active.paused.is_empty() {
+        if !active.ids.is_empty() || !active.undo.is_empty() {
             self.active.push(active);
         }
         if let Some(until) = &fault.until {
@@ -359,37 +349,40 @@ impl Director {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what is done, to whom and with which hands: bundling would only hide it"
-    )]
     fn schedule_restarts(
         &mut self,
         now: At,
         injection: &Injection,
-        after: Option<Span>,
-        empty: bool,
+        restart: Restart,
         permanent: bool,
     ) {
-        for node in &injection.nodes {
-            match after {
-                Some(after) => {
-                    let disk = if empty {
-                        DiskAtRestart::Empty
-                    } else {
-                        DiskAtRestart::Same
-                    };
-                    self.at(
-                        now + after,
-                        Due::Command(WorldCommand::Restart { node: *node, disk }),
-                    );
-                }
+        let disk = fault::disk_at_restart(restart.disk);
+        for node in injection.nodes.iter().copied() {
+            self.disks.insert(node, disk);
+            match restart.after {
+                Some(after) => self.at(
+                    now + after,
+                    Due::Command(WorldCommand::Restart { node, disk }),
+                ),
                 None if permanent => {
-                    self.gone_for_good.insert(*node);
+                    self.gone_for_good.insert(node);
                 }
                 None => {}
             }
         }
+    }
+
+    /// Ends what lasts on one node.
+    fn undo(&mut self, fault: usize, node: NodeId, commands: &mut Commands) {
+        for active in self
+            .active
+            .iter_mut()
+            .filter(|active| active.fault == fault)
+        {
+            commands.extend(active.undo.remove(&node));
+        }
+        self.active
+            .retain(|active| !active.ids.is_empty() || !active.undo.is_empty());
     }
 
     fn end(&mut self, id: FaultId, commands: &mut Commands) {
@@ -400,13 +393,7 @@ impl Director {
 
     fn end_all_of(&mut self, index: usize, commands: &mut Commands) {
         for active in self.active.iter().filter(|active| active.fault == index) {
-            commands.extend(active.ids.iter().map(|id| WorldCommand::End { id: *id }));
-            commands.extend(
-                active
-                    .paused
-                    .iter()
-                    .map(|node| WorldCommand::Resume { node: *node }),
-            );
+            active.end(commands);
         }
     }
 
@@ -428,13 +415,7 @@ impl Director {
             .iter()
             .filter(|active| !plan.faults[active.fault].permanent)
         {
-            commands.extend(active.ids.iter().map(|id| WorldCommand::End { id: *id }));
-            commands.extend(
-                active
-                    .paused
-                    .iter()
-                    .map(|node| WorldCommand::Resume { node: *node }),
-            );
+            active.end(commands);
         }
         let directory = self.view.directory();
         let all = directory
@@ -445,7 +426,11 @@ impl Director {
         let left = |node: &&NodeId| {
             !producers.contains(node) && !absent.contains(node) && !pending.contains_key(node)
         };
-        let others = all.filter(left).map(|node| (*node, DiskAtRestart::Same));
+        let disk = |node: &NodeId| {
+            let disk = self.disks.get(node).copied();
+            (*node, disk.unwrap_or(DiskAtRestart::Same))
+        };
+        let others = all.filter(left).map(disk);
         for (node, disk) in others.chain(pending.clone()) {
             if !self.alive.contains(&node) && !self.gone_for_good.contains(&node) {
                 commands.push(WorldCommand::Restart { node, disk });
@@ -485,7 +470,7 @@ impl Director {
                 pending.insert(*node, *disk);
                 false
             }
-            Due::Command(_) | Due::Inject(_) | Due::End(_) | Due::Resume { .. } => false,
+            Due::Command(_) | Due::Inject(_) | Due::End(_) | Due::Undo { .. } => false,
         });
         pending
     }
@@ -563,14 +548,40 @@ impl Director {
         };
         self.recorder.process(node, process);
         self.supervise(place, clean);
-        let name = self.names(&BTreeSet::from([node]));
-        if let Some(index) = self.blame(node, |action| matches!(action, FaultAction::Stop { .. })) {
-            self.effective(index, name.clone(), format!("{name} ended in good order"));
+        if clean {
+            self.seen(node, "ended in good order", |action| {
+                matches!(action, FaultAction::Stop { .. }) && !orders_another_disk(action)
+            });
         }
     }
 
-    fn on_killed(&mut self, node: NodeId, kind: KillKind, bytes_lost: u64) {
-        let power = kind == KillKind::Power;
+    /// Something that a fault of a kind was meant to do to this node was seen.
+    fn seen(&mut self, node: NodeId, what: &str, matches: impl Fn(&FaultAction) -> bool) {
+        if let Some(index) = self.blame(node, matches) {
+            let name = self.names(&BTreeSet::from([node]));
+            self.effective(index, name.clone(), format!("{name} {what}"));
+        }
+    }
+
+    /// A dead node found another disk than it left: the witness of whoever ordered that, and of the moment it came from.
+    fn on_disk_replaced(&mut self, node: NodeId, before: u64, after: u64) {
+        if before == after {
+            return;
+        }
+        let wanted = self.disks.get(&node).copied();
+        let what = format!("found {after} bytes on its disk instead of {before}");
+        self.seen(node, &what, orders_another_disk);
+        if wanted != Some(DiskAtRestart::Empty) {
+            let what = "got back the disk of that moment";
+            self.seen(node, what, |action| {
+                matches!(action, FaultAction::SnapshotDisk { .. })
+            });
+        }
+    }
+
+    fn on_killed(&mut self, node: NodeId, kind: KillKind, loss: PowerLoss) {
+        let power = matches!(kind, KillKind::Power(_));
+        let bytes_lost = loss.bytes_lost;
         let how = if power { "power" } else { "process" };
         self.recorder.process(
             node,
@@ -579,17 +590,19 @@ impl Director {
                 bytes_lost,
             },
         );
-        let name = self.names(&BTreeSet::from([node]));
-        if let Some(index) = self.blame(
-            node,
-            |action| matches!(action, FaultAction::Kill { power: with, .. } if *with == power),
-        ) {
-            let what = if power {
-                format!("{name} lost power and {bytes_lost} unflushed bytes")
-            } else {
-                format!("{name} was killed")
-            };
-            self.effective(index, name, what);
+        let torn = kind == KillKind::Power(Unflushed::Torn);
+        let what = if torn {
+            format!("lost power with {} bytes of garbage", loss.bytes_torn)
+        } else if power {
+            format!("lost power and {bytes_lost} unflushed bytes")
+        } else {
+            "was killed".to_owned()
+        };
+        if !torn || loss.bytes_torn > 0 {
+            self.seen(node, &what, |action| {
+                let kills = matches!(action, FaultAction::Kill { power: with, .. } if with.is_some() == power);
+                kills && !orders_another_disk(action)
+            });
         }
     }
 }
@@ -603,7 +616,7 @@ impl Observer for Director {
         self.recorder.note(place.node, note);
         self.view.on_note(place.node, note);
         if let Note::Keeper(KeeperNote::SessionExpired(session)) = note {
-            self.on_session_expired(*session, commands);
+            self.on_session_expired(*session);
         }
         if *note == Note::Broker(BrokerNote::ShuttingDown) {
             self.on_shutting_down(place.node);
@@ -656,7 +669,7 @@ impl Observer for Director {
         if let Message::KeeperReply(reply) = transfer.message
             && let KeeperReply::Connected { session, .. } = **reply
         {
-            self.sessions.insert(session, transfer.name.to);
+            self.view.session_opened(transfer.name.to, session);
         }
     }
 
@@ -668,50 +681,49 @@ impl Observer for Director {
                 self.alive.insert(node);
                 self.recorder
                     .process(node, Process::Started { life: place.life });
-                let name = self.names(&BTreeSet::from([node]));
-                if let Some(index) =
-                    self.blame(node, |action| matches!(action, FaultAction::Start { .. }))
-                {
-                    self.effective(index, name.clone(), format!("{name} started"));
-                }
+                self.disks.remove(&node);
+                self.seen(node, "started", |action| {
+                    matches!(action, FaultAction::Start { .. }) && !orders_another_disk(action)
+                });
             }
             Happening::Killed { kind, loss, .. } => {
                 self.alive.remove(&node);
                 self.stopping.remove(&node);
-                self.on_killed(node, *kind, loss.bytes_lost);
+                self.on_killed(node, *kind, *loss);
             }
             Happening::Exited { clean } => self.on_exited(place, *clean),
             Happening::Paused => self.recorder.process(node, Process::Paused),
             Happening::Resumed { waiting } => {
                 self.recorder.process(node, Process::Resumed);
-                let name = self.names(&BTreeSet::from([node]));
-                if *waiting > 0
-                    && let Some(index) =
-                        self.blame(node, |action| matches!(action, FaultAction::Pause { .. }))
-                {
-                    self.effective(
-                        index,
-                        name.clone(),
-                        format!("{waiting} inputs waited for {name}"),
-                    );
+                if *waiting > 0 {
+                    let what = format!("kept {waiting} inputs waiting");
+                    self.seen(node, &what, |action| {
+                        matches!(action, FaultAction::Pause { .. })
+                    });
                 }
             }
             Happening::ClockChanged => {
-                let name = self.names(&BTreeSet::from([node]));
-                let clock = |action: &FaultAction| {
+                self.seen(node, "has another clock", |action| {
                     matches!(
                         action,
                         FaultAction::ClockJump { .. } | FaultAction::ClockDrift { .. }
                     )
-                };
-                if let Some(index) = self.blame(node, clock) {
-                    self.effective(index, name.clone(), format!("the clock of {name} is askew"));
+                });
+            }
+            Happening::Corrupted { bytes } => {
+                if *bytes > 0 {
+                    let what = format!("has {bytes} damaged bytes");
+                    self.seen(node, &what, |action| {
+                        matches!(action, FaultAction::Corrupt { .. })
+                    });
                 }
+            }
+            Happening::DiskReplaced { before, after } => {
+                self.on_disk_replaced(node, *before, *after);
             }
             Happening::Flushed { .. }
             | Happening::Accepted { .. }
             | Happening::Broken { .. }
-            | Happening::Corrupted { .. }
             | Happening::Ignored => {}
         }
     }
@@ -732,11 +744,7 @@ impl Observer for Director {
             self.active[position].fault,
             self.active[position].target.clone(),
         );
-        let expires = matches!(
-            self.plan.faults[index].action,
-            FaultAction::ExpireSession { .. }
-        );
-        if hits > 0 && !expires {
+        if hits > 0 {
             self.effective(
                 index,
                 target.clone(),
@@ -763,38 +771,62 @@ impl Observer for Director {
 impl Director {
     /// A broker that was asked to stop has begun to: the fault has had its effect, whatever ends the process then.
     fn on_shutting_down(&mut self, node: NodeId) {
-        let name = self.names(&BTreeSet::from([node]));
-        if let Some(index) = self.blame(node, |action| matches!(action, FaultAction::Stop { .. })) {
-            self.effective(index, name.clone(), format!("{name} began to shut down"));
-        }
+        self.seen(node, "began to shut down", |action| {
+            matches!(action, FaultAction::Stop { .. }) && !orders_another_disk(action)
+        });
     }
 
-    fn on_session_expired(&mut self, session: SessionId, commands: &mut Commands) {
-        let Some(node) = self.sessions.get(&session).copied() else {
-            return;
-        };
-        let name = self.names(&BTreeSet::from([node]));
-        let plan = self.plan.clone();
-        let expiring = |active: &&Active| {
-            matches!(
-                plan.faults[active.fault].action,
-                FaultAction::ExpireSession { .. }
-            )
-        };
-        let hit: Vec<Active> = self
-            .active
-            .iter()
-            .filter(expiring)
-            .filter(|active| active.target.contains(&name))
-            .cloned()
-            .collect();
-        for active in hit {
-            self.effective(
-                active.fault,
-                name.clone(),
-                format!("the keeper session of {name} expired"),
-            );
-            commands.extend(active.ids.iter().map(|id| WorldCommand::End { id: *id }));
+    fn on_session_expired(&mut self, session: SessionId) {
+        if let Some(node) = self.view.owner(session) {
+            self.seen(node, "lost its keeper session", |action| {
+                matches!(action, FaultAction::ExpireSession { .. })
+            });
         }
     }
+}
+
+impl Active {
+    fn end(&self, commands: &mut Commands) {
+        commands.extend(self.ids.iter().map(|id| WorldCommand::End { id: *id }));
+        commands.extend(self.undo.values().cloned());
+    }
+}
+
+/// How to end what a command did and what lasts.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "these two last without being faults of the world; the rest passes by"
+)]
+fn undo_of(command: &WorldCommand) -> Option<(NodeId, WorldCommand)> {
+    match command {
+        WorldCommand::Pause { node, .. } => Some((*node, WorldCommand::Resume { node: *node })),
+        WorldCommand::SetDrift { node, .. } => {
+            let (node, ppm) = (*node, 0);
+            Some((node, WorldCommand::SetDrift { node, ppm }))
+        }
+        _ => None,
+    }
+}
+
+/// The fault lets a node come back with another disk than it left.
+fn orders_another_disk(action: &FaultAction) -> bool {
+    matches!(
+        action,
+        FaultAction::Kill {
+            restart: Restart {
+                disk: Disk::Empty | Disk::Older,
+                ..
+            },
+            ..
+        } | FaultAction::Stop {
+            restart: Restart {
+                disk: Disk::Empty | Disk::Older,
+                ..
+            },
+            ..
+        } | FaultAction::Start {
+            disk: Disk::Empty | Disk::Older,
+            ..
+        }
+    )
 }

@@ -2,15 +2,17 @@
 
 use super::cluster::latency;
 use super::view::ClusterView;
-use crate::scenario::format::{Direction, LaneName};
+use crate::scenario::format::{Damage, Direction, Disk, LaneName, Unflushed};
 use crate::scenario::plan::{DiskChange, FaultAction, LinkChange, LinkPlan, MessageChange};
+use crate::scenario::target::Target;
 use crate::world::{
-    DiskAtRestart, DiskFault, Fault, KillKind, LaneRule, LinkChange as WorldLinkChange,
-    MessageFault, MessageRule, UnfaithfulFault, WorldCommand,
+    About, Corruption, Damage as FileDamage, DiskAtRestart, DiskFault, Fault, KillKind, LaneRule,
+    LinkChange as WorldLinkChange, MessageFault, MessageRule, UnfaithfulFault,
+    Unflushed as UnflushedBytes, WorldCommand,
 };
-use protocol::ids::NodeId;
+use protocol::ids::{LeaderEpoch, NodeId, SessionId};
 use protocol::machine::Lane;
-use protocol::verb::Verb;
+use protocol::verb::{OperationId, Verb};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one occurrence of a fault does.
@@ -31,11 +33,9 @@ pub struct Injection {
 pub fn resolve(action: &FaultAction, view: &ClusterView) -> Injection {
     match action {
         FaultAction::Kill { target, power, .. } => {
-            let kind = if *power {
-                KillKind::Power
-            } else {
-                KillKind::Process
-            };
+            let kind = power.map_or(KillKind::Process, |unflushed| {
+                KillKind::Power(unflushed_bytes(unflushed))
+            });
             each(view.resolve(target), |node| WorldCommand::Kill {
                 node,
                 kind,
@@ -44,10 +44,16 @@ pub fn resolve(action: &FaultAction, view: &ClusterView) -> Injection {
         FaultAction::Stop { target, .. } => {
             each(view.resolve(target), |node| WorldCommand::Stop { node })
         }
-        FaultAction::Start { target } => each(view.resolve(target), |node| WorldCommand::Restart {
-            node,
-            disk: DiskAtRestart::Same,
+        FaultAction::Start { target, disk } => {
+            each(view.resolve(target), |node| WorldCommand::Restart {
+                node,
+                disk: disk_at_restart(*disk),
+            })
+        }
+        FaultAction::SnapshotDisk { target } => each(view.resolve(target), |node| {
+            WorldCommand::SnapshotDisk { node }
         }),
+        FaultAction::Corrupt { .. } => corrupt(action, view),
         FaultAction::Pause { target } => each(view.resolve(target), |node| WorldCommand::Pause {
             node,
             span: None,
@@ -76,15 +82,7 @@ pub fn resolve(action: &FaultAction, view: &ClusterView) -> Injection {
                 ..Injection::default()
             }
         }
-        FaultAction::ExpireSession { target } => {
-            let nodes = view.resolve(target);
-            let keepers = view.directory().keepers.values().copied().collect();
-            Injection {
-                begin: vec![cut(&nodes, &keepers, Direction::Both)],
-                nodes,
-                ..Injection::default()
-            }
-        }
+        FaultAction::ExpireSession { target } => expire(view.resolve(target), view),
         FaultAction::Link { from, to, change } => {
             link(view.resolve(from), &view.resolve(to), *change)
         }
@@ -234,6 +232,9 @@ fn message(action: &FaultAction, view: &ClusterView) -> Injection {
         kind,
         from,
         to,
+        partition,
+        leader_epoch,
+        path,
         skip,
         count,
         change,
@@ -241,32 +242,34 @@ fn message(action: &FaultAction, view: &ClusterView) -> Injection {
     else {
         return Injection::default();
     };
-    let one = |target: &Option<_>| {
-        target
-            .as_ref()
-            .and_then(|target| view.resolve(target).into_iter().next())
-    };
-    let (from, to) = (one(from), one(to));
-    let action = match change {
-        MessageChange::Hold => MessageFault::Hold,
-        MessageChange::Drop | MessageChange::Duplicate => MessageFault::Drop,
-    };
+    let ends = |target: &Option<Target>| target.as_ref().map(|target| view.resolve(target));
+    let (from, to) = (ends(from), ends(to));
+    let list =
+        |nodes: &Option<BTreeSet<NodeId>>| nodes.as_ref().map(|all| all.iter().copied().collect());
     let rule = MessageRule {
-        from,
-        to,
+        from: list(&from),
+        to: list(&to),
         kind: Some(*kind),
-        partition: None,
+        about: About {
+            partition: partition.clone(),
+            leader_epoch: leader_epoch.map(LeaderEpoch),
+            path: path.as_deref().map(std::sync::Arc::from),
+        },
         skip: u64::from(*skip),
         count: u64::from(*count),
-        action,
+        action: MessageFault::Drop,
     };
-    let fault = if *change == MessageChange::Duplicate {
-        Fault::Unfaithful(rule, UnfaithfulFault::Duplicate)
-    } else {
-        Fault::Message(rule)
+    let fault = match change {
+        MessageChange::Hold => Fault::Message(MessageRule {
+            action: MessageFault::Hold,
+            ..rule
+        }),
+        MessageChange::Drop => Fault::Message(rule),
+        MessageChange::Duplicate => Fault::Unfaithful(rule, UnfaithfulFault::Duplicate),
+        MessageChange::Reorder => Fault::Unfaithful(rule, UnfaithfulFault::Reorder),
     };
     Injection {
-        nodes: from.into_iter().chain(to).collect(),
+        nodes: from.into_iter().chain(to).flatten().collect(),
         begin: vec![fault],
         ..Injection::default()
     }
@@ -288,15 +291,88 @@ const fn disk_fault(change: DiskChange) -> DiskFault {
         DiskChange::Slow(factor) => DiskFault::Slow(factor),
         DiskChange::Stuck => DiskFault::Stuck,
         DiskChange::Full => DiskFault::Full(0),
+        DiskChange::Broken => DiskFault::Broken,
+    }
+}
+
+/// The keeper leader is asked to end the session that each node has now.
+fn expire(nodes: BTreeSet<NodeId>, view: &ClusterView) -> Injection {
+    let leader = view.resolve(&Target::KeeperLeader).into_iter().next();
+    let sessions = nodes.iter().filter_map(|node| view.session(*node));
+    let end = |(session, node): (SessionId, NodeId)| WorldCommand::Submit {
+        node,
+        operation: OperationId(session.0.unsigned_abs()),
+        verb: Verb::ExpireSession(session),
+    };
+    Injection {
+        once: sessions.zip(leader.into_iter().cycle()).map(end).collect(),
+        nodes,
+        ..Injection::default()
+    }
+}
+
+fn corrupt(action: &FaultAction, view: &ClusterView) -> Injection {
+    let FaultAction::Corrupt {
+        target,
+        directory,
+        partition,
+        file,
+        damage,
+        bytes,
+    } = action
+    else {
+        return Injection::default();
+    };
+    let corruption = Corruption {
+        damage: damage_of(*damage),
+        last: bytes.unwrap_or(u64::MAX),
+    };
+    each(view.resolve(target), |node| {
+        let log_dir = view.directory().log_dir(node, *directory);
+        let path = match (partition, log_dir) {
+            (Some(partition), Some(dir)) => format!("{dir}/{partition}/{}", file.path()),
+            (None, Some(dir)) => format!("{dir}/{}", file.path()),
+            (_, None) => file.path().to_owned(),
+        };
+        WorldCommand::Corrupt {
+            node,
+            path,
+            corruption,
+        }
+    })
+}
+
+/// The world's word for what a restarted node finds.
+pub const fn disk_at_restart(disk: Disk) -> DiskAtRestart {
+    match disk {
+        Disk::Same => DiskAtRestart::Same,
+        Disk::Empty => DiskAtRestart::Empty,
+        Disk::Older => DiskAtRestart::Older,
+    }
+}
+
+const fn unflushed_bytes(unflushed: Unflushed) -> UnflushedBytes {
+    match unflushed {
+        Unflushed::Drawn => UnflushedBytes::Drawn,
+        Unflushed::Lost => UnflushedBytes::Lost,
+        Unflushed::Kept => UnflushedBytes::Kept,
+        Unflushed::Torn => UnflushedBytes::Torn,
+    }
+}
+
+const fn damage_of(damage: Damage) -> FileDamage {
+    match damage {
+        Damage::FlipBit => FileDamage::FlipBit,
+        Damage::Zeros => FileDamage::Zeros,
+        Damage::Cut => FileDamage::Cut,
+        Damage::Remove => FileDamage::Remove,
     }
 }
 
 /// How often a fault changed anything, in words.
 pub fn effect_in_words(action: &FaultAction, hits: u64) -> String {
     let what = match action {
-        FaultAction::Partition { .. } | FaultAction::ExpireSession { .. } => {
-            "messages did not get through"
-        }
+        FaultAction::Partition { .. } => "messages did not get through",
         FaultAction::Link {
             change: LinkChange::Delay(_),
             ..
@@ -321,12 +397,19 @@ pub fn effect_in_words(action: &FaultAction, hits: u64) -> String {
             change: MessageChange::Duplicate,
             ..
         } => "messages were duplicated",
+        FaultAction::Message {
+            change: MessageChange::Reorder,
+            ..
+        } => "messages were overtaken",
         FaultAction::Lane { .. } => "pieces of work were delayed",
         FaultAction::Disk { .. } => "disk operations were affected",
         FaultAction::Kill { .. }
         | FaultAction::Stop { .. }
         | FaultAction::Start { .. }
         | FaultAction::Pause { .. }
+        | FaultAction::SnapshotDisk { .. }
+        | FaultAction::Corrupt { .. }
+        | FaultAction::ExpireSession { .. }
         | FaultAction::ClockJump { .. }
         | FaultAction::ClockDrift { .. }
         | FaultAction::Elect { .. }

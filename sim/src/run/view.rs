@@ -3,7 +3,9 @@
 //! Only the director looks at it, to find the node that has a role when a fault strikes; no core ever sees it.
 
 use crate::scenario::target::Target;
-use protocol::ids::{BrokerId, KeeperId, NodeId, PartitionIndex, TopicName, TopicPartition};
+use protocol::ids::{
+    BrokerId, KeeperId, NodeId, PartitionIndex, SessionId, TopicName, TopicPartition,
+};
 use protocol::java_hash::partition_for_id;
 use protocol::keeper::KeeperRole;
 use protocol::note::{ControllerNote, KeeperNote, Note, ReplicaNote};
@@ -36,6 +38,13 @@ impl Directory {
             .trim_start_matches('/');
         path.split('/').next().unwrap_or(path).to_owned()
     }
+
+    /// The path of a broker's log directory of this number; `None` for who has none.
+    pub fn log_dir(&self, node: NodeId, number: u16) -> Option<&str> {
+        let directories = self.log_dirs.get(&node)?;
+        let path = directories.get(usize::from(number))?;
+        Some(path.trim_matches('/'))
+    }
 }
 
 /// One partition as the cluster last agreed on it.
@@ -56,6 +65,8 @@ pub struct ClusterView {
     controller: Option<BrokerId>,
     keeper_leader: Option<KeeperId>,
     topics: BTreeMap<TopicName, i32>,
+    /// The keeper session each node was told last.
+    sessions: BTreeMap<NodeId, SessionId>,
     /// Whom each named fault hit last.
     victims: BTreeMap<String, BTreeSet<NodeId>>,
 }
@@ -194,6 +205,24 @@ impl ClusterView {
             KeeperRole::Looking if self.keeper_leader == own => self.keeper_leader = None,
             KeeperRole::Looking => {}
         }
+    }
+
+    /// A node was told its keeper session.
+    pub fn session_opened(&mut self, node: NodeId, session: SessionId) {
+        self.sessions.insert(node, session);
+    }
+
+    /// The keeper session a node was told last.
+    pub fn session(&self, node: NodeId) -> Option<SessionId> {
+        self.sessions.get(&node).copied()
+    }
+
+    /// Whose keeper session it is.
+    pub fn owner(&self, session: SessionId) -> Option<NodeId> {
+        let mut sessions = self.sessions.iter();
+        sessions
+            .find(|(_, of)| **of == session)
+            .map(|(node, _)| *node)
     }
 
     /// Remembers whom a named fault hit.

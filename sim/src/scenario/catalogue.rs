@@ -13,19 +13,22 @@ pub const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "power_failure",
-        "Ends the process and loses what no flush has made durable; peers are told nothing. Takes `target`, `restart_after` \
-         and `disk`. Example: `kind = \"power_failure\", target = \"brokers\", at = \"10s\", restart_after = \"1s\"`.",
+        "Ends the process and loses what no flush has made durable; peers are told nothing. `unflushed` says what \
+         becomes of unflushed bytes: as much of each file is kept as the seed draws (`drawn`), nothing (`lost`), \
+         everything (`kept`), or everything with garbage at the end of each file (`torn`). Takes `target`, \
+         `restart_after`, `disk` and `unflushed`. Example: `kind = \"power_failure\", target = \"brokers\", at = \
+         \"10s\", unflushed = \"lost\", restart_after = \"1s\"`.",
     ),
     (
         "stop",
-        "Asks the process to shut down in good order, as SIGTERM does: a broker moves its leaderships away, a consumer \
-         leaves its group. Takes `target` and `restart_after`. \
-         Example: `kind = \"stop\", target = \"broker 2\", at = \"10s\", restart_after = \"20s\"`.",
+        "Asks the process to shut down in good order, as SIGTERM does: a broker moves its leaderships away, a \
+         consumer leaves its group. Takes `target`, `restart_after` and `disk`. Example: `kind = \"stop\", target = \
+         \"broker 2\", at = \"10s\", restart_after = \"20s\"`.",
     ),
     (
         "start",
-        "Starts a node that is not running: a broker named in `cluster.absent`, or one that was killed or stopped. Takes \
-         `target`. Example: `kind = \"start\", target = \"broker 4\", at = \"10s\"`.",
+        "Starts a node that is not running: a broker named in `cluster.absent`, or one that was killed or stopped. \
+         Takes `target` and `disk`. Example: `kind = \"start\", target = \"broker 4\", at = \"10s\"`.",
     ),
     (
         "restart",
@@ -63,20 +66,27 @@ pub const FAULTS: &[(&str, &str)] = &[
     (
         "hold",
         "The messages that match wait, and everything behind them on their connections, until the fault ends. Takes \
-         `message`, `from`, `to`, `skip`, `count` and `for` or `until`. \
-         Example: `kind = \"hold\", message = \"Fetch response\", from = \"leader of orders-0\", count = 1000, at = \"10s\"`.",
+         `message`, `from`, `to`, `partition`, `leader_epoch`, `path`, `skip`, `count` and `for` or `until`. Example: \
+         `kind = \"hold\", message = \"Fetch response\", from = \"leader of orders-0\", count = 1000, at = \"10s\"`.",
     ),
     (
         "drop",
         "The messages that match are lost, with everything behind them, and then the connection is reset. Takes \
-         `message`, `from`, `to`, `skip` and `count`. \
-         Example: `kind = \"drop\", message = \"Produce response\", to = \"client p1\", skip = 10, count = 1, at = \"0s\"`.",
+         `message`, `from`, `to`, `partition`, `leader_epoch`, `path`, `skip` and `count`. Example: `kind = \"drop\", \
+         message = \"Produce response\", to = \"client p1\", skip = 10, count = 1, at = \"0s\"`.",
     ),
     (
         "duplicate",
-        "The messages that match arrive twice, which no TCP connection shows: needs `unfaithful = true` at the top of the \
-         file. Takes `message`, `from`, `to`, `skip` and `count`. \
-         Example: `kind = \"duplicate\", message = \"Produce request\", from = \"client p1\", at = \"10s\"`.",
+        "The messages that match arrive twice, which no TCP connection shows: needs `unfaithful = true` at the top of \
+         the file. Takes `message`, `from`, `to`, `partition`, `leader_epoch`, `path`, `skip` and `count`. Example: \
+         `kind = \"duplicate\", message = \"Produce request\", from = \"client p1\", at = \"10s\"`.",
+    ),
+    (
+        "reorder",
+        "Each message that matches is overtaken by the next one of its connection, which no TCP connection shows: \
+         needs `unfaithful = true` at the top of the file. Takes `message`, `from`, `to`, `partition`, \
+         `leader_epoch`, `path`, `skip` and `count`. Example: `kind = \"reorder\", message = \"Produce request\", \
+         from = \"client p1\", partition = \"orders-0\", at = \"10s\"`.",
     ),
     (
         "lane_delay",
@@ -87,8 +97,10 @@ pub const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "expire_session",
-        "Cuts the target off from all keepers until the ensemble has expired its session, then joins it again. Takes \
-         `target`. Example: `kind = \"expire_session\", target = \"controller\", at = \"10s\"`.",
+        "The leader of the ensemble ends the keeper session of the target at once, as an operator does with \
+         `terminateSession` over JMX: its ephemeral znodes go, its connection is closed, and it learns of the expiry \
+         when it comes back. Takes `target`. Example: `kind = \"expire_session\", target = \"controller\", at = \
+         \"10s\"`.",
     ),
     (
         "clock_jump",
@@ -98,8 +110,9 @@ pub const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "clock_drift",
-        "From now on both clocks of a node run fast by `ppm` parts per million, or slow where it is negative. Takes \
-         `target` and `ppm`. Example: `kind = \"clock_drift\", target = \"broker 1\", ppm = -500, at = \"0s\"`.",
+        "Both clocks of a node run fast by `ppm` parts per million, or slow where it is negative, until the fault \
+         ends. Takes `target`, `ppm` and `for` or `until`. Example: `kind = \"clock_drift\", target = \"broker 1\", \
+         ppm = -500, at = \"0s\", for = \"30s\"`.",
     ),
     (
         "slow_disk",
@@ -115,6 +128,27 @@ pub const FAULTS: &[(&str, &str)] = &[
         "full_disk",
         "There is no room left for anything that grows. Takes `target`, `directory` and `for` or `until`. \
          Example: `kind = \"full_disk\", target = \"broker 1\", at = \"10s\", for = \"20s\"`.",
+    ),
+    (
+        "broken_disk",
+        "Every operation in the log directory fails with an input/output error: a broker takes the directory offline, \
+         and dies with its last one; a keeper dies. Takes `target`, `directory` and `for` or `until`. Example: `kind \
+         = \"broken_disk\", target = \"broker 1\", at = \"10s\", for = \"20s\"`.",
+    ),
+    (
+        "snapshot_disk",
+        "Remembers what all files of the target hold at this moment, for a restart with `disk = \"older\"`: a backup \
+         or a snapshot of the volume that is put back. Takes `target`. Example: `kind = \"snapshot_disk\", target = \
+         \"broker 1\", at = \"10s\"`.",
+    ),
+    (
+        "corrupt",
+        "Damages the `file` of this kind, of one `partition` where it belongs to one: `flip_bit` (of the first of the \
+         last `bytes` bytes), `zeros` (they read as zeros), `cut` (they are missing) or `remove` (the whole file is \
+         missing). Of several files the last is hit. A process that runs notices only where it reads the file again, \
+         so that the fault usually follows a kill. Takes `target`, `file`, `partition`, `damage`, `bytes` and \
+         `directory`. Example: `kind = \"corrupt\", target = \"broker 1\", file = \"log\", partition = \"orders-0\", \
+         damage = \"cut\", bytes = 100, at = \"10s\"`.",
     ),
     (
         "elect_preferred",
@@ -192,6 +226,16 @@ mod tests {
                 },
             );
             assert_eq!(checked.complaints, [], "{word}");
+        }
+    }
+
+    #[test]
+    fn a_description_names_the_keys_of_its_kind() {
+        for ((word, text), kind) in FAULTS.iter().zip(FaultKind::ALL) {
+            let takes = text.split("Takes ").nth(1).unwrap();
+            for key in kind.keys() {
+                assert!(takes.contains(&format!("`{key}`")), "{word}: {key}");
+            }
         }
     }
 

@@ -4,6 +4,9 @@
 //! against the rest of the file is [`Spanned`], so that a complaint can point at it.
 
 use super::condition::Condition;
+pub use super::fault_kind::{
+    Before, Damage, Direction, Disk, FaultKind, FileKind, LaneName, Unflushed,
+};
 use super::nemesis::Nemesis;
 use super::target::Target;
 use super::text::{SettingText, Time};
@@ -452,7 +455,7 @@ pub struct Fault {
     pub optional: bool,
     /// What the disk holds at the restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disk: Option<Disk>,
+    pub disk: Option<Spanned<Disk>>,
     /// One end of a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Spanned<Target>>,
@@ -492,7 +495,7 @@ pub struct Fault {
     /// Which lane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<Spanned<LaneName>>,
-    /// Which partition the operator means.
+    /// Which partition: of an operator, of a file, or that a message is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Spanned<String>>,
     /// Which topic.
@@ -510,6 +513,24 @@ pub struct Fault {
     /// Which log directory, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<u16>,
+    /// What a loss of power leaves of unflushed bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unflushed: Option<Spanned<Unflushed>>,
+    /// Which file is damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Spanned<FileKind>>,
+    /// How it is damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<Damage>,
+    /// How many bytes at its end are; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Messages that name this leader epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader_epoch: Option<Spanned<i32>>,
+    /// Keeper messages that name this znode or one below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Spanned<String>>,
 }
 
 impl Fault {
@@ -550,95 +571,14 @@ impl Fault {
             replicas: None,
             before: None,
             directory: None,
+            unflushed: None,
+            file: None,
+            damage: None,
+            bytes: None,
+            leader_epoch: None,
+            path: None,
         }
     }
-}
-
-/// What breaks, or what an operator does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(
-    missing_docs,
-    reason = "each is described where `ktrial describe` finds it, in scenario/catalogue.rs"
-)]
-pub enum FaultKind {
-    Kill,
-    PowerFailure,
-    Stop,
-    Start,
-    Restart,
-    Pause,
-    Partition,
-    Delay,
-    Bandwidth,
-    Loss,
-    Hold,
-    Drop,
-    Duplicate,
-    LaneDelay,
-    ExpireSession,
-    ClockJump,
-    ClockDrift,
-    SlowDisk,
-    StuckDisk,
-    FullDisk,
-    ElectPreferred,
-    ElectUnclean,
-    AddPartitions,
-    DeleteRecords,
-    Reassign,
-    CancelReassignment,
-    DeleteTopic,
-}
-
-/// Up to where records are deleted: an offset, or the words `high watermark`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(untagged)]
-pub enum Before {
-    /// The first offset to keep.
-    Offset(u32),
-    /// A mark that moves.
-    Mark(String),
-}
-
-/// What a disk holds when its node comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Disk {
-    /// What the crash left.
-    Same,
-    /// Nothing.
-    Empty,
-}
-
-/// Which way a partition cuts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Both.
-    Both,
-    /// What the target sends is lost.
-    From,
-    /// What is sent to the target is lost.
-    To,
-}
-
-/// A thread whose work can be delayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LaneName {
-    /// Request handlers.
-    RequestHandler,
-    /// The controller's event queue.
-    Controller,
-    /// The fetcher that follows one broker.
-    Fetcher(i32),
-    /// The keeper client's event thread.
-    KeeperCallback,
-    /// The loader of group metadata.
-    GroupLoader,
-    /// Background work.
-    Background,
 }
 
 /// What must hold: guarantees expected to break, and harm, each with how often.

@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod check;
 pub mod condition;
 pub mod diagnostic;
+pub mod fault_kind;
 pub mod format;
 pub mod message;
 pub mod nemesis;

@@ -2,7 +2,10 @@
 
 use super::check::faults_of;
 use super::condition::Condition;
-use super::format::{Direction, LaneName, Latency, OnFailure, ScenarioFile, SeekTo, Thread};
+use super::format::{
+    Damage, Direction, Disk, FileKind, LaneName, Latency, OnFailure, ScenarioFile, SeekTo, Thread,
+    Unflushed,
+};
 use super::nemesis;
 use super::target::Target;
 use history::expectation::Expectations;
@@ -253,6 +256,20 @@ pub struct FaultPlan {
     pub optional: bool,
 }
 
+impl FaultPlan {
+    /// It does what TCP rules out.
+    pub fn is_unfaithful(&self) -> bool {
+        use MessageChange::{Duplicate, Reorder};
+        matches!(
+            self.action,
+            FaultAction::Message {
+                change: Duplicate | Reorder,
+                ..
+            }
+        )
+    }
+}
+
 /// When a fault happens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trigger {
@@ -271,24 +288,44 @@ pub enum FaultAction {
     Kill {
         /// Whom.
         target: Target,
-        /// Unflushed bytes are lost.
-        power: bool,
-        /// It comes back after this time; else it stays away until the healing.
-        restart_after: Option<Span>,
-        /// The disk is empty then.
-        empty_disk: bool,
+        /// The whole machine loses power, and with it these unflushed bytes.
+        power: Option<Unflushed>,
+        /// How it comes back.
+        restart: Restart,
     },
     /// Stop in good order.
     Stop {
         /// Whom.
         target: Target,
-        /// It comes back after this time.
-        restart_after: Option<Span>,
+        /// How it comes back.
+        restart: Restart,
     },
     /// Start a node that is not running.
     Start {
         /// Whom.
         target: Target,
+        /// With which disk.
+        disk: Disk,
+    },
+    /// Remember what the disk holds.
+    SnapshotDisk {
+        /// Whose.
+        target: Target,
+    },
+    /// Damage a file.
+    Corrupt {
+        /// Whose.
+        target: Target,
+        /// In which log directory.
+        directory: u16,
+        /// Of which partition.
+        partition: Option<TopicPartition>,
+        /// Which.
+        file: FileKind,
+        /// How.
+        damage: Damage,
+        /// How many bytes at its end; all when absent.
+        bytes: Option<u64>,
     },
     /// Stand still.
     Pause {
@@ -321,6 +358,12 @@ pub enum FaultAction {
         from: Option<Target>,
         /// Sent to.
         to: Option<Target>,
+        /// Which name this partition.
+        partition: Option<TopicPartition>,
+        /// Which name this leader epoch.
+        leader_epoch: Option<i32>,
+        /// Which name this znode.
+        path: Option<String>,
         /// So many that match pass first.
         skip: u32,
         /// How many are hit.
@@ -400,6 +443,15 @@ pub enum FaultAction {
     },
 }
 
+/// How a node comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// After this time; at the healing when absent.
+    pub after: Option<Span>,
+    /// With which disk.
+    pub disk: Disk,
+}
+
 /// How a link changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkChange {
@@ -420,6 +472,8 @@ pub enum MessageChange {
     Drop,
     /// It arrives twice (`unfaithful`).
     Duplicate,
+    /// The next one of its connection overtakes it (`unfaithful`).
+    Reorder,
 }
 
 /// What is wrong with a disk.
@@ -431,4 +485,6 @@ pub enum DiskChange {
     Stuck,
     /// No room left.
     Full,
+    /// Every operation fails.
+    Broken,
 }

@@ -3,9 +3,9 @@
 use super::SCHEMA;
 use super::condition::Condition;
 use super::format::{
-    Axis, BrokerTable, Cluster, Commit, Consumer, Direction, Disk, Expect, Fault, FaultKind, Idle,
-    LaneName, Link, Network, OnFailure, PinnedMessages, Producer, ScenarioFile, Seek, SeekTo,
-    Thread, Topic, Variant,
+    Axis, BrokerTable, Cluster, Commit, Consumer, Damage, Direction, Disk, Expect, Fault,
+    FaultKind, FileKind, Idle, LaneName, Link, Network, OnFailure, PinnedMessages, Producer,
+    ScenarioFile, Seek, SeekTo, Thread, Topic, Unflushed, Variant,
 };
 use super::nemesis::{Nemesis, NemesisKind};
 use history::event::ElectionKind;
@@ -136,6 +136,9 @@ fn schema_has_every_word_of_every_choice() {
         (&fault["kind"], choice::<FaultKind>()),
         (&fault["disk"], choice::<Disk>()),
         (&fault["direction"], choice::<Direction>()),
+        (&fault["unflushed"], choice::<Unflushed>()),
+        (&fault["file"], choice::<FileKind>()),
+        (&fault["damage"], choice::<Damage>()),
         (&defs["lane"], choice::<LaneName>()),
         (&defs["commit"], choice::<Commit>()),
         (&defs["thread"], choice::<Thread>()),
@@ -150,6 +153,33 @@ fn schema_has_every_word_of_every_choice() {
     for (part, known) in choices {
         assert_eq!(admitted(part), known);
     }
+}
+
+/// The keys that fit every kind of fault.
+const SHARED: [&str; 9] = [
+    "kind",
+    "name",
+    "at",
+    "between",
+    "when",
+    "after",
+    "every",
+    "times",
+    "permanent",
+];
+
+#[test]
+fn every_key_of_a_fault_is_shared_or_belongs_to_a_kind() {
+    let own = FaultKind::ALL.iter().flat_map(|kind| kind.keys()).copied();
+    assert_eq!(words(own.chain(SHARED)), keys::<Fault>());
+}
+
+#[test]
+fn every_kind_of_file_has_its_word() {
+    assert_eq!(
+        words(FileKind::ALL.map(FileKind::word)),
+        choice::<FileKind>()
+    );
 }
 
 #[test]

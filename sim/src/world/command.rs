@@ -3,7 +3,7 @@
 //! Commands are plain values, so that a schedule is data. A fault has an id, given by whoever starts it; under that id it
 //! is ended, and its hits — how often it changed anything — are its witness.
 
-use super::disk::{Corruption, DiskFault};
+use super::disk::{Corruption, DiskFault, Unflushed};
 use super::network::{LinkChange, MessageRule, UnfaithfulFault};
 use protocol::ids::NodeId;
 use protocol::machine::Lane;
@@ -22,8 +22,8 @@ pub struct FaultId(pub u32);
 pub enum KillKind {
     /// SIGKILL: the kernel lives, keeps the page cache and resets the connections.
     Process,
-    /// The host loses power: unflushed bytes are lost, and nobody is told.
-    Power,
+    /// The host loses power: unflushed bytes are lost as said, and nobody is told.
+    Power(Unflushed),
 }
 
 /// Which disk a restarted node finds.
@@ -156,7 +156,7 @@ pub enum WorldCommand {
         /// Its name.
         id: FaultId,
     },
-    /// Remember what is durable on a disk now, for [`DiskAtRestart::Older`].
+    /// Remember what the files of a disk hold now, for [`DiskAtRestart::Older`].
     SnapshotDisk {
         /// Whose.
         node: NodeId,
@@ -165,7 +165,7 @@ pub enum WorldCommand {
     Corrupt {
         /// Whose.
         node: NodeId,
-        /// Which.
+        /// Which; one `*` stands for any text without a slash.
         path: String,
         /// How.
         corruption: Corruption,

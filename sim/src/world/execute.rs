@@ -1,7 +1,7 @@
 //! Carrying commands out: the life of nodes, their clocks, and faults that last.
 
 use super::command::{DiskAtRestart, Fault, FaultId, KillKind, WorldCommand};
-use super::disk::{PowerLoss, SimDisk};
+use super::disk::{PowerLoss, SimDisk, Unflushed};
 use super::network::{ActiveRule, LinkChange, SocketsEnd, Verdict};
 use super::observer::{Happening, Observer};
 use super::process::Waiting;
@@ -168,7 +168,7 @@ impl<B: Boot> World<B> {
     fn kill<O: Observer>(&mut self, node: u16, kind: KillKind, observer: &mut O) {
         let now = self.now();
         let state = &mut self.nodes[usize::from(node)];
-        let host_dies = kind == KillKind::Power && state.host_up;
+        let host_dies = matches!(kind, KillKind::Power(_)) && state.host_up;
         if state.machine.is_none() && !host_dies {
             self.happened(node, &Happening::Ignored, observer);
             return;
@@ -180,12 +180,12 @@ impl<B: Boot> World<B> {
         let state = &mut self.nodes[usize::from(node)];
         state.forget_process(now);
         let mut loss = PowerLoss::default();
-        if kind == KillKind::Power {
+        if let KillKind::Power(unflushed) = kind {
             state.host_up = false;
             let life = u64::from(state.life);
-            loss = state
-                .disk
-                .lose_power(|part| Draws::keyed(seed, Purpose::CRASH, u64::from(node), life, part));
+            loss = state.disk.lose_power(unflushed, |part| {
+                Draws::keyed(seed, Purpose::CRASH, u64::from(node), life, part)
+            });
         }
         let happening = Happening::Killed {
             kind,
@@ -203,31 +203,37 @@ impl<B: Boot> World<B> {
             self.happened(node, &Happening::Ignored, observer);
             return;
         }
-        match disk {
-            DiskAtRestart::Same => {}
-            DiskAtRestart::Empty => {
-                state.disk = SimDisk::new(state.spec.disk.clone()).in_place_of(&state.disk);
-            }
-            DiskAtRestart::Older => {
-                let older = state.older_disk.as_deref().cloned();
-                let seed = self.seed;
-                state.disk = older
-                    .unwrap_or_else(|| SimDisk::new(state.spec.disk.clone()))
-                    .in_place_of(&state.disk);
-                state.disk.lose_power(|part| {
-                    Draws::keyed(seed, Purpose::CRASH, u64::from(node), u64::MAX, part)
-                });
-            }
-        }
         let life = state.life;
         let was_dark = !state.host_up;
         state.host_up = true;
+        self.replace_disk(node, disk, observer);
         if was_dark {
             for peer in 0..self.nodes() {
                 self.path_opened(peer, node, observer);
             }
         }
         self.queue.push(now, Event::Start { node, life });
+    }
+
+    /// The machine gets another disk, or the files of an earlier moment.
+    fn replace_disk<O: Observer>(&mut self, node: u16, disk: DiskAtRestart, observer: &mut O) {
+        let seed = self.seed;
+        let state = &mut self.nodes[usize::from(node)];
+        let older = match disk {
+            DiskAtRestart::Same => return,
+            DiskAtRestart::Empty => None,
+            DiskAtRestart::Older => state.older_disk.as_deref().cloned(),
+        };
+        let before = state.disk.bytes();
+        state.disk = older
+            .unwrap_or_else(|| SimDisk::new(state.spec.disk.clone()))
+            .in_place_of(&state.disk);
+        // Flushes that were under way at the snapshot are nobody's any more: what the files held then is on the device now.
+        state.disk.lose_power(Unflushed::Kept, |part| {
+            Draws::keyed(seed, Purpose::CRASH, u64::from(node), u64::MAX, part)
+        });
+        let after = state.disk.bytes();
+        self.happened(node, &Happening::DiskReplaced { before, after }, observer);
     }
 
     fn pause<O: Observer>(&mut self, node: u16, span: Option<Span>, observer: &mut O) {

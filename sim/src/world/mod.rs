@@ -28,9 +28,9 @@ mod trace;
 
 pub use clock::{At, ClockConfig};
 pub use command::{DiskAtRestart, Fault, FaultId, KillKind, LaneRule, WorldCommand};
-pub use disk::{Corruption, DiskConfig, DiskFault, PowerLoss, SimDisk};
+pub use disk::{Corruption, Damage, DiskConfig, DiskFault, PowerLoss, SimDisk, Unflushed};
 pub use network::{
-    LinkChange, MessageFault, MessageName, MessageRule, NetworkConfig, UnfaithfulFault,
+    About, LinkChange, MessageFault, MessageName, MessageRule, NetworkConfig, UnfaithfulFault,
 };
 pub use node::{Boot, NodeSpec};
 pub use observer::{Commands, Happening, Observer, Place, Transfer, Unobserved};

@@ -102,6 +102,13 @@ pub enum Happening {
         /// Bytes that changed; 0 when there was nothing to damage.
         bytes: u64,
     },
+    /// A process that starts finds another disk than it left: so many bytes were on the old one, so many are on the new.
+    DiskReplaced {
+        /// On the disk it left.
+        before: u64,
+        /// On the disk it finds.
+        after: u64,
+    },
     /// A command had nothing to do: the node was dead, alive or paused already.
     Ignored,
 }

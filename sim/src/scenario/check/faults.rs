@@ -1,103 +1,22 @@
 //! What breaks: each fault's keys must fit its kind, and what it names must be there.
 
-use super::super::format::{Before, Disk, Fault, FaultKind};
-use super::super::message::kind_of;
-use super::super::plan::{DiskChange, FaultAction, FaultPlan, LinkChange, MessageChange, Trigger};
+use super::super::format::{Before, Fault, FaultKind, Unflushed};
+use super::super::plan::{
+    DiskChange, FaultAction, FaultPlan, LinkChange, MessageChange, Restart, Trigger,
+};
 use super::super::target::Target;
 use super::Checker;
+use super::describe::describe;
 use protocol::ids::{Offset, TopicName, TopicPartition};
 use protocol::time::Span;
 use std::ops::Range;
 use toml::Spanned;
 
-impl FaultKind {
-    /// Every kind, in the order of the catalogue.
-    pub const ALL: [Self; 27] = [
-        Self::Kill,
-        Self::PowerFailure,
-        Self::Stop,
-        Self::Start,
-        Self::Restart,
-        Self::Pause,
-        Self::Partition,
-        Self::Delay,
-        Self::Bandwidth,
-        Self::Loss,
-        Self::Hold,
-        Self::Drop,
-        Self::Duplicate,
-        Self::LaneDelay,
-        Self::ExpireSession,
-        Self::ClockJump,
-        Self::ClockDrift,
-        Self::SlowDisk,
-        Self::StuckDisk,
-        Self::FullDisk,
-        Self::ElectPreferred,
-        Self::ElectUnclean,
-        Self::AddPartitions,
-        Self::DeleteRecords,
-        Self::Reassign,
-        Self::CancelReassignment,
-        Self::DeleteTopic,
-    ];
-
-    /// The word of scenario files.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::PowerFailure => "power_failure",
-            Self::Stop => "stop",
-            Self::Start => "start",
-            Self::Restart => "restart",
-            Self::Pause => "pause",
-            Self::Partition => "partition",
-            Self::Delay => "delay",
-            Self::Bandwidth => "bandwidth",
-            Self::Loss => "loss",
-            Self::Hold => "hold",
-            Self::Drop => "drop",
-            Self::Duplicate => "duplicate",
-            Self::LaneDelay => "lane_delay",
-            Self::ExpireSession => "expire_session",
-            Self::ClockJump => "clock_jump",
-            Self::ClockDrift => "clock_drift",
-            Self::SlowDisk => "slow_disk",
-            Self::StuckDisk => "stuck_disk",
-            Self::FullDisk => "full_disk",
-            Self::ElectPreferred => "elect_preferred",
-            Self::ElectUnclean => "elect_unclean",
-            Self::AddPartitions => "add_partitions",
-            Self::DeleteRecords => "delete_records",
-            Self::Reassign => "reassign",
-            Self::CancelReassignment => "cancel_reassignment",
-            Self::DeleteTopic => "delete_topic",
-        }
-    }
-
-    /// It lasts, so it takes `for` or `until`.
-    const fn lasts(self) -> bool {
-        matches!(
-            self,
-            Self::Pause
-                | Self::Partition
-                | Self::Delay
-                | Self::Bandwidth
-                | Self::Loss
-                | Self::Hold
-                | Self::LaneDelay
-                | Self::SlowDisk
-                | Self::StuckDisk
-                | Self::FullDisk
-        )
-    }
-}
-
 /// One fault being read; knows where it stands, for complaints.
-struct Reader<'c, 'a> {
-    checker: &'c mut Checker<'a>,
-    fault: &'c Fault,
-    span: Range<usize>,
+pub(super) struct Reader<'c, 'a> {
+    pub(super) checker: &'c mut Checker<'a>,
+    pub(super) fault: &'c Fault,
+    pub(super) span: Range<usize>,
 }
 
 impl Checker<'_> {
@@ -120,7 +39,7 @@ impl Reader<'_, '_> {
     fn plan(&mut self) -> Option<FaultPlan> {
         let fault = self.fault;
         let trigger = self.trigger()?;
-        self.check_lasting();
+        self.check_keys();
         self.check_repeat();
         let action = self.action()?;
         let description = describe(*fault.kind.get_ref(), &action, &trigger, fault);
@@ -166,23 +85,26 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn check_lasting(&mut self) {
-        let fault = self.fault;
-        let kind = *fault.kind.get_ref();
-        if let Some(lasting) = &fault.lasting
-            && !kind.lasts()
-        {
-            let message = format!("`for` has no meaning for `{}`", kind.word());
-            self.checker
-                .complain("scenario::fault-key", lasting.span(), message);
-        }
-        if let Some(until) = &fault.until {
-            self.checker.condition(until);
-            if !kind.lasts() {
-                let message = format!("`until` has no meaning for `{}`", kind.word());
-                self.checker
-                    .complain("scenario::fault-key", until.span(), message);
+    /// A key that means nothing to this kind is a misunderstanding, and told.
+    fn check_keys(&mut self) {
+        let kind = *self.fault.kind.get_ref();
+        for (key, span) in present(self.fault) {
+            if kind.keys().contains(&key) {
+                continue;
             }
+            let message = format!("`{key}` has no meaning for `{}`", kind.word());
+            let takes: Vec<String> = kind.keys().iter().map(|key| format!("`{key}`")).collect();
+            let help = format!("`{}` takes {}", kind.word(), takes.join(", "));
+            let span = if span.is_empty() {
+                self.span.clone()
+            } else {
+                span
+            };
+            self.checker
+                .complain_with_help("scenario::fault-key", span, message, help);
+        }
+        if let Some(until) = &self.fault.until {
+            self.checker.condition(until);
         }
     }
 
@@ -203,35 +125,41 @@ impl Reader<'_, '_> {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a kind, each short")]
     fn action(&mut self) -> Option<FaultAction> {
         let fault = self.fault;
-        let restart_after = fault.restart_after.map(|after| after.0);
-        let empty_disk = fault.disk == Some(Disk::Empty);
+        let restart = self.restart();
         Some(match *fault.kind.get_ref() {
             FaultKind::Kill => FaultAction::Kill {
                 target: self.target()?,
-                power: false,
-                restart_after,
-                empty_disk,
+                power: None,
+                restart,
             },
             FaultKind::PowerFailure => FaultAction::Kill {
                 target: self.target()?,
-                power: true,
-                restart_after,
-                empty_disk,
+                power: Some(
+                    fault
+                        .unflushed
+                        .as_ref()
+                        .map_or_else(Unflushed::default, |word| *word.get_ref()),
+                ),
+                restart,
             },
             FaultKind::Restart => FaultAction::Kill {
                 target: self.target()?,
-                power: false,
-                restart_after: Some(restart_after.unwrap_or_default()),
-                empty_disk,
+                power: None,
+                restart: Restart {
+                    after: Some(restart.after.unwrap_or_default()),
+                    ..restart
+                },
             },
             FaultKind::Stop => FaultAction::Stop {
                 target: self.target()?,
-                restart_after,
+                restart,
             },
             FaultKind::Start => FaultAction::Start {
                 target: self.target()?,
+                disk: restart.disk,
             },
             FaultKind::Pause => FaultAction::Pause {
                 target: self.target()?,
@@ -244,7 +172,8 @@ impl Reader<'_, '_> {
             FaultKind::Loss => self.link(fault.per_mille.map(LinkChange::Loss), "per_mille")?,
             FaultKind::Hold => self.message(MessageChange::Hold)?,
             FaultKind::Drop => self.message(MessageChange::Drop)?,
-            FaultKind::Duplicate => self.duplicate()?,
+            FaultKind::Duplicate => self.message(MessageChange::Duplicate)?,
+            FaultKind::Reorder => self.message(MessageChange::Reorder)?,
             FaultKind::LaneDelay => self.lane()?,
             FaultKind::ExpireSession => FaultAction::ExpireSession {
                 target: self.target()?,
@@ -260,6 +189,11 @@ impl Reader<'_, '_> {
             }
             FaultKind::StuckDisk => self.disk(DiskChange::Stuck)?,
             FaultKind::FullDisk => self.disk(DiskChange::Full)?,
+            FaultKind::BrokenDisk => self.disk(DiskChange::Broken)?,
+            FaultKind::SnapshotDisk => FaultAction::SnapshotDisk {
+                target: self.target()?,
+            },
+            FaultKind::Corrupt => self.corrupt()?,
             FaultKind::ElectPreferred => self.elect(false)?,
             FaultKind::ElectUnclean => self.elect(true)?,
             FaultKind::AddPartitions => self.add_partitions()?,
@@ -272,7 +206,7 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn needed<T>(&mut self, value: Option<T>, key: &str) -> Option<T> {
+    pub(super) fn needed<T>(&mut self, value: Option<T>, key: &str) -> Option<T> {
         if value.is_none() {
             let message = format!("`{}` needs `{key}`", self.fault.kind.get_ref().word());
             self.checker
@@ -281,13 +215,13 @@ impl Reader<'_, '_> {
         value
     }
 
-    fn target(&mut self) -> Option<Target> {
+    pub(super) fn target(&mut self) -> Option<Target> {
         let target = self.needed(self.fault.target.as_ref(), "target")?;
         self.checker.target(target);
         Some(target.get_ref().clone())
     }
 
-    fn optional(&mut self, target: Option<&Spanned<Target>>) -> Option<Target> {
+    pub(super) fn optional(&mut self, target: Option<&Spanned<Target>>) -> Option<Target> {
         target.map(|target| {
             self.checker.target(target);
             target.get_ref().clone()
@@ -317,38 +251,6 @@ impl Reader<'_, '_> {
         Some(FaultAction::Link {
             from: from.get_ref().clone(),
             to: to.get_ref().clone(),
-            change,
-        })
-    }
-
-    fn duplicate(&mut self) -> Option<FaultAction> {
-        if !self.checker.file.unfaithful {
-            let message = "TCP delivers no message twice; write `unfaithful = true` at the top to ask for it all the same";
-            self.checker
-                .complain("scenario::unfaithful", self.fault.kind.span(), message);
-        }
-        self.message(MessageChange::Duplicate)
-    }
-
-    fn message(&mut self, change: MessageChange) -> Option<FaultAction> {
-        let text = self.needed(self.fault.message.as_ref(), "message")?;
-        let kind = match kind_of(text.get_ref()) {
-            Ok(kind) => kind,
-            Err(message) => {
-                self.checker
-                    .complain("scenario::unknown-message", text.span(), message);
-                return None;
-            }
-        };
-        let from = self.optional(self.fault.from.as_ref());
-        let to = self.optional(self.fault.to.as_ref());
-        let count = self.fault.count.unwrap_or(1);
-        Some(FaultAction::Message {
-            kind,
-            from,
-            to,
-            skip: self.fault.skip,
-            count,
             change,
         })
     }
@@ -439,104 +341,47 @@ impl Reader<'_, '_> {
     }
 }
 
-/// The fault in words, for the timeline.
-fn describe(kind: FaultKind, action: &FaultAction, trigger: &Trigger, fault: &Fault) -> String {
-    let what = describe_action(kind, action, fault);
-    let lasting = fault
-        .lasting
-        .as_ref()
-        .map_or_else(String::new, |lasting| format!(" for {}", lasting.get_ref()));
-    let until = fault
-        .until
-        .as_ref()
-        .map_or_else(String::new, |until| format!(" until {}", until.get_ref()));
-    let after = fault
-        .after
-        .map_or_else(String::new, |after| format!(" {after} after"));
-    let when = match trigger {
-        Trigger::At(at) => format!("{after} at {}", super::super::text::Time(*at)),
-        Trigger::Between(first, last) => {
-            format!(
-                "{after} between {} and {}",
-                super::super::text::Time(*first),
-                super::super::text::Time(*last)
-            )
-        }
-        Trigger::When(condition) => format!(
-            "{after}{} {condition}",
-            if fault.after.is_some() { "" } else { " when" }
-        ),
-    };
-    let every = fault
-        .every
-        .map_or_else(String::new, |every| format!(", again every {every}"));
-    format!("{what}{lasting}{until},{when}{every}")
-}
-
-fn describe_action(kind: FaultKind, action: &FaultAction, fault: &Fault) -> String {
-    let word = kind.word().replace('_', " ");
-    match action {
-        FaultAction::Kill {
-            target,
-            restart_after,
-            ..
-        }
-        | FaultAction::Stop {
-            target,
-            restart_after,
-        } => {
-            let back = restart_after.map_or_else(String::new, |after| {
-                format!(", back after {}", super::super::text::Time(after))
-            });
-            format!("{word} {target}{back}")
-        }
-        FaultAction::Start { target }
-        | FaultAction::Pause { target }
-        | FaultAction::ExpireSession { target }
-        | FaultAction::ClockJump { target, .. }
-        | FaultAction::ClockDrift { target, .. }
-        | FaultAction::Lane { target, .. }
-        | FaultAction::Disk { target, .. } => format!("{word} {target}"),
-        FaultAction::Partition { target, from, .. } => {
-            let from = from
-                .as_ref()
-                .map_or_else(|| "everybody else".to_owned(), ToString::to_string);
-            format!("partition {target} from {from}")
-        }
-        FaultAction::Link { from, to, .. } => format!("{word} on the link from {from} to {to}"),
-        FaultAction::Message {
-            from, to, count, ..
-        } => {
-            let text = fault
-                .message
-                .as_ref()
-                .map_or("", |message| message.get_ref());
-            let from = from
-                .as_ref()
-                .map_or_else(String::new, |from| format!(" from {from}"));
-            let to = to
-                .as_ref()
-                .map_or_else(String::new, |to| format!(" to {to}"));
-            format!("{word} {count} × {text}{from}{to}")
-        }
-        FaultAction::Elect { partition, .. } => format!("{word} leader of {partition}"),
-        FaultAction::AddPartitions { topic, partitions } => {
-            format!("raise {topic} to {partitions} partitions")
-        }
-        FaultAction::Reassign {
-            partition,
-            replicas,
-        } => match replicas {
-            Some(ids) => format!("move {partition} to brokers {ids:?}"),
-            None => format!("cancel the move of {partition}"),
-        },
-        FaultAction::DeleteRecords { partition, before } => {
-            let before = before.map_or_else(
-                || "the high watermark".to_owned(),
-                |offset| offset.0.to_string(),
-            );
-            format!("delete the records of {partition} before {before}")
-        }
-        FaultAction::DeleteTopic { topic } => format!("delete topic {topic}"),
+/// The keys of single kinds that a fault has, and where they stand; an empty range where nothing remembers it.
+fn present(fault: &Fault) -> Vec<(&'static str, Range<usize>)> {
+    fn at<T>(value: Option<&Spanned<T>>) -> Option<Range<usize>> {
+        value.map(Spanned::span)
     }
+    fn set(there: bool) -> Option<Range<usize>> {
+        there.then_some(0..0)
+    }
+    let keys = [
+        ("target", at(fault.target.as_ref())),
+        ("for", at(fault.lasting.as_ref())),
+        ("until", at(fault.until.as_ref())),
+        ("restart_after", set(fault.restart_after.is_some())),
+        ("disk", at(fault.disk.as_ref())),
+        ("from", at(fault.from.as_ref())),
+        ("to", at(fault.to.as_ref())),
+        ("direction", set(fault.direction.is_some())),
+        ("by", set(fault.by.is_some())),
+        ("backwards", set(fault.backwards)),
+        ("ppm", set(fault.ppm.is_some())),
+        ("per_mille", set(fault.per_mille.is_some())),
+        ("bandwidth", set(fault.bandwidth.is_some())),
+        ("factor", set(fault.factor.is_some())),
+        ("message", at(fault.message.as_ref())),
+        ("skip", set(fault.skip > 0)),
+        ("count", set(fault.count.is_some())),
+        ("lane", at(fault.lane.as_ref())),
+        ("partition", at(fault.partition.as_ref())),
+        ("topic", at(fault.topic.as_ref())),
+        ("partitions", set(fault.partitions.is_some())),
+        ("replicas", at(fault.replicas.as_ref())),
+        ("before", at(fault.before.as_ref())),
+        ("directory", set(fault.directory.is_some())),
+        ("unflushed", at(fault.unflushed.as_ref())),
+        ("file", at(fault.file.as_ref())),
+        ("damage", set(fault.damage.is_some())),
+        ("bytes", set(fault.bytes.is_some())),
+        ("leader_epoch", at(fault.leader_epoch.as_ref())),
+        ("path", at(fault.path.as_ref())),
+    ];
+    keys.into_iter()
+        .filter_map(|(key, span)| span.map(|span| (key, span)))
+        .collect()
 }

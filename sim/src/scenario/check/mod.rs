@@ -3,9 +3,12 @@
 //! Everything is checked before anything runs, and every complaint is kept, so that a user mends a file in one go.
 
 mod cluster;
+mod damage;
+mod describe;
 mod era;
 mod faults;
 mod matrix;
+mod messages;
 mod nemesis;
 mod pinned;
 mod workload;

@@ -20,16 +20,42 @@ pub struct PowerLoss {
     pub names_undone: u64,
 }
 
-/// How to damage a file.
+/// What becomes of bytes that were in the page cache only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unflushed {
+    /// Each file keeps as much of them as is drawn.
+    #[default]
+    Drawn,
+    /// All are lost, changes of names too.
+    Lost,
+    /// All had reached the device in time.
+    Kept,
+    /// All had reached the device, but the last write of each file was under way: its end is garbage.
+    Torn,
+}
+
+/// How to damage a file: what happens to how many of its last bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Corruption {
+    /// What happens.
+    pub damage: Damage,
+    /// To so many bytes at the end of the file; to all when there are fewer.
+    pub last: u64,
+}
+
+/// What happens to bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Corruption {
-    /// One bit of the byte at this position flips.
-    FlipBit(u64),
-    /// Everything from this position on reads as zeros.
-    ZeroFrom(u64),
-    /// Everything from this position on is missing.
-    CutFrom(u64),
+pub enum Damage {
+    /// One bit of the first of them flips.
+    FlipBit,
+    /// They read as zeros.
+    Zeros,
+    /// They are missing.
+    Cut,
+    /// The whole file is missing.
+    Remove,
 }
 
 /// How many bytes a torn write damages at most.
@@ -37,7 +63,11 @@ const SECTOR: u64 = 512;
 
 impl SimDisk {
     /// Power is lost: what was not durable is lost in part, as drawn per file.
-    pub(in crate::world) fn lose_power(&mut self, draws: impl Fn(u64) -> Draws) -> PowerLoss {
+    pub(in crate::world) fn lose_power(
+        &mut self,
+        unflushed: Unflushed,
+        draws: impl Fn(u64) -> Draws,
+    ) -> PowerLoss {
         let mut loss = PowerLoss::default();
         self.undo.clear();
         self.flushing.clear();
@@ -47,7 +77,11 @@ impl SimDisk {
             let state = self.directory_mut(directory);
             state.forget_queue();
             let pending = size(state.journal.len());
-            let kept = portion(&mut draws, 0, pending);
+            let kept = match unflushed {
+                Unflushed::Drawn => portion(&mut draws, 0, pending),
+                Unflushed::Lost => 0,
+                Unflushed::Kept | Unflushed::Torn => pending,
+            };
             loss.names_undone += pending - kept;
             let up_to = state.committed + kept;
             self.commit_names(directory, up_to);
@@ -63,7 +97,7 @@ impl SimDisk {
         for (index, named) in named.into_iter().enumerate() {
             let file = &mut self.files[index];
             if named {
-                lose_from(file, &mut draws(size(index)), &mut loss);
+                lose_from(file, unflushed, &mut draws(size(index)), &mut loss);
             } else {
                 loss.bytes_lost += file.content.len();
                 file.content = super::Content::default();
@@ -76,29 +110,39 @@ impl SimDisk {
         loss
     }
 
-    /// Damages a file below the cache and in it. Gives the number of bytes that changed, `None` when there is no such file.
+    /// Damages a file below the cache and in it. One `*` in the path stands for any text without a slash; of several files
+    /// that match, the last by name that is not empty is damaged. Gives the number of bytes that changed, `None` when there
+    /// is no such file.
     pub(in crate::world) fn corrupt(&mut self, path: &str, corruption: Corruption) -> Option<u64> {
-        let id = self.names.get(path).copied()?;
+        let (name, id) = self.last_match(super::from_root(path))?;
+        let len = self.file(id).content.len();
+        let last = corruption.last.min(len);
+        let position = len - last;
         let file = self.file_mut(id);
-        let len = file.content.len();
-        let changed = match corruption {
-            Corruption::FlipBit(position) => {
+        let changed = match corruption.damage {
+            Damage::FlipBit => {
                 let byte = file.content.read(position, 1);
                 let flipped: Vec<u8> = byte.iter().map(|byte| byte ^ 1).collect();
                 file.content.overwrite(position, &flipped);
                 size(flipped.len())
             }
-            Corruption::ZeroFrom(position) => {
-                let count = len.saturating_sub(position);
-                let zeros = vec![0; usize::try_from(count).unwrap_or(0)];
+            Damage::Zeros => {
+                let zeros = vec![0; usize::try_from(last).unwrap_or(0)];
                 file.content.overwrite(position, &zeros);
-                count
+                last
             }
-            Corruption::CutFrom(position) => {
+            Damage::Cut => {
                 file.content.truncate(position);
-                len.saturating_sub(position)
+                last
+            }
+            Damage::Remove => {
+                file.content.truncate(0);
+                Arc::make_mut(&mut self.names).remove(&name);
+                Arc::make_mut(&mut self.durable_names).remove(&name);
+                len
             }
         };
+        let file = self.file_mut(id);
         file.durable = file.durable.min(file.content.len());
         file.older = None;
         let directory = file.directory;
@@ -107,15 +151,35 @@ impl SimDisk {
         Some(changed)
     }
 
+    fn last_match(&self, path: &str) -> Option<(Arc<str>, FileId)> {
+        let (before, after) = path.split_once('*').unwrap_or((path, ""));
+        let fits = |name: &str| {
+            let rest = name
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after));
+            rest.is_some_and(|rest| !rest.contains('/') && (path.contains('*') || rest.is_empty()))
+        };
+        let mut matching = self.names.iter().filter(|(name, _)| fits(name)).rev();
+        let newest = matching.clone().next();
+        let filled = matching.find(|(_, id)| self.file(**id).content.len() > 0);
+        filled.or(newest).map(|(name, id)| (Arc::clone(name), *id))
+    }
+
+    /// How many bytes the files hold in all.
+    pub(in crate::world) fn bytes(&self) -> u64 {
+        let lengths = self.names.values().map(|id| self.file(*id).content.len());
+        lengths.sum()
+    }
+
     /// What a file holds in the page cache, for whoever looks from outside.
     pub fn cached(&self, path: &str) -> Option<Bytes> {
-        let id = self.names.get(path)?;
+        let id = self.names.get(super::from_root(path))?;
         Some(self.file(*id).content.read(0, u64::MAX))
     }
 
     /// How much of a file is durable; `None` when its name is not.
     pub fn durable_len(&self, path: &str) -> Option<u64> {
-        let id: &FileId = self.durable_names.get(path)?;
+        let id: &FileId = self.durable_names.get(super::from_root(path))?;
         Some(self.file(*id).durable)
     }
 
@@ -135,22 +199,36 @@ fn portion(draws: &mut Draws, low: u64, high: u64) -> u64 {
     }
 }
 
-fn lose_from(file: &mut File, draws: &mut Draws, loss: &mut PowerLoss) {
+fn lose_from(file: &mut File, unflushed: Unflushed, draws: &mut Draws, loss: &mut PowerLoss) {
     let len = file.content.len();
+    let reverts = |whole: bool, draws: &mut Draws| match unflushed {
+        Unflushed::Drawn => whole || draws.below(2) == 0,
+        Unflushed::Lost => true,
+        Unflushed::Kept | Unflushed::Torn => false,
+    };
     if let Some(older) = file.older.take()
-        && (older.whole || draws.below(2) == 0)
+        && reverts(older.whole, draws)
     {
         loss.files_reverted += 1;
         loss.bytes_lost += len.saturating_sub(file.durable);
         file.content = older.content;
         return;
     }
-    let kept = portion(draws, file.durable, len);
+    let kept = match unflushed {
+        Unflushed::Drawn => portion(draws, file.durable, len),
+        Unflushed::Lost => file.durable,
+        Unflushed::Kept | Unflushed::Torn => len,
+    };
     if kept < len {
         loss.bytes_lost += len - kept;
         file.content.truncate(kept);
     }
-    if kept > file.durable && draws.below(4) == 0 {
+    let tears = match unflushed {
+        Unflushed::Drawn => kept > file.durable && draws.below(4) == 0,
+        Unflushed::Torn => kept > file.durable,
+        Unflushed::Lost | Unflushed::Kept => false,
+    };
+    if tears {
         let torn = draws.between(1, SECTOR.min(kept - file.durable));
         let garbage: Vec<u8> = (0..torn).map(|_| draws.next().to_le_bytes()[0]).collect();
         file.content.overwrite(kept - torn, &garbage);

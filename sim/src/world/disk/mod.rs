@@ -33,7 +33,7 @@ mod names;
 #[cfg(test)]
 mod tests;
 
-pub use crash::{Corruption, PowerLoss};
+pub use crash::{Corruption, Damage, PowerLoss, Unflushed};
 pub use flush::DiskFault;
 
 use super::clock::At;
@@ -319,8 +319,14 @@ impl SimDisk {
     }
 }
 
+/// Every path begins at the root, whether it says so or not: `/tmp/kafka-logs` and `tmp/kafka-logs` are one directory.
+fn from_root(path: &str) -> &str {
+    path.trim_start_matches('/')
+}
+
 impl Disk for SimDisk {
     fn open(&mut self, path: &str) -> Result<FileId, DiskError> {
+        let path = from_root(path);
         if let Some(id) = self.names.get(path) {
             return Ok(*id);
         }
@@ -331,6 +337,7 @@ impl Disk for SimDisk {
     }
 
     fn find(&mut self, path: &str) -> Option<FileId> {
+        let path = from_root(path);
         self.names.get(path).copied()
     }
 
@@ -372,6 +379,7 @@ impl Disk for SimDisk {
     }
 
     fn replace(&mut self, path: &str, content: Bytes) -> Result<(), DiskError> {
+        let path = from_root(path);
         let directory = self.directory_of(path);
         let count = size(content.len());
         self.spend(directory, self.config.replace + self.config.bytes(count))?;
@@ -412,6 +420,7 @@ impl Disk for SimDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        let (from, to) = (from_root(from), from_root(to));
         let directory = self.directory_of(from);
         self.spend(directory, self.config.metadata)?;
         if !has_below(&self.names, from) {
@@ -428,6 +437,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&mut self, path: &str) -> Result<(), DiskError> {
+        let path = from_root(path);
         let directory = self.directory_of(path);
         self.spend(directory, self.config.metadata)?;
         if !has_below(&self.names, path) {
@@ -443,6 +453,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, directory: &str) -> Vec<String> {
+        let directory = from_root(directory);
         let mut found = BTreeSet::new();
         for (path, _) in below(&self.names, directory) {
             let rest = if directory.is_empty() {

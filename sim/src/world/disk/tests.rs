@@ -40,7 +40,7 @@ fn power_loss_never_loses_flushed_bytes_and_does_lose_unflushed_ones() {
         disk.append(file, Bytes::from(vec![1; 1000])).unwrap();
         sync(&mut disk, &[file]);
         disk.append(file, Bytes::from(vec![2; 1000])).unwrap();
-        let loss = disk.lose_power(draws(seed));
+        let loss = disk.lose_power(Unflushed::Drawn, draws(seed));
         let after = content(&disk, "data/log");
         assert_eq!(after[..1000], [1; 1000]);
         assert_eq!(loss.bytes_lost, 2000 - size(after.len()));
@@ -92,7 +92,7 @@ fn an_unflushed_truncation_leaves_the_old_or_a_cut_of_the_new_but_keeps_the_comm
         sync(&mut disk, &[file]);
         disk.truncate(file, 7).unwrap();
         disk.append(file, Bytes::from_static(b"new")).unwrap();
-        let loss = disk.lose_power(draws(seed));
+        let loss = disk.lose_power(Unflushed::Drawn, draws(seed));
         let after = content(&disk, "data/log");
         assert_eq!(after[..7], *b"common-");
         if loss.files_reverted > 0 {
@@ -117,7 +117,7 @@ fn a_flush_begun_before_a_truncation_still_keeps_what_is_left_of_it() {
         disk.truncate(file, 5).unwrap();
         disk.append(file, Bytes::from_static(b"abc")).unwrap();
         disk.finish_flush(ticket);
-        disk.lose_power(draws(seed));
+        disk.lose_power(Unflushed::Drawn, draws(seed));
         assert_eq!(content(&disk, "data/log")[..5], *b"01234");
     }
 }
@@ -154,13 +154,13 @@ fn a_replacement_is_old_or_new_and_durable_when_it_returns() {
         let mut disk = disk();
         disk.replace("data/check", Bytes::from_static(b"old"))
             .unwrap();
-        disk.lose_power(draws(seed));
+        disk.lose_power(Unflushed::Drawn, draws(seed));
         assert_eq!(content(&disk, "data/check"), b"old");
         disk.start_fault("data", DiskFault::Stuck);
         disk.replace("data/check", Bytes::from_static(b"newer"))
             .unwrap();
         assert_eq!(content(&disk, "data/check"), b"newer");
-        let loss = disk.lose_power(draws(seed));
+        let loss = disk.lose_power(Unflushed::Drawn, draws(seed));
         assert_eq!(content(&disk, "data/check"), b"old");
         assert_eq!(loss.files_reverted, 1);
     }
@@ -176,7 +176,7 @@ fn unflushed_names_survive_in_order_or_not_at_all() {
         disk.open("data/first").unwrap();
         disk.open("data/second").unwrap();
         disk.remove("data/kept").unwrap();
-        disk.lose_power(draws(seed));
+        disk.lose_power(Unflushed::Drawn, draws(seed));
         outcomes.insert(disk.list("data").join(" "));
     }
     let expected = ["first kept", "first kept second", "first second", "kept"];
@@ -249,13 +249,53 @@ fn corruption_changes_what_is_read_back() {
     let mut disk = disk();
     let file = disk.open("data/log").unwrap();
     disk.append(file, Bytes::from_static(b"abcdef")).unwrap();
-    assert_eq!(disk.corrupt("data/log", Corruption::FlipBit(1)), Some(1));
+    let damage = |damage, last| Corruption { damage, last };
+    let flip = damage(Damage::FlipBit, 5);
+    assert_eq!(disk.corrupt("data/log", flip), Some(1));
+    assert_eq!(disk.corrupt("data/none", flip), None);
     assert_eq!(content(&disk, "data/log"), b"accdef");
-    assert_eq!(disk.corrupt("data/log", Corruption::ZeroFrom(4)), Some(2));
+    disk.corrupt("data/log", damage(Damage::Zeros, 2));
     assert_eq!(content(&disk, "data/log"), b"accd\0\0");
-    assert_eq!(disk.corrupt("data/log", Corruption::CutFrom(3)), Some(3));
+    assert_eq!(disk.corrupt("data/log", damage(Damage::Cut, 3)), Some(3));
     assert_eq!(content(&disk, "data/log"), b"acc");
-    assert_eq!(disk.corrupt("data/none", Corruption::CutFrom(3)), None);
+    assert_eq!(
+        disk.corrupt("data/log", damage(Damage::Remove, u64::MAX)),
+        Some(3)
+    );
+    assert_eq!(disk.find("data/log"), None);
+}
+
+#[test]
+fn corruption_by_pattern_hits_the_last_file_that_holds_anything() {
+    let mut disk = disk();
+    for name in ["data/1.log", "data/2.log", "data/sub/9.log"] {
+        let file = disk.open(name).unwrap();
+        disk.append(file, Bytes::from_static(b"ab")).unwrap();
+    }
+    disk.open("data/3.log").unwrap();
+    let cut = Corruption {
+        damage: Damage::Cut,
+        last: 1,
+    };
+    assert_eq!(disk.corrupt("data/*.log", cut), Some(1));
+    assert_eq!(content(&disk, "data/2.log"), b"a");
+    assert_eq!(disk.corrupt("data/*.index", cut), None);
+}
+
+#[test]
+fn a_loss_of_power_may_be_told_what_it_leaves() {
+    let after = |unflushed| {
+        let mut disk = disk();
+        let file = disk.open("data/log").unwrap();
+        disk.append(file, Bytes::from_static(b"flushed")).unwrap();
+        sync(&mut disk, &[file]);
+        disk.append(file, Bytes::from(vec![b'x'; 4096])).unwrap();
+        let loss = disk.lose_power(unflushed, draws(1));
+        (content(&disk, "data/log").len(), loss.bytes_torn > 0)
+    };
+    assert_eq!(after(Unflushed::Lost), (7, false));
+    assert_eq!(after(Unflushed::Kept), (7 + 4096, false));
+    assert_eq!(after(Unflushed::Torn), (7 + 4096, true));
 }
 
 #[test]
@@ -270,4 +310,18 @@ fn a_slow_directory_takes_its_multiple() {
     disk.append(file, Bytes::new()).unwrap();
     assert_eq!(disk.elapsed(), usual * 10);
     assert_eq!(disk.fault_hits("data"), 1);
+}
+
+#[test]
+fn a_path_begins_at_the_root_whether_it_says_so_or_not() {
+    let mut disk = disk();
+    let file = disk.open("/data/log").unwrap();
+    assert_eq!(disk.open("data/log"), Ok(file));
+    assert_eq!(disk.list("/data"), ["log"]);
+    disk.start_fault("data", DiskFault::Broken);
+    assert_eq!(
+        disk.append(file, Bytes::from_static(b"x")),
+        Err(DiskError::Io)
+    );
+    disk.rename("/data/log", "data/old").unwrap_err();
 }

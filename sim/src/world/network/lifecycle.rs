@@ -42,7 +42,7 @@ impl<B: Boot> World<B> {
                     }
                     SocketsEnd::Close => {}
                     SocketsEnd::Kill(KillKind::Process) => self.reset_socket(slot, side),
-                    SocketsEnd::Kill(KillKind::Power) => self.darken_socket(slot, side),
+                    SocketsEnd::Kill(KillKind::Power(_)) => self.darken_socket(slot, side),
                 }
             }
             if self.network.slots[index(slot)].is_some() {

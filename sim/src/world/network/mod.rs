@@ -30,6 +30,7 @@
 //!
 //! Loopback has its own small latency, and no loss, bandwidth or cut.
 
+mod about;
 mod arrival;
 mod connection;
 mod lifecycle;
@@ -37,6 +38,7 @@ mod link;
 mod rule;
 mod transport;
 
+pub use about::About;
 use connection::{Connection, Kernel};
 pub(super) use lifecycle::SocketsEnd;
 pub(super) use link::Link;

@@ -1,8 +1,8 @@
 //! Faults of single messages: which ones, and what becomes of them.
 
 use super::super::command::FaultId;
-use protocol::api::{RequestBody, ResponseBody};
-use protocol::ids::{NodeId, TopicPartition};
+use super::about::About;
+use protocol::ids::NodeId;
 use protocol::message::{Message, MessageKind};
 use protocol::time::Span;
 
@@ -44,14 +44,14 @@ pub enum UnfaithfulFault {
 /// Picks messages.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MessageRule {
-    /// Sent by this node; any when absent.
-    pub from: Option<NodeId>,
-    /// Sent to this node; any when absent.
-    pub to: Option<NodeId>,
+    /// Sent by one of these nodes; by any when absent.
+    pub from: Option<Vec<NodeId>>,
+    /// Sent to one of these nodes; to any when absent.
+    pub to: Option<Vec<NodeId>>,
     /// Of this kind; any when absent.
     pub kind: Option<MessageKind>,
-    /// About this partition.
-    pub partition: Option<TopicPartition>,
+    /// About this.
+    pub about: About,
     /// Let so many pass first.
     pub skip: u64,
     /// Then take so many.
@@ -67,7 +67,7 @@ impl MessageRule {
             from: None,
             to: None,
             kind: None,
-            partition: None,
+            about: About::default(),
             skip: 0,
             count: u64::MAX,
             action,
@@ -75,13 +75,13 @@ impl MessageRule {
     }
 
     fn matches(&self, name: &MessageName, message: &Message) -> bool {
-        self.from.is_none_or(|from| from == name.from)
-            && self.to.is_none_or(|to| to == name.to)
+        let among = |nodes: &Option<Vec<NodeId>>, node| {
+            nodes.as_ref().is_none_or(|all| all.contains(&node))
+        };
+        among(&self.from, name.from)
+            && among(&self.to, name.to)
             && self.kind.is_none_or(|kind| kind == name.kind)
-            && self
-                .partition
-                .as_ref()
-                .is_none_or(|partition| mentions(message, partition))
+            && self.about.fits(message)
     }
 }
 
@@ -110,108 +110,5 @@ impl ActiveRule {
         let position = self.seen;
         self.seen += 1;
         position >= self.rule.skip && position - self.rule.skip < self.rule.count
-    }
-}
-
-/// Whether a message is about a partition. Messages that name no partition are about none.
-fn mentions(message: &Message, partition: &TopicPartition) -> bool {
-    match message {
-        Message::Request(request) => request_mentions(&request.body, partition),
-        Message::Response(response) => response_mentions(&response.body, partition),
-        Message::KeeperRequest(_)
-        | Message::KeeperReply(_)
-        | Message::Election(_)
-        | Message::Quorum(_) => false,
-    }
-}
-
-fn request_mentions(body: &RequestBody, partition: &TopicPartition) -> bool {
-    match body {
-        RequestBody::Produce(body) => body.partitions.iter().any(|(p, _)| p == partition),
-        RequestBody::Fetch(body) => body.partitions.iter().any(|p| p.partition == *partition),
-        RequestBody::ListOffsets(body) => body.partitions.iter().any(|(p, ..)| p == partition),
-        RequestBody::LeaderAndIsr(body) => {
-            body.partitions.iter().any(|p| p.partition == *partition)
-        }
-        RequestBody::StopReplica(body) => body.partitions.iter().any(|p| p.partition == *partition),
-        RequestBody::UpdateMetadata(body) => {
-            body.partitions.iter().any(|p| p.partition == *partition)
-        }
-        RequestBody::OffsetCommit(body) => body.offsets.iter().any(|p| p.partition == *partition),
-        RequestBody::OffsetFetch(body) => body
-            .partitions
-            .as_ref()
-            .is_some_and(|list| list.contains(partition)),
-        RequestBody::OffsetForLeaderEpoch(body) => {
-            body.partitions.iter().any(|p| p.partition == *partition)
-        }
-        RequestBody::DeleteRecords(body) => body.partitions.iter().any(|(p, _)| p == partition),
-        RequestBody::AlterPartitionReassignments(body) => {
-            body.partitions.iter().any(|(p, _)| p == partition)
-        }
-        RequestBody::ListPartitionReassignments(body) => body
-            .partitions
-            .as_ref()
-            .is_some_and(|list| list.contains(partition)),
-        RequestBody::AlterIsr(body) => body.partitions.iter().any(|p| p.partition == *partition),
-        RequestBody::ElectLeaders(body) => body
-            .partitions
-            .as_ref()
-            .is_some_and(|list| list.contains(partition)),
-        RequestBody::Metadata(_)
-        | RequestBody::ControlledShutdown(_)
-        | RequestBody::FindCoordinator(_)
-        | RequestBody::JoinGroup(_)
-        | RequestBody::Heartbeat(_)
-        | RequestBody::LeaveGroup(_)
-        | RequestBody::SyncGroup(_)
-        | RequestBody::DescribeGroups(_)
-        | RequestBody::ApiVersions(_)
-        | RequestBody::CreateTopics(_)
-        | RequestBody::DeleteTopics(_)
-        | RequestBody::InitProducerId(_)
-        | RequestBody::CreatePartitions(_) => false,
-    }
-}
-
-fn response_mentions(body: &ResponseBody, partition: &TopicPartition) -> bool {
-    match body {
-        ResponseBody::Produce(body) => body.partitions.iter().any(|p| p.partition == *partition),
-        ResponseBody::Fetch(body) => body.partitions.iter().any(|p| p.partition == *partition),
-        ResponseBody::ListOffsets(body) => {
-            body.partitions.iter().any(|p| p.partition == *partition)
-        }
-        ResponseBody::LeaderAndIsr(body) => body.partitions.iter().any(|(p, _)| p == partition),
-        ResponseBody::StopReplica(body) => body.partitions.iter().any(|(p, _)| p == partition),
-        ResponseBody::OffsetCommit(body) => body.partitions.iter().any(|(p, _)| p == partition),
-        ResponseBody::OffsetFetch(body) => body.partitions.iter().any(|(p, _)| p == partition),
-        ResponseBody::OffsetForLeaderEpoch(body) => {
-            body.partitions.iter().any(|p| p.partition == *partition)
-        }
-        ResponseBody::DeleteRecords(body) => {
-            body.partitions.iter().any(|p| p.partition == *partition)
-        }
-        ResponseBody::AlterPartitionReassignments(body) => {
-            body.partitions.iter().any(|(p, _)| p == partition)
-        }
-        ResponseBody::ListPartitionReassignments(body) => {
-            body.partitions.iter().any(|p| p.partition == *partition)
-        }
-        ResponseBody::AlterIsr(body) => body.partitions.iter().any(|(p, _)| p == partition),
-        ResponseBody::ControlledShutdown(body) => body.remaining.contains(partition),
-        ResponseBody::ElectLeaders(body) => body.partitions.iter().any(|(p, _)| p == partition),
-        ResponseBody::UpdateMetadata(_)
-        | ResponseBody::Metadata(_)
-        | ResponseBody::FindCoordinator(_)
-        | ResponseBody::JoinGroup(_)
-        | ResponseBody::Heartbeat(_)
-        | ResponseBody::LeaveGroup(_)
-        | ResponseBody::SyncGroup(_)
-        | ResponseBody::DescribeGroups(_)
-        | ResponseBody::ApiVersions(_)
-        | ResponseBody::CreateTopics(_)
-        | ResponseBody::DeleteTopics(_)
-        | ResponseBody::InitProducerId(_)
-        | ResponseBody::CreatePartitions(_) => false,
     }
 }
