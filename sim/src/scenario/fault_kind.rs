@@ -331,11 +331,10 @@ impl FaultKind {
                 "bytes",
                 "directory",
             ],
-            Self::ElectPreferred | Self::ElectUnclean => &["partition"],
+            Self::ElectPreferred | Self::ElectUnclean | Self::CancelReassignment => &["partition"],
             Self::AddPartitions => &["topic", "partitions"],
             Self::DeleteRecords => &["partition", "before"],
             Self::Reassign => &["partition", "replicas"],
-            Self::CancelReassignment => &["partition"],
             Self::DeleteTopic => &["topic"],
         }
     }

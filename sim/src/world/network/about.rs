@@ -242,3 +242,76 @@ fn is_at(message: &Message, wanted: &str) -> bool {
         Message::Request(_) | Message::Response(_) | Message::Election(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use protocol::api::data::{EpochQuestion, OffsetForLeaderEpochRequest};
+    use protocol::ids::{ClientId, CorrelationId, Xid};
+    use protocol::message::Request;
+
+    /// Asks partition 0 about epoch 3 and partition 1 about epoch 4.
+    fn question() -> Message {
+        let ask = |partition, epoch| EpochQuestion {
+            partition: TopicPartition::new("orders", partition),
+            current_leader_epoch: None,
+            leader_epoch: LeaderEpoch(epoch),
+        };
+        let body = RequestBody::OffsetForLeaderEpoch(OffsetForLeaderEpochRequest {
+            replica_id: None,
+            partitions: vec![ask(0, 3), ask(1, 4)],
+        });
+        Message::Request(Box::new(Request {
+            api_version: 3,
+            correlation_id: CorrelationId(1),
+            client_id: ClientId::from("b1"),
+            body,
+        }))
+    }
+
+    fn fits(partition: Option<i32>, epoch: Option<i32>) -> bool {
+        let about = About {
+            partition: partition.map(|index| TopicPartition::new("orders", index)),
+            leader_epoch: epoch.map(LeaderEpoch),
+            path: None,
+        };
+        about.fits(&question())
+    }
+
+    #[test]
+    fn partition_and_epoch_must_be_named_together() {
+        assert!(fits(None, None) && fits(Some(1), None) && fits(None, Some(3)));
+        assert!(fits(Some(0), Some(3)) && fits(Some(1), Some(4)));
+        assert!(!fits(Some(0), Some(4)) && !fits(Some(2), None) && !fits(None, Some(5)));
+    }
+
+    #[test]
+    fn a_znode_is_itself_and_what_is_below_it() {
+        let set = KeeperOp::SetData {
+            path: "/brokers/topics/orders".into(),
+            data: Bytes::new(),
+            version: -1,
+        };
+        let request = KeeperRequest::Op {
+            xid: Xid(1),
+            op: KeeperOp::Multi(vec![
+                KeeperOp::Check {
+                    path: "/controller_epoch".into(),
+                    version: 1,
+                },
+                set,
+            ]),
+        };
+        let message = Message::KeeperRequest(Box::new(request));
+        let at = |path: &str| About {
+            path: Some(path.into()),
+            ..About::default()
+        };
+        assert!(at("/brokers/topics/orders").fits(&message));
+        assert!(at("/brokers").fits(&message));
+        assert!(at("/controller_epoch").fits(&message));
+        assert!(!at("/controller").fits(&message));
+        assert!(!at("/brokers/topics/orders").fits(&question()));
+    }
+}
