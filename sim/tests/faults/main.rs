@@ -40,6 +40,7 @@ struct Case {
     brokers: &'static str,
     /// Settings of the topic.
     topic: &'static str,
+    seconds: u64,
     effect: fn(&Seen) -> bool,
 }
 
@@ -50,6 +51,7 @@ impl Case {
             others: Vec::new(),
             brokers: "",
             topic: "",
+            seconds: ALWAYS.end,
             effect,
         }
     }
@@ -67,9 +69,13 @@ impl Case {
         Self { topic, ..self }
     }
 
+    fn for_seconds(self, seconds: u64) -> Self {
+        Self { seconds, ..self }
+    }
+
     /// A producer at 50 records a second to a partition on brokers 1, 2 and 3, which broker 1 leads; broker 4 is not there.
     fn plan(&self, without: bool) -> Plan {
-        let (brokers, topic) = (self.brokers, self.topic);
+        let (brokers, topic, seconds) = (self.brokers, self.topic, self.seconds);
         let others = self.others.iter().map(|other| format!("{{ {other} }}, "));
         let faults = format!(
             "{}{{ name = 'it', {} }}",
@@ -79,7 +85,7 @@ impl Case {
         let text = format!(
             "title = 't'
              question = 'q'
-             duration = '24s'
+             duration = '{seconds}s'
              unfaithful = true
              topic = [{{ name = 'orders', replicas = [[1, 2, 3]], config = {{ {topic} }} }}]
              cluster = {{ brokers = 4, absent = [4], config = {{ {SHORT}, {brokers} }} }}
@@ -226,7 +232,7 @@ fn case(kind: FaultKind) -> Case {
         FaultKind::ClockJump => Case::new(
             "kind = 'clock_jump', target = 'broker 1', by = '3h', at = '5s'",
             |seen| {
-                seen.one("b1", ALWAYS, |what| {
+                seen.one("b1", 0..45, |what| {
                     matches!(what, What::Replica(_, Replica::LogStart(_)))
                 })
             },
@@ -235,7 +241,9 @@ fn case(kind: FaultKind) -> Case {
             "'log.retention.check.interval.ms' = 1000, 'log.roll.ms' = 2000, \
              'log.segment.delete.delay.ms' = 1000",
         )
-        .topic("'retention.ms' = 3600000"),
+        .topic("'retention.ms' = 3600000")
+        // The first check comes half a minute after the start of the broker (`InitialTaskDelayMs`).
+        .for_seconds(45),
         FaultKind::ClockDrift => Case::new(
             "kind = 'clock_drift', target = 'client p1', ppm = -500000, \
                  for = '8s', at = '4s'",
