@@ -16,7 +16,7 @@ use crate::request_channel::RequestChannel;
 use crate::timer::TimerOwner;
 use crate::topic_admin::{AdminSettings, TopicAdmin};
 use crate::topic_configs::TopicConfigs;
-use protocol::behaviour::Behaviour;
+use protocol::behaviour::{Behaviour, Fix};
 use protocol::config::BrokerConfig;
 use protocol::ids::{BrokerEpoch, BrokerId, Endpoint};
 use protocol::machine::{ConnectionId, Input, Io, Lane};
@@ -112,7 +112,8 @@ impl Coordination {
         };
         let cluster_id = crate::placement::Draws::new(seed ^ 1).topic_id();
         Self {
-            keeper: Keeper::new(keepers, config.zookeeper_session_timeout_ms, seed),
+            keeper: Keeper::new(keepers, config.zookeeper_session_timeout_ms, seed)
+                .reopening(!behaviour.has(Fix::ReadBrokersWhenHandled)),
             registration: Registration::new(broker, endpoint, behaviour, cluster_id),
             controller: Controller::new(settings),
             isr: IsrWriter::new(broker, behaviour, config.controller_socket_timeout_ms),
@@ -305,7 +306,13 @@ impl Coordination {
             KeeperNews::Expired => {
                 hands.io.note(Note::Broker(BrokerNote::SessionExpired));
                 self.events.push_back(CoordinationEvent::SessionExpired);
-                self.controller.on_session_expired(hands);
+                if hands.keeper.reopens() {
+                    // `KafkaHealthcheck` and the controller are told on their own, and neither waits for the other.
+                    self.registration.register(hands);
+                    self.controller.on_session_reopened(hands.io);
+                } else {
+                    self.controller.on_session_expired(hands);
+                }
             }
             KeeperNews::Closed => self.events.push_back(CoordinationEvent::Closed),
         }

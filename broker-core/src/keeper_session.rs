@@ -4,7 +4,8 @@
 //! [`Ticket`]; the answer comes back with the owner's name on [`Lane::KeeperCallback`], in one queue with watches and
 //! session events, as ZooKeeper's event thread delivers them. An operation whose connection broke is sent again when there
 //! is a connection (`retryRequestsUntilConnected`): the first try may have been done, so that a retried create can find its
-//! own node and a retried conditional write its own version. Owners must expect that. Left out:
+//! own node and a retried conditional write its own version. Owners must expect that. Before KAFKA-5642 the client was
+//! zkclient, which opens a new session by itself and repeats there what the old one left undone. Left out:
 //! `zookeeper.max.in.flight.requests`, which changes times only.
 
 use keeper_client::{KeeperClient, KeeperEvent};
@@ -88,6 +89,8 @@ pub struct Keeper {
     lost: VecDeque<Outstanding>,
     news: VecDeque<KeeperNews>,
     expired: bool,
+    /// An expired session is followed by a new one at once, without asking anybody.
+    reopens: bool,
 }
 
 impl Keeper {
@@ -101,7 +104,19 @@ impl Keeper {
             lost: VecDeque::new(),
             news: VecDeque::new(),
             expired: false,
+            reopens: false,
         }
+    }
+
+    /// The same with zkclient's way to follow an expired session by a new one.
+    #[must_use]
+    pub fn reopening(self, reopens: bool) -> Self {
+        Self { reopens, ..self }
+    }
+
+    /// Whether a new session opens by itself; else after [`Keeper::restart_session`].
+    pub fn reopens(&self) -> bool {
+        self.reopens
     }
 
     /// Looks for a server.
@@ -200,6 +215,10 @@ impl Keeper {
                     }
                 }
                 KeeperEvent::Disconnected => self.tell(io, KeeperNews::Disconnected),
+                KeeperEvent::Expired if self.reopens => {
+                    self.client.restart_session(now, io);
+                    self.tell(io, KeeperNews::Expired);
+                }
                 KeeperEvent::Expired => {
                     self.expired = true;
                     for outstanding in std::mem::take(&mut self.lost) {
@@ -225,6 +244,10 @@ impl Keeper {
         };
         match answer {
             Err(failure) if failure.error == KeeperError::ConnectionLoss => {
+                self.lost.push_back(outstanding);
+            }
+            // `ZkClient.retryUntilConnected` makes no difference between the two.
+            Err(failure) if self.reopens && failure.error == KeeperError::SessionExpired => {
                 self.lost.push_back(outstanding);
             }
             Ok(_) | Err(_) => self.tell(io, reply(&outstanding, answer)),
@@ -372,5 +395,27 @@ mod tests {
         });
         submit(&mut world, &create("/a", Bytes::new()));
         assert_eq!(errors(&world), [Some(KeeperError::SessionExpired), None]);
+    }
+
+    /// An operation is on its way when the session ends; what came of it, and whether it was told of the end.
+    fn overtaken_by_expiry(reopens: bool) -> (Vec<Option<KeeperError>>, bool) {
+        let mut world = world();
+        world.with("b1", |client, _, _| {
+            client.keeper = client.keeper.clone().reopening(reopens);
+        });
+        let session = world.nodes["b1"].keeper.session().unwrap();
+        world.keeper.lose_next_reply();
+        submit(&mut world, &get_data("/", false));
+        world.expire(session);
+        world.pass(Span::secs(5));
+        let told = world.nodes["b1"].told.contains(&KeeperNews::Expired);
+        (errors(&world), told)
+    }
+
+    #[test]
+    fn before_kafka_5642_a_new_session_opens_by_itself_and_repeats_what_was_on_its_way() {
+        assert_eq!(overtaken_by_expiry(true), (vec![None], true));
+        let expired = Some(KeeperError::SessionExpired);
+        assert_eq!(overtaken_by_expiry(false), (vec![expired], true));
     }
 }

@@ -22,7 +22,10 @@ use std::sync::Arc;
 
 impl Controller {
     pub(super) fn list_brokers(&mut self, hands: &mut Hands<'_, '_>, why: Reading) {
-        let op = get_children(paths::BROKER_IDS, true);
+        let op = match why {
+            Reading::Failover => get_children(paths::BROKER_IDS, true),
+            Reading::Change => self.relist(paths::BROKER_IDS),
+        };
         self.ask(hands, vec![op], Then::BrokersListed(why));
     }
 
@@ -221,7 +224,7 @@ impl Controller {
     }
 
     pub(super) fn list_log_dir_notices(&mut self, hands: &mut Hands<'_, '_>) {
-        let op = get_children(paths::LOG_DIR_EVENTS, true);
+        let op = self.relist(paths::LOG_DIR_EVENTS);
         self.ask(hands, vec![op], Then::LogDirNoticesListed);
     }
 

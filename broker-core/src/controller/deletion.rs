@@ -20,7 +20,10 @@ use std::collections::BTreeSet;
 
 impl Controller {
     pub(super) fn list_deletions(&mut self, hands: &mut Hands<'_, '_>, why: Reading) {
-        let op = get_children(paths::DELETE_TOPICS, true);
+        let op = match why {
+            Reading::Failover => get_children(paths::DELETE_TOPICS, true),
+            Reading::Change => self.relist(paths::DELETE_TOPICS),
+        };
         self.ask(hands, vec![op], Then::DeletionsListed(why));
     }
 

@@ -3,6 +3,7 @@
 use super::step::{Step, Then};
 use super::{Controller, Reply};
 use crate::hands::Hands;
+use crate::keeper_session::get_children;
 
 impl Controller {
     pub(super) fn take(&mut self, hands: &mut Hands<'_, '_>, step: Step) {
@@ -26,6 +27,7 @@ impl Controller {
             Step::ScheduleRebalance(after) => self.schedule_rebalance(hands, after),
             Step::RefreshLeadership(partitions) => self.refresh_leadership(hands, partitions),
             Step::Delete(paths) => self.delete(hands, paths),
+            Step::Watch(path) => self.ask(hands, vec![get_children(path, true)], Then::Done),
             Step::AnswerAlterIsr(answers) => self.answer_alter_isr(hands, answers),
             Step::AnswerShutdown(broker) => self.answer_shutdown(hands, broker),
             Step::AnswerElection(errors) => self.answer_election(hands, errors),

@@ -8,7 +8,7 @@ use super::brokers::names;
 use super::step::{Answering, Step, Then};
 use super::{Controller, Reply, note};
 use crate::hands::Hands;
-use crate::keeper_session::{get_children, get_data};
+use crate::keeper_session::get_data;
 use crate::znode::{json, paths};
 use protocol::api::cluster::{AlterIsrPartition, AlterIsrRequest, AlterIsrResponse, LeaderAndIsr};
 use protocol::behaviour::Fix;
@@ -24,7 +24,7 @@ pub(super) type Answers = Vec<(TopicPartition, Result<LeaderAndIsr, ErrorCode>)>
 
 impl Controller {
     pub(super) fn list_isr_notices(&mut self, hands: &mut Hands<'_, '_>) {
-        let op = get_children(paths::ISR_CHANGES, true);
+        let op = self.relist(paths::ISR_CHANGES);
         self.ask(hands, vec![op], Then::IsrNoticesListed);
     }
 

@@ -47,7 +47,7 @@ use self::context::ControllerContext;
 use self::event::ControllerEvent;
 use self::step::{Answering, Step, Then, Waiting};
 use crate::hands::Hands;
-use crate::keeper_session::{Answer, KeeperOwner, Ticket};
+use crate::keeper_session::{Answer, KeeperOwner, Ticket, get_children};
 use crate::timer::TimerOwner;
 use crate::znode::paths;
 use protocol::api::cluster::{AlterIsrRequest, ControlledShutdownRequest};
@@ -274,6 +274,12 @@ impl Controller {
         self.put(hands.io, ControllerEvent::Expire);
     }
 
+    /// The session is over and a new one opens without asking (before KAFKA-5642): what waits in the queue, and what is in
+    /// progress, is carried out first, in the new session and in the old office (`SessionExpirationListener`).
+    pub fn on_session_reopened(&mut self, io: &mut Io<'_>) {
+        self.put(io, ControllerEvent::Reelect);
+    }
+
     /// Whether the event in progress waits for the broker to register again; says so once.
     pub fn take_registration_wish(&mut self) -> bool {
         std::mem::take(&mut self.wants_registration)
@@ -387,6 +393,16 @@ impl Controller {
     /// Puts steps on the stack so that they run in this order, before what is there.
     fn then(&mut self, steps: impl IntoIterator<Item = Step, IntoIter: DoubleEndedIterator>) {
         self.agenda.extend(steps.into_iter().rev());
+    }
+
+    /// Lists what a watch has told of. The read leaves the next watch; without that order it is set when the event is over,
+    /// and what changes in between rings for nobody.
+    fn relist(&mut self, path: &'static str) -> KeeperOp {
+        let at_once = self.settings.behaviour.has(Fix::RereadOnWatch);
+        if !at_once {
+            self.agenda.push(Step::Watch(path));
+        }
+        get_children(path, at_once)
     }
 
     /// Sends a batch of keeper requests; the event waits for all answers.

@@ -141,6 +141,7 @@ pub(super) enum Step {
     // In-sync replicas.
     RefreshLeadership(Vec<TopicPartition>),
     Delete(Vec<Path>),
+    Watch(&'static str),
     AnswerAlterIsr(Vec<(TopicPartition, Result<LeaderAndIsr, ErrorCode>)>),
     // Requests.
     StopFollowed {

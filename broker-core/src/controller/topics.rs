@@ -18,7 +18,10 @@ use std::collections::BTreeSet;
 
 impl Controller {
     pub(super) fn list_topics(&mut self, hands: &mut Hands<'_, '_>, why: Reading) {
-        let op = get_children(paths::TOPICS, true);
+        let op = match why {
+            Reading::Failover => get_children(paths::TOPICS, true),
+            Reading::Change => self.relist(paths::TOPICS),
+        };
         self.ask(hands, vec![op], Then::TopicsListed(why));
     }
 

@@ -193,7 +193,9 @@ stories! {
         superseded_by: [], catalogue: ["C-20"],
         story: "The controller queued an event for each change of the brokers, with the list of brokers as it was when the \
             event was queued. When several changes came close together, it handled a list that was out of date and \
-            counted a live broker dead, or a dead one alive, until the next change. The rewrite for 1.1 (KAFKA-5642) \
-            reads the list when the event is handled.",
+            counted a live broker dead, or a dead one alive, until the next change. And the ZooKeeper client opened a \
+            new session by itself and repeated there what the old one had left undone, while the controller still \
+            believed in its office. The rewrite for 1.1 (KAFKA-5642) reads the list when the event is handled, and no \
+            session opens before the controller has left its office.",
     }
 }

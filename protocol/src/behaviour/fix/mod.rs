@@ -121,7 +121,7 @@ fixes! {
         MetadataEpochAfterReassignment = "KAFKA-9212", V2_8, "Metadata shows the leader epoch that the reassignment wrote.";
         LeaderAndIsrToLeaving = "KAFKA-7482", V2_8, "A broker in controlled shutdown is told of the leaderships it loses.";
         AcceptNewerBrokerEpoch = "KAFKA-9839", V2_8, "A broker whose registration reply is slow accepts the newer epoch the controller has seen.";
-        ReadBrokersWhenHandled = "KAFKA-5642", V2_8, "The controller reads the live brokers when it handles the event, not when it queues it.";
+        ReadBrokersWhenHandled = "KAFKA-5642", V2_8, "The controller leaves its office before a new session opens, and reads the live brokers when it handles their change.";
     }
     producer {
         MutePartition = "KAFKA-3197", V1_0, "With one request in flight, a partition has one batch in flight, across leader changes too.";
