@@ -290,5 +290,5 @@ fn without_the_refusal_of_a_closing_session_an_ephemeral_outlives_it() {
 
 #[test]
 fn without_the_flush_before_the_new_leaders_ack_a_power_loss_is_found_out() {
-    assert!(is_found_out(Fix::PersistBeforeNewLeaderAck, 300));
+    assert!(is_found_out(Fix::PersistBeforeNewLeaderAck, 1_500));
 }

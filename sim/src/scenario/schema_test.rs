@@ -156,7 +156,7 @@ fn schema_has_every_word_of_every_choice() {
 }
 
 /// The keys that fit every kind of fault.
-const SHARED: [&str; 9] = [
+const SHARED: [&str; 10] = [
     "kind",
     "name",
     "at",
@@ -166,6 +166,7 @@ const SHARED: [&str; 9] = [
     "every",
     "times",
     "permanent",
+    "optional",
 ];
 
 #[test]
