@@ -12,6 +12,12 @@ use crate::exit::Exit;
 use history::judge::Outcome;
 use protocol::behaviour::{Era, Fix};
 
+/// How many threads a command uses: as many as were asked for, or all cores.
+fn jobs(wanted: Option<usize>) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    wanted.unwrap_or(cores).max(1)
+}
+
 /// The exit of a judged run.
 fn exit_of(outcome: &Outcome) -> Exit {
     match outcome {

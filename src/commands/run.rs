@@ -17,7 +17,6 @@ use sim::effective;
 use sim::scenario::plan::Plan;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,8 +84,7 @@ struct Shows {
 
 /// All runs, on as many threads as there are cores; the results are in the order of the plans.
 fn run_plans(args: &Run, plans: &[Arc<Plan>], shows: Shows) -> Result<Vec<Done>, Exit> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let jobs = args.jobs.unwrap_or(cores).clamp(1, plans.len().max(1));
+    let jobs = super::jobs(args.jobs).min(plans.len());
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let bar = progress_bar(plans.len());

@@ -151,11 +151,10 @@ fn spanned<T>(value: T) -> Spanned<T> {
 
 /// What the seeds of a plan find, on all cores.
 fn find(plan: &Arc<Plan>, args: &Yardstick) -> Found {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let next = AtomicU64::new(1);
     let found = Mutex::new(Found::new());
     std::thread::scope(|scope| {
-        for _ in 0..args.jobs.unwrap_or(cores).max(1) {
+        for _ in 0..super::jobs(args.jobs) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);

@@ -12,10 +12,11 @@ use protocol::api::reassignment::{
 };
 use protocol::api::topics::MetadataResponse;
 use protocol::error_code::ErrorCode;
-use protocol::ids::{BrokerId, TopicPartition};
+use protocol::ids::{BrokerId, Offset, TopicPartition};
 use protocol::verb::{
     ClientError, Failure, GroupDescription, Outcome, PartitionDescription, ReassignmentDescription,
 };
+use std::collections::BTreeMap;
 
 impl Call {
     /// Takes an answer; says how the call goes on.
@@ -210,17 +211,21 @@ impl Call {
                 fatal = Some(part.error);
             }
         }
-        if let Some(error) = fatal {
-            return self.refused(error);
-        }
-        if open.is_empty() {
-            let found = std::mem::take(found);
-            return Next::Done(Outcome::Offsets(Ok(found)));
-        }
-        if self.in_flight == 0 {
-            Next::Again
-        } else {
-            Next::Wait
+        let complete = open.is_empty().then(|| std::mem::take(found));
+        self.conclude(fatal, complete)
+    }
+
+    /// A call that several leaders answer: one has refused it, all have answered, or some are still to be asked or to answer.
+    fn conclude(
+        &mut self,
+        fatal: Option<ErrorCode>,
+        complete: Option<BTreeMap<TopicPartition, Option<Offset>>>,
+    ) -> Next {
+        match (fatal, complete) {
+            (Some(error), _) => self.refused(error),
+            (None, Some(offsets)) => Next::Done(Outcome::Offsets(Ok(offsets))),
+            (None, None) if self.in_flight == 0 => Next::Again,
+            (None, None) => Next::Wait,
         }
     }
 
@@ -241,17 +246,7 @@ impl Call {
                 fatal = Some(part.error);
             }
         }
-        if let Some(error) = fatal {
-            return self.refused(error);
-        }
-        if open.is_empty() {
-            let done = std::mem::take(done);
-            return Next::Done(Outcome::Offsets(Ok(done)));
-        }
-        if self.in_flight == 0 {
-            Next::Again
-        } else {
-            Next::Wait
-        }
+        let complete = open.is_empty().then(|| std::mem::take(done));
+        self.conclude(fatal, complete)
     }
 }

@@ -80,7 +80,6 @@ impl Seeds {
 }
 
 fn sweep_plan(args: &Sweep, plan: &Arc<Plan>) -> Tally {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let seeds = Seeds::of(args);
     let deadline = args
         .lasting
@@ -92,7 +91,7 @@ fn sweep_plan(args: &Sweep, plan: &Arc<Plan>) -> Tally {
     let earlier = keep_panics();
     let began = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..args.jobs.unwrap_or(cores).max(1) {
+        for _ in 0..super::jobs(args.jobs) {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed)
                     && deadline.is_none_or(|deadline| Instant::now() < deadline)
