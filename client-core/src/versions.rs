@@ -5,6 +5,7 @@
 
 use protocol::api::{ApiKey, RequestBody};
 use protocol::behaviour::{Behaviour, Era, Fix};
+use protocol::ids::{GenerationId, MemberId};
 use std::sync::Arc;
 
 /// What one broker said it speaks.
@@ -66,6 +67,8 @@ impl Versions {
             ApiKey::DeleteTopics => pick([0, 0, 1, 6]),
             ApiKey::DeleteRecords => pick([0, 0, 0, 2]),
             ApiKey::InitProducerId => pick([0, 0, 0, 4]),
+            ApiKey::AddPartitionsToTxn | ApiKey::AddOffsetsToTxn => pick([0, 0, 0, 3]),
+            ApiKey::EndTxn | ApiKey::TxnOffsetCommit => pick([0, 0, 0, 3]),
             ApiKey::OffsetForLeaderEpoch => pick([0, 0, 0, 4]),
             ApiKey::CreatePartitions => pick([0, 0, 0, 3]),
             ApiKey::ElectLeaders => pick([0, 0, 0, 2]),
@@ -74,6 +77,7 @@ impl Versions {
             | ApiKey::StopReplica
             | ApiKey::UpdateMetadata
             | ApiKey::ControlledShutdown
+            | ApiKey::WriteTxnMarkers
             | ApiKey::AlterIsr => 0,
             ApiKey::AlterPartitionReassignments | ApiKey::ListPartitionReassignments => 0,
         }
@@ -123,6 +127,18 @@ pub(crate) fn fit(body: &mut RequestBody, version: i16) {
                 commit.group_instance_id = None;
             }
         }
+        RequestBody::TxnOffsetCommit(commit) => {
+            if version < 2 {
+                for offset in &mut commit.offsets {
+                    offset.leader_epoch = None;
+                }
+            }
+            if version < 3 {
+                commit.generation_id = GenerationId(-1);
+                commit.member_id = MemberId::from("");
+                commit.group_instance_id = None;
+            }
+        }
         RequestBody::OffsetFetch(fetch) if version < 7 => fetch.require_stable = false,
         RequestBody::InitProducerId(init) if version < 3 => init.current = None,
         RequestBody::Metadata(metadata) if version < 4 => metadata.allow_auto_topic_creation = true,
@@ -149,6 +165,10 @@ pub(crate) fn fit(body: &mut RequestBody, version: i16) {
         | RequestBody::ListPartitionReassignments(_)
         | RequestBody::CreatePartitions(_)
         | RequestBody::ElectLeaders(_)
+        | RequestBody::AddPartitionsToTxn(_)
+        | RequestBody::AddOffsetsToTxn(_)
+        | RequestBody::EndTxn(_)
+        | RequestBody::WriteTxnMarkers(_)
         | RequestBody::AlterIsr(_) => {}
     }
 }

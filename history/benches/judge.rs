@@ -44,6 +44,7 @@ fn manifest() -> Manifest {
         group: Some(GroupId::from("g")),
         commit: CommitPolicy::After,
         read_committed: false,
+        feeds: None,
     };
     let mut nodes = vec![broker(1), broker(2), broker(3)];
     nodes.extend((0..3).map(|client| Node {
@@ -126,6 +127,8 @@ impl Generator {
                 leader: broker == 0,
                 producer: None,
                 control: false,
+                transactional: false,
+                committed: None,
                 values: values.to_vec(),
             };
             self.push(
@@ -147,6 +150,9 @@ impl Generator {
             partition: Some(partition.partition.0),
             key: None,
             value,
+            transaction: None,
+            made_from: None,
+            amount: None,
             offset,
             error: None,
         };

@@ -10,9 +10,10 @@ use protocol::error_code::ErrorCode;
 use protocol::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, GenerationId, GroupId, KeeperId, LeaderEpoch, MemberId,
     NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence, SessionId, TopicName,
-    TopicPartition, Zxid,
+    TopicPartition, TransactionalId, Zxid,
 };
 use protocol::keeper::KeeperRole;
+use protocol::note::TransactionState;
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
@@ -42,6 +43,8 @@ pub enum What {
     Broker(Broker),
     /// A consumer group, from its coordinator.
     Group(GroupId, Group),
+    /// A transactional id, from its coordinator.
+    Transaction(TransactionalId, Transaction),
     /// A keeper server.
     Keeper(Keeper),
     /// A client's inner life.
@@ -145,6 +148,7 @@ pub enum Replica {
         clean: bool,
     },
     HighWatermark(Offset),
+    LastStableOffset(Offset),
     LogStart(Offset),
     Flushed(Offset),
     BecameLeader {
@@ -201,6 +205,12 @@ pub struct Append {
     /// A control batch (transaction marker).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub control: bool,
+    /// Part of a transaction: records of one, or its marker.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub transactional: bool,
+    /// What a transaction marker says: committed, or else aborted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub committed: Option<bool>,
     /// The workload's values in it, in offset order; empty for internal topics.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub values: Vec<Value>,
@@ -309,6 +319,15 @@ pub enum Group {
         member: MemberId,
         generation: GenerationId,
     },
+    OffsetPending {
+        partition: TopicPartition,
+        offset: Offset,
+        producer_id: ProducerId,
+    },
+    PendingDecided {
+        producer_id: ProducerId,
+        committed: bool,
+    },
     CommitRefused {
         member: MemberId,
         error: ErrorCode,
@@ -318,6 +337,26 @@ pub enum Group {
         generation: GenerationId,
         offsets: u32,
     },
+    Unloaded,
+}
+
+/// About a transactional id. Field meanings are those of `protocol::note::TransactionNote`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "documented on the note each stands for")]
+pub enum Transaction {
+    State {
+        state: TransactionState,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        partitions: Vec<TopicPartition>,
+    },
+    TimedOut,
+    Fenced {
+        producer_epoch: ProducerEpoch,
+    },
+    Loaded(TransactionState),
     Unloaded,
 }
 

@@ -173,6 +173,7 @@ fn witnesses(history: &History) -> (Vec<FaultWitness>, Vec<MarkWitness>, Vec<Rea
             | What::Controller(_)
             | What::Broker(_)
             | What::Group(..)
+            | What::Transaction(..)
             | What::Keeper(_)
             | What::Client(_)
             | What::Process(_)

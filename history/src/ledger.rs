@@ -283,6 +283,7 @@ impl<'i, 'h> Count<'i, 'h> {
             | What::Process(_)
             | What::Broker(_)
             | What::Keeper(_)
+            | What::Transaction(..)
             | What::Fault(_)
             | What::Mark(_)
             | What::Phase(_) => {}
@@ -312,6 +313,7 @@ impl<'i, 'h> Count<'i, 'h> {
             Action::Send { .. }
             | Action::Poll { .. }
             | Action::Commit { .. }
+            | Action::Transaction { .. }
             | Action::Assigned { .. }
             | Action::Revoked { .. }
             | Action::Lost { .. }
@@ -343,6 +345,7 @@ impl<'i, 'h> Count<'i, 'h> {
             | Replica::Loaded { .. }
             | Replica::HighWatermark(_)
             | Replica::LogStart(_)
+            | Replica::LastStableOffset(_)
             | Replica::Flushed(_)
             | Replica::BecameLeader { .. }
             | Replica::BecameFollower { .. }
@@ -457,6 +460,7 @@ impl<'i, 'h> Count<'i, 'h> {
                 | What::Controller(_)
                 | What::Broker(_)
                 | What::Group(..)
+                | What::Transaction(..)
                 | What::Keeper(_)
                 | What::Client(_)
                 | What::Process(_)
@@ -536,6 +540,7 @@ fn assignment(
         Action::Send { .. }
         | Action::Poll { .. }
         | Action::Commit { .. }
+        | Action::Transaction { .. }
         | Action::Assigned { .. }
         | Action::Position { .. }
         | Action::Process { .. }

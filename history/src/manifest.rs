@@ -141,6 +141,9 @@ pub enum ClientKind {
         commit: CommitPolicy,
         /// `read_committed`.
         read_committed: bool,
+        /// The producer client of the same process that writes what is made from the records read.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        feeds: Option<u16>,
     },
     /// An operator's tool.
     Admin,
@@ -158,6 +161,8 @@ pub enum CommitPolicy {
     Before,
     /// After it processed what it polled: at least once.
     After,
+    /// In the transaction that holds what was made from the records read: exactly once.
+    Transactional,
     /// Never.
     Never,
 }

@@ -4,16 +4,17 @@
 //! a checker compares. Left out: keys, headers and timestamps of records, which no guarantee here speaks of, and the bytes.
 
 use crate::event::{
-    Append, Broker, Client, Controller, ElectionKind, Group, Keeper, LeaderElection, Replica, What,
+    Append, Broker, Client, Controller, ElectionKind, Group, Keeper, LeaderElection, Replica,
+    Transaction, What,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::ids::TopicName;
 use protocol::note::{
     BrokerNote, ClientNote, ControllerNote, ElectionKind as NoteElection, GroupNote, KeeperNote,
-    Note, RemovalReason, ReplicaNote, Role, TruncationRule,
+    Note, RemovalReason, ReplicaNote, Role, TransactionNote, TruncationRule,
 };
 use protocol::operation::Value;
-use protocol::record::RecordBatch;
+use protocol::record::{ControlType, RecordBatch};
 
 /// What the value bytes of a workload record begin with.
 const MAGIC: &[u8; 4] = b"KTv1";
@@ -52,6 +53,7 @@ pub fn what_of(note: &Note) -> What {
         Note::Controller(note) => What::Controller(controller(note)),
         Note::Broker(note) => What::Broker(broker(note)),
         Note::Group(id, note) => What::Group(id.clone(), group(note)),
+        Note::Transaction(id, note) => What::Transaction(id.clone(), transaction(note)),
         Note::Keeper(note) => What::Keeper(keeper(note)),
         Note::Client(note) => What::Client(client(note)),
         Note::Operation(operation) => What::Operation((**operation).clone()),
@@ -84,7 +86,21 @@ fn append(batch: &RecordBatch, role: Role, internal: bool) -> Append {
         leader: role == Role::Leader,
         producer,
         control,
+        transactional: batch.is_transactional(),
+        committed: marker_of(batch),
         values,
+    }
+}
+
+/// What a transaction marker says; nothing for a batch of records, or for a control record of another kind.
+fn marker_of(batch: &RecordBatch) -> Option<bool> {
+    if !batch.is_control() {
+        return None;
+    }
+    match batch.control_marker().ok()??.kind {
+        ControlType::Commit => Some(true),
+        ControlType::Abort => Some(false),
+        ControlType::Unknown(_) => None,
     }
 }
 
@@ -119,6 +135,7 @@ fn replica(note: &ReplicaNote, internal: bool) -> Replica {
             clean: *clean,
         },
         ReplicaNote::HighWatermark(offset) => Replica::HighWatermark(*offset),
+        ReplicaNote::LastStableOffset(offset) => Replica::LastStableOffset(*offset),
         ReplicaNote::LogStart(offset) => Replica::LogStart(*offset),
         ReplicaNote::Flushed(offset) => Replica::Flushed(*offset),
         ReplicaNote::BecameLeader {
@@ -279,6 +296,22 @@ fn group(note: &GroupNote) -> Group {
             member: member.clone(),
             generation: *generation,
         },
+        GroupNote::OffsetPending {
+            partition,
+            offset,
+            producer_id,
+        } => Group::OffsetPending {
+            partition: partition.clone(),
+            offset: *offset,
+            producer_id: *producer_id,
+        },
+        GroupNote::PendingDecided {
+            producer_id,
+            committed,
+        } => Group::PendingDecided {
+            producer_id: *producer_id,
+            committed: *committed,
+        },
         GroupNote::CommitRefused { member, error } => Group::CommitRefused {
             member: member.clone(),
             error: *error,
@@ -292,6 +325,28 @@ fn group(note: &GroupNote) -> Group {
             offsets: *offsets,
         },
         GroupNote::Unloaded => Group::Unloaded,
+    }
+}
+
+fn transaction(note: &TransactionNote) -> Transaction {
+    match note {
+        TransactionNote::State {
+            state,
+            producer_id,
+            producer_epoch,
+            partitions,
+        } => Transaction::State {
+            state: *state,
+            producer_id: *producer_id,
+            producer_epoch: *producer_epoch,
+            partitions: partitions.clone(),
+        },
+        TransactionNote::TimedOut => Transaction::TimedOut,
+        TransactionNote::Fenced { producer_epoch } => Transaction::Fenced {
+            producer_epoch: *producer_epoch,
+        },
+        TransactionNote::Loaded(state) => Transaction::Loaded(*state),
+        TransactionNote::Unloaded => Transaction::Unloaded,
     }
 }
 

@@ -48,6 +48,10 @@ pub enum Lane {
     KeeperCallback,
     /// The scheduler of the group metadata manager that loads and unloads `__consumer_offsets` partitions.
     GroupLoader,
+    /// The scheduler of the transaction state manager that loads and unloads `__transaction_state` partitions.
+    TransactionLoader,
+    /// `TxnMarkerSenderThread`: markers waiting to be sent to leaders.
+    TransactionMarkers,
     /// The broker's general background scheduler (retention, checkpoints, flushes).
     Background,
 }

@@ -6,12 +6,14 @@
 use crate::error_code::ErrorCode;
 use crate::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, GenerationId, GroupId, KeeperId, LeaderEpoch, MemberId,
-    Offset, PartitionEpoch, ProducerEpoch, ProducerId, SessionId, TopicName, TopicPartition, Zxid,
+    Offset, PartitionEpoch, ProducerEpoch, ProducerId, SessionId, TopicName, TopicPartition,
+    TransactionalId, Zxid,
 };
 use crate::keeper::KeeperRole;
 use crate::operation::Operation;
 use crate::record::RecordBatch;
 use crate::time::Span;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A fact.
@@ -25,6 +27,8 @@ pub enum Note {
     Broker(BrokerNote),
     /// A fact about a consumer group, from its coordinator.
     Group(GroupId, GroupNote),
+    /// A fact about a transactional id, from its coordinator.
+    Transaction(TransactionalId, TransactionNote),
     /// A fact about a keeper server.
     Keeper(KeeperNote),
     /// A fact about a client.
@@ -74,6 +78,8 @@ pub enum ReplicaNote {
     },
     /// The high watermark moved (both roles).
     HighWatermark(Offset),
+    /// The last stable offset moved: every transaction below has ended (leaders only).
+    LastStableOffset(Offset),
     /// The first offset moved (retention, DeleteRecords).
     LogStart(Offset),
     /// Everything below is durable.
@@ -293,6 +299,22 @@ pub enum GroupNote {
         /// In this generation; −1 likewise.
         generation: GenerationId,
     },
+    /// An offset is stored that takes effect with a transaction.
+    OffsetPending {
+        /// Of this partition.
+        partition: TopicPartition,
+        /// The next offset to read.
+        offset: Offset,
+        /// Whose transaction.
+        producer_id: ProducerId,
+    },
+    /// The transaction of pending offsets has ended; those that it committed follow as `OffsetCommitted`.
+    PendingDecided {
+        /// Whose transaction.
+        producer_id: ProducerId,
+        /// Committed, or else aborted.
+        committed: bool,
+    },
     /// An offset commit was refused.
     CommitRefused {
         /// From this member.
@@ -324,6 +346,47 @@ pub enum RemovalReason {
     Left,
     /// A new instance with the same `group.instance.id` replaced it.
     Replaced,
+}
+
+/// The states of a transactional id (`TransactionState`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are Kafka's own")]
+pub enum TransactionState {
+    Empty,
+    Ongoing,
+    PrepareCommit,
+    PrepareAbort,
+    CompleteCommit,
+    CompleteAbort,
+    Dead,
+    PrepareEpochFence,
+}
+
+/// About a transactional id.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TransactionNote {
+    /// A change of state is in the coordinator's log, replicated.
+    State {
+        /// The state.
+        state: TransactionState,
+        /// The producer id.
+        producer_id: ProducerId,
+        /// Its epoch.
+        producer_epoch: ProducerEpoch,
+        /// The partitions of the transaction.
+        partitions: Vec<TopicPartition>,
+    },
+    /// The coordinator aborts a transaction that took longer than its time-out.
+    TimedOut,
+    /// A call was refused because its epoch is old.
+    Fenced {
+        /// The epoch of the call.
+        producer_epoch: ProducerEpoch,
+    },
+    /// A new coordinator has read it from `__transaction_state`.
+    Loaded(TransactionState),
+    /// This broker no longer coordinates it.
+    Unloaded,
 }
 
 /// About a keeper server.

@@ -3,7 +3,7 @@
 //! *ok* happened, *fail* certainly did not, *info* may have. A crashed client's open operations end as info, and its next
 //! life is a new process.
 
-use crate::ids::{GroupId, Offset, TopicName, TopicPartition};
+use crate::ids::{GroupId, Offset, TopicName, TopicPartition, TransactionalId};
 use crate::verb::ResetReason;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -118,6 +118,15 @@ pub enum Action {
         key: Option<String>,
         /// What.
         value: Value,
+        /// In which transaction of this process.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        transaction: Option<TransactionNumber>,
+        /// The value that was read to make this one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        made_from: Option<Value>,
+        /// What it adds to the account that its key names.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        amount: Option<i64>,
         /// Where it went.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         offset: Option<Offset>,
@@ -191,6 +200,19 @@ pub enum Action {
         /// What.
         value: Value,
     },
+    /// A step of a transactional producer.
+    Transaction {
+        /// `transactional.id`.
+        transactional_id: TransactionalId,
+        /// Which transaction of this process; none for `initTransactions`.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        transaction: Option<TransactionNumber>,
+        /// Which step.
+        call: TransactionCall,
+        /// Why not ok.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        error: Option<String>,
+    },
     /// Anything else an application or operator asked for: `flush`, `close`, `create topics`, `elect leaders` …
     Admin {
         /// Which call.
@@ -199,6 +221,32 @@ pub enum Action {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         error: Option<String>,
     },
+}
+
+/// A transaction of one process: they count from 0, one after the other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TransactionNumber(pub u32);
+
+/// A call of a transactional producer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransactionCall {
+    /// `initTransactions`.
+    Init,
+    /// `beginTransaction`.
+    Begin,
+    /// `sendOffsetsToTransaction`.
+    SendOffsets {
+        /// The group.
+        group: GroupId,
+        /// The next offset to read, per partition.
+        offsets: Vec<(TopicPartition, Offset)>,
+    },
+    /// `commitTransaction`.
+    Commit,
+    /// `abortTransaction`.
+    Abort,
 }
 
 /// The records of one partition in one poll.

@@ -4,11 +4,14 @@
 //! that timed out is info, because nobody knows.
 
 use crate::error_code::ErrorCode;
-use crate::ids::{GroupId, LeaderEpoch, Offset, SessionId, TopicName, TopicPartition};
+use crate::ids::{
+    GenerationId, GroupId, LeaderEpoch, MemberId, Offset, SessionId, TopicName, TopicPartition,
+};
 use crate::time::Span;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Names one call of the application; unique within its client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -71,6 +74,19 @@ pub struct NewTopic {
     pub config: BTreeMap<String, String>,
 }
 
+/// `ConsumerGroupMetadata`: in whose name a transaction commits offsets (KIP-447).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerGroupMetadata {
+    /// `group.id`.
+    pub group_id: GroupId,
+    /// The generation; −1 where only the group's name is told.
+    pub generation_id: GenerationId,
+    /// The member; empty likewise.
+    pub member_id: MemberId,
+    /// `group.instance.id`.
+    pub group_instance_id: Option<Arc<str>>,
+}
+
 /// What the application asks.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Verb {
@@ -79,7 +95,22 @@ pub enum Verb {
     Send(Box<ProducerRecord>),
     /// `flush`: answered by [`Outcome::Done`] when everything sent before is decided.
     Flush,
+    /// `initTransactions`: answered by [`Outcome::Done`] when the id is this producer's alone.
+    InitTransactions,
+    /// `beginTransaction`.
+    BeginTransaction,
+    /// `sendOffsetsToTransaction(offsets, groupMetadata)`.
+    SendOffsetsToTransaction(
+        BTreeMap<TopicPartition, OffsetAndMetadata>,
+        ConsumerGroupMetadata,
+    ),
+    /// `commitTransaction`: flushes, then ends it; answered by [`Outcome::Done`].
+    CommitTransaction,
+    /// `abortTransaction`: drops what is not yet sent, then ends it.
+    AbortTransaction,
     // Consumer.
+    /// `groupMetadata()`: answered by [`Outcome::GroupMetadata`] at once.
+    GroupMetadata,
     /// `subscribe(topics)`.
     Subscribe(Vec<TopicName>),
     /// `assign(partitions)`.
@@ -271,6 +302,8 @@ pub enum Outcome {
     Reassignments(Result<BTreeMap<TopicPartition, ReassignmentDescription>, Failure>),
     /// `describeConsumerGroups`.
     Group(Result<GroupDescription, Failure>),
+    /// `groupMetadata()`.
+    GroupMetadata(ConsumerGroupMetadata),
     /// Anything whose success has no value: flush, close, subscribe, admin calls. Per-item errors come as the first one.
     Done(Result<(), Failure>),
 }

@@ -3,7 +3,7 @@
 use history::History;
 use history::event::{
     Broker, Controller, ElectionKind, Event, FaultStage, Group, Keeper, Phase, Process, Replica,
-    What,
+    Transaction, What,
 };
 use protocol::ids::{BrokerId, TopicPartition};
 use protocol::keeper::KeeperRole;
@@ -114,9 +114,17 @@ impl Teller {
                 Some((Tone::Fault, format!("takes log directory {dir} offline")))
             }
             What::Group(group, note) => group_in_words(group.as_str(), note),
+            What::Transaction(id, Transaction::TimedOut) => Some((
+                Tone::Change,
+                format!(
+                    "aborts the transaction of {}, which took too long",
+                    id.as_str()
+                ),
+            )),
             What::Keeper(note) => keeper_in_words(note),
             What::Broker(Broker::Registered { .. } | Broker::ControlRefused(_))
             | What::Replica(..)
+            | What::Transaction(..)
             | What::Operation(_)
             | What::Client(_) => None,
         }
@@ -157,6 +165,7 @@ impl Teller {
             | Replica::Loaded { .. }
             | Replica::HighWatermark(_)
             | Replica::LogStart(_)
+            | Replica::LastStableOffset(_)
             | Replica::Flushed(_)
             | Replica::BecameFollower { .. }
             | Replica::IsrProposed { .. }
@@ -358,6 +367,8 @@ fn group_in_words(group: &str, note: &Group) -> Option<(Tone, String)> {
         Group::State(_)
         | Group::MemberJoined(_)
         | Group::OffsetCommitted { .. }
+        | Group::OffsetPending { .. }
+        | Group::PendingDecided { .. }
         | Group::CommitRefused { .. }
         | Group::OffsetExpired(_)
         | Group::Loaded { .. }

@@ -178,6 +178,7 @@ impl Handle {
                 | Outcome::Offsets(_)
                 | Outcome::Described(_)
                 | Outcome::Group(_)
+                | Outcome::GroupMetadata(_)
                 | Outcome::Reassignments(_)
                 | Outcome::Done(_)) => return answer,
             }

@@ -143,6 +143,7 @@ const fn commit_in_words(commit: CommitPolicy) -> &'static str {
         CommitPolicy::Auto => "auto commit",
         CommitPolicy::Before => "commits before it processes",
         CommitPolicy::After => "commits after it processed",
+        CommitPolicy::Transactional => "commits with what it made",
         CommitPolicy::Never => "never commits",
     }
 }

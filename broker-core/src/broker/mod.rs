@@ -181,6 +181,7 @@ impl Broker {
                 io,
                 requests: &mut self.requests,
             }),
+            Lane::TransactionLoader | Lane::TransactionMarkers => {}
             Lane::Controller | Lane::KeeperCallback | Lane::Background => {
                 self.coordinate(now, Input::Due { lane }, io);
             }

@@ -131,6 +131,12 @@ impl Broker {
             | RequestBody::CreatePartitions(_)) => {
                 self.administer(now, (token, version), &body, io);
             }
+            // Kafka closes on an api it does not list.
+            RequestBody::AddPartitionsToTxn(_)
+            | RequestBody::AddOffsetsToTxn(_)
+            | RequestBody::EndTxn(_)
+            | RequestBody::WriteTxnMarkers(_)
+            | RequestBody::TxnOffsetCommit(_) => io.close(token.connection),
             RequestBody::Produce(_)
             | RequestBody::Fetch(_)
             | RequestBody::ListOffsets(_)
@@ -347,6 +353,10 @@ fn api_versions() -> ApiVersionsResponse {
         | ApiKey::ControlledShutdown
         | ApiKey::FindCoordinator
         | ApiKey::ApiVersions
+        | ApiKey::AddPartitionsToTxn
+        | ApiKey::AddOffsetsToTxn
+        | ApiKey::EndTxn
+        | ApiKey::TxnOffsetCommit
         | ApiKey::CreatePartitions => 3,
         ApiKey::UpdateMetadata | ApiKey::OffsetFetch | ApiKey::JoinGroup | ApiKey::CreateTopics => {
             7
@@ -359,6 +369,7 @@ fn api_versions() -> ApiVersionsResponse {
         ApiKey::ElectLeaders | ApiKey::DeleteRecords => 2,
         ApiKey::AlterIsr
         | ApiKey::AlterPartitionReassignments
+        | ApiKey::WriteTxnMarkers
         | ApiKey::ListPartitionReassignments => 0,
     };
     let versions = ApiKey::ALL

@@ -274,6 +274,11 @@ impl ReplicaManager {
             | RequestBody::ElectLeaders(_)
             | RequestBody::AlterPartitionReassignments(_)
             | RequestBody::ListPartitionReassignments(_)
+            | RequestBody::AddPartitionsToTxn(_)
+            | RequestBody::AddOffsetsToTxn(_)
+            | RequestBody::EndTxn(_)
+            | RequestBody::WriteTxnMarkers(_)
+            | RequestBody::TxnOffsetCommit(_)
             | RequestBody::AlterIsr(_) => {
                 return Handled::NotMine(Box::new(Taken {
                     token,

@@ -60,6 +60,11 @@ impl Call {
             | ResponseBody::ApiVersions(_)
             | ResponseBody::InitProducerId(_)
             | ResponseBody::OffsetForLeaderEpoch(_)
+            | ResponseBody::AddPartitionsToTxn(_)
+            | ResponseBody::AddOffsetsToTxn(_)
+            | ResponseBody::EndTxn(_)
+            | ResponseBody::WriteTxnMarkers(_)
+            | ResponseBody::TxnOffsetCommit(_)
             | ResponseBody::AlterIsr(_) => self.refused(ErrorCode::UnknownServerError),
         }
     }

@@ -90,6 +90,12 @@ impl Task {
             | Verb::CommitAsync(_)
             | Verb::Committed(_)
             | Verb::Close(_)
+            | Verb::InitTransactions
+            | Verb::BeginTransaction
+            | Verb::SendOffsetsToTransaction(..)
+            | Verb::CommitTransaction
+            | Verb::AbortTransaction
+            | Verb::GroupMetadata
             | Verb::ExpireSession(_) => return None,
         })
     }

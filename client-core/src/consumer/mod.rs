@@ -210,6 +210,12 @@ impl Consumer {
             | Verb::ListReassignments
             | Verb::ElectLeaders { .. }
             | Verb::DescribeTopics(_)
+            | Verb::InitTransactions
+            | Verb::BeginTransaction
+            | Verb::SendOffsetsToTransaction(..)
+            | Verb::CommitTransaction
+            | Verb::AbortTransaction
+            | Verb::GroupMetadata
             | Verb::DescribeGroup(_)
             | Verb::ExpireSession(_) => {
                 illegal(operation, "a consumer cannot do this", io);

@@ -181,6 +181,12 @@ impl Producer {
             | Verb::ListReassignments
             | Verb::ElectLeaders { .. }
             | Verb::DescribeTopics(_)
+            | Verb::InitTransactions
+            | Verb::BeginTransaction
+            | Verb::SendOffsetsToTransaction(..)
+            | Verb::CommitTransaction
+            | Verb::AbortTransaction
+            | Verb::GroupMetadata
             | Verb::DescribeGroup(_)
             | Verb::ExpireSession(_) => {
                 let error = ClientError::IllegalState("a producer cannot do this");

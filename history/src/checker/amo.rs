@@ -158,6 +158,7 @@ fn between(index: &Index<'_>, again: Again) -> Vec<Moment> {
             Action::Send { .. }
             | Action::Poll { .. }
             | Action::Commit { .. }
+            | Action::Transaction { .. }
             | Action::Assigned { .. }
             | Action::Revoked { .. }
             | Action::Lost { .. }

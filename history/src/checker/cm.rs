@@ -55,6 +55,7 @@ impl Checker for CommitsMonotone {
                 What::Operation(operation) => walk.on_operation(*event, operation),
                 What::Replica(..)
                 | What::Controller(_)
+                | What::Transaction(..)
                 | What::Broker(_)
                 | What::Keeper(_)
                 | What::Client(_)
@@ -129,6 +130,8 @@ impl Walk<'_, '_> {
             }
             Group::State(_)
             | Group::MemberJoined(_)
+            | Group::OffsetPending { .. }
+            | Group::PendingDecided { .. }
             | Group::MemberRemoved { .. }
             | Group::CommitRefused { .. }
             | Group::Unloaded => {}
@@ -210,6 +213,7 @@ impl Walk<'_, '_> {
             }
             Action::Send { .. }
             | Action::Commit { .. }
+            | Action::Transaction { .. }
             | Action::Assigned { .. }
             | Action::Revoked { .. }
             | Action::Lost { .. }

@@ -131,6 +131,7 @@ impl Walk<'_, '_> {
             Action::Send { .. }
             | Action::Poll { .. }
             | Action::Commit { .. }
+            | Action::Transaction { .. }
             | Action::Assigned { .. }
             | Action::Revoked { .. }
             | Action::Lost { .. }
@@ -243,6 +244,7 @@ pub(crate) fn handling(
             }
             Action::Send { .. }
             | Action::Commit { .. }
+            | Action::Transaction { .. }
             | Action::Assigned { .. }
             | Action::Revoked { .. }
             | Action::Lost { .. }

@@ -95,7 +95,10 @@ impl Walk<'_, '_> {
                 }
             }
             Action::Position { partition, .. } => self.forget(process, partition),
-            Action::Send { .. } | Action::Commit { .. } | Action::Admin { .. } => {}
+            Action::Send { .. }
+            | Action::Commit { .. }
+            | Action::Transaction { .. }
+            | Action::Admin { .. } => {}
         }
     }
 

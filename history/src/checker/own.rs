@@ -99,6 +99,7 @@ impl Walk<'_, '_> {
             | What::Controller(_)
             | What::Broker(_)
             | What::Group(..)
+            | What::Transaction(..)
             | What::Keeper(_)
             | What::Client(_)
             | What::Process(_)
@@ -139,6 +140,7 @@ impl Walk<'_, '_> {
             Action::Send { .. }
             | Action::Poll { .. }
             | Action::Commit { .. }
+            | Action::Transaction { .. }
             | Action::Assigned { .. }
             | Action::Position { .. }
             | Action::Admin { .. } => {}

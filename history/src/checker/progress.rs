@@ -190,6 +190,7 @@ fn stuck(index: &Index<'_>, id: ValueId) -> Finding {
             crate::operation::Action::Send { error, .. } => error.clone(),
             crate::operation::Action::Poll { .. }
             | crate::operation::Action::Commit { .. }
+            | crate::operation::Action::Transaction { .. }
             | crate::operation::Action::Assigned { .. }
             | crate::operation::Action::Revoked { .. }
             | crate::operation::Action::Lost { .. }

@@ -62,6 +62,7 @@ impl Checker for Resume {
                 }
                 What::Replica(..)
                 | What::Controller(_)
+                | What::Transaction(..)
                 | What::Broker(_)
                 | What::Keeper(_)
                 | What::Client(_)
@@ -118,6 +119,8 @@ impl Walk<'_, '_> {
             Group::State(_)
             | Group::Generation { .. }
             | Group::MemberJoined(_)
+            | Group::OffsetPending { .. }
+            | Group::PendingDecided { .. }
             | Group::MemberRemoved { .. }
             | Group::CommitRefused { .. }
             | Group::Loaded { .. }
@@ -150,6 +153,7 @@ impl Walk<'_, '_> {
             }
             Action::Send { .. }
             | Action::Commit { .. }
+            | Action::Transaction { .. }
             | Action::Revoked { .. }
             | Action::Lost { .. }
             | Action::Process { .. }

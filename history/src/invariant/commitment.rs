@@ -176,6 +176,7 @@ impl Commitments {
             }
             Replica::Stopped { deleted: true } => *state = ReplicaState::default(),
             Replica::LogStart(_)
+            | Replica::LastStableOffset(_)
             | Replica::Flushed(_)
             | Replica::IsrProposed { .. }
             | Replica::IsrRefused { .. }

@@ -63,6 +63,7 @@ impl Leaderships {
             | Replica::Loaded { .. }
             | Replica::HighWatermark(_)
             | Replica::LogStart(_)
+            | Replica::LastStableOffset(_)
             | Replica::Flushed(_)
             | Replica::BecameFollower { .. }
             | Replica::IsrProposed { .. }

@@ -232,6 +232,7 @@ impl Invariants {
             }
             What::Broker(_)
             | What::Group(..)
+            | What::Transaction(..)
             | What::Client(_)
             | What::Process(_)
             | What::Fault(_)

@@ -153,6 +153,8 @@ impl Shape {
                     leader: false,
                     producer: None,
                     control: false,
+                    transactional: false,
+                    committed: None,
                     values: Vec::new(),
                 };
                 *end += 1;

@@ -167,6 +167,7 @@ impl Quorums {
             // A refused wish leaves the leader waiting for too many at worst.
             Replica::IsrRefused { .. }
             | Replica::LogStart(_)
+            | Replica::LastStableOffset(_)
             | Replica::Flushed(_)
             | Replica::BecameFollower { .. }
             | Replica::Stopped { deleted: false }

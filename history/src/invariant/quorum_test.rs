@@ -41,6 +41,8 @@ fn appended(base: i64) -> Replica {
         leader: false,
         producer: None,
         control: false,
+        transactional: false,
+        committed: None,
         values: Vec::new(),
     })
 }

@@ -44,6 +44,7 @@ impl Reads {
             Replica::Appended(_)
             | Replica::Truncated { .. }
             | Replica::LogStart(_)
+            | Replica::LastStableOffset(_)
             | Replica::Flushed(_)
             | Replica::IsrProposed { .. }
             | Replica::IsrChanged { .. }

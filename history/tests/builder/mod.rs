@@ -135,6 +135,7 @@ impl Builder {
             group: Some(GroupId::from("g")),
             commit,
             read_committed: false,
+            feeds: None,
         };
         let name = format!("c{}", self.history.manifest.clients.len());
         self.client(&name, kind)
@@ -251,6 +252,9 @@ impl Builder {
             partition: Some(0),
             key: None,
             value,
+            transaction: None,
+            made_from: None,
+            amount: None,
             offset: offset.map(Offset),
             error: error.map(str::to_owned),
         }
@@ -283,6 +287,8 @@ impl Builder {
                 leader: Some(broker) == brokers.first(),
                 producer: None,
                 control: false,
+                transactional: false,
+                committed: None,
                 values: vec![value],
             };
             self.broker(*broker, Replica::Appended(append));

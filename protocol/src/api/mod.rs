@@ -9,6 +9,7 @@ pub mod data;
 pub mod group;
 pub mod reassignment;
 pub mod topics;
+pub mod transaction;
 
 use crate::error_code::ErrorCode;
 use crate::ids::{ProducerEpoch, ProducerId, TransactionalId};
@@ -132,6 +133,11 @@ bodies! {
     DeleteRecords => data::DeleteRecordsRequest, data::DeleteRecordsResponse, 21;
     InitProducerId => InitProducerIdRequest, InitProducerIdResponse, 22;
     OffsetForLeaderEpoch => data::OffsetForLeaderEpochRequest, data::OffsetForLeaderEpochResponse, 23;
+    AddPartitionsToTxn => transaction::AddPartitionsToTxnRequest, transaction::AddPartitionsToTxnResponse, 24;
+    AddOffsetsToTxn => transaction::AddOffsetsToTxnRequest, transaction::AddOffsetsToTxnResponse, 25;
+    EndTxn => transaction::EndTxnRequest, transaction::EndTxnResponse, 26;
+    WriteTxnMarkers => transaction::WriteTxnMarkersRequest, transaction::WriteTxnMarkersResponse, 27;
+    TxnOffsetCommit => transaction::TxnOffsetCommitRequest, transaction::TxnOffsetCommitResponse, 28;
     CreatePartitions => topics::CreatePartitionsRequest, topics::CreatePartitionsResponse, 37;
     ElectLeaders => topics::ElectLeadersRequest, topics::ElectLeadersResponse, 43;
     AlterPartitionReassignments => reassignment::AlterPartitionReassignmentsRequest, reassignment::AlterPartitionReassignmentsResponse, 45;

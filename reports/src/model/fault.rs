@@ -51,6 +51,7 @@ pub fn bands(history: &History, window: Window) -> Vec<Band> {
             | What::Controller(_)
             | What::Broker(_)
             | What::Group(..)
+            | What::Transaction(..)
             | What::Keeper(_)
             | What::Client(_)
             | What::Mark(_)

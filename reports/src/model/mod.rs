@@ -209,6 +209,8 @@ pub(crate) mod tests {
                 leader: broker == 1,
                 producer: None,
                 control: false,
+                transactional: false,
+                committed: None,
                 values: Vec::new(),
             };
             self.replica(ms, broker, Replica::Appended(append));
@@ -271,6 +273,9 @@ pub(crate) mod tests {
                 partition: Some(0),
                 key: None,
                 value: Value::new(0, number),
+                transaction: None,
+                made_from: None,
+                amount: None,
                 offset: None,
                 error: None,
             };

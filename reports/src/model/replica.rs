@@ -175,6 +175,7 @@ impl Follower {
             | What::Operation(_)
             | What::Broker(_)
             | What::Group(..)
+            | What::Transaction(..)
             | What::Keeper(_)
             | What::Client(_)
             | What::Fault(_)
@@ -243,6 +244,7 @@ impl Track {
                 self.leads(at, broker, *leader_epoch, isr);
             }
             Replica::LogStart(_)
+            | Replica::LastStableOffset(_)
             | Replica::Flushed(_)
             | Replica::BecameFollower { .. }
             | Replica::IsrProposed { .. }

@@ -154,6 +154,7 @@ impl<'a> Counter<'a> {
             }
             Action::Poll { .. }
             | Action::Commit { .. }
+            | Action::Transaction { .. }
             | Action::Assigned { .. }
             | Action::Revoked { .. }
             | Action::Lost { .. }

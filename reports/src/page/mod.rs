@@ -223,6 +223,7 @@ fn client_in_words(kind: &ClientKind) -> Option<String> {
             group,
             commit,
             read_committed,
+            ..
         } => {
             let group = group.as_ref().map_or_else(
                 || "no group".to_owned(),
@@ -247,6 +248,7 @@ const fn commit_in_words(commit: CommitPolicy) -> &'static str {
         CommitPolicy::Auto => "auto commit",
         CommitPolicy::Before => "commits before it processes",
         CommitPolicy::After => "commits after it processed",
+        CommitPolicy::Transactional => "commits with what it made",
         CommitPolicy::Never => "never commits",
     }
 }

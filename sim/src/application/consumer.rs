@@ -268,6 +268,7 @@ impl ConsumerApp {
                 | Outcome::Offsets(_)
                 | Outcome::Described(_)
                 | Outcome::Group(_)
+                | Outcome::GroupMetadata(_)
                 | Outcome::Reassignments(_)
                 | Outcome::Done(_) => {}
             }

@@ -82,6 +82,7 @@ impl Seen {
             | What::Controller(_)
             | What::Broker(_)
             | What::Group(..)
+            | What::Transaction(..)
             | What::Keeper(_)
             | What::Client(_)
             | What::Process(_)

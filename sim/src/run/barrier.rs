@@ -165,6 +165,7 @@ impl Barriers {
             | Note::Controller(_)
             | Note::Broker(_)
             | Note::Group(..)
+            | Note::Transaction(..)
             | Note::Keeper(_)
             | Note::Client(_) => {}
         }
@@ -189,7 +190,7 @@ impl Barriers {
             Note::Client(ClientNote::Retry { .. }) => {
                 matches!(condition, Condition::Retry { producer } if self.is_client(said.node, producer))
             }
-            Note::Client(_) => false,
+            Note::Client(_) | Note::Transaction(..) => false,
             Note::Operation(_) => self.client(condition, said.node),
         }
     }

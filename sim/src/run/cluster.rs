@@ -405,6 +405,7 @@ fn consumer_kind(plan: &ConsumerPlan) -> ClientKind {
             .map(|group| GroupId::from(group.as_str())),
         commit: plan.commit,
         read_committed: plan.config.isolation_level == IsolationLevel::ReadCommitted,
+        feeds: None,
     }
 }
 

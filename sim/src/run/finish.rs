@@ -318,6 +318,7 @@ impl FinalRead {
             | Outcome::Committed { .. }
             | Outcome::Described(_)
             | Outcome::Group(_)
+            | Outcome::GroupMetadata(_)
             | Outcome::Reassignments(_)
             | Outcome::Done(_) => return None,
         }

@@ -118,6 +118,7 @@ impl ClusterView {
             Note::Keeper(_)
             | Note::Broker(_)
             | Note::Group(..)
+            | Note::Transaction(..)
             | Note::Client(_)
             | Note::Operation(_) => {}
         }

@@ -172,6 +172,7 @@ fn take(index: &mut Index<'_>, current: &mut Current, id: EventId, event: &Event
         What::Controller(_)
         | What::Broker(_)
         | What::Keeper(_)
+        | What::Transaction(..)
         | What::Client(_)
         | What::Fault(_)
         | What::Mark(_) => {}
@@ -233,6 +234,7 @@ fn on_operation(index: &mut Index<'_>, id: EventId, operation: &Operation) {
                 index.group_events.push(id);
             }
         }
+        Action::Transaction { .. } => {}
         Action::Admin { call, .. } => {
             if matches!(operation.stage, Stage::Fail | Stage::Info)
                 && index.is_final_reader(operation.client)
@@ -369,6 +371,7 @@ fn on_replica(
             log.end = 0;
         }
         Replica::LogStart(_)
+        | Replica::LastStableOffset(_)
         | Replica::HighWatermark(_)
         | Replica::Flushed(_)
         | Replica::BecameFollower { .. }

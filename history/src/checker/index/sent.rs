@@ -84,6 +84,7 @@ fn operation(event: &Event) -> Option<&Operation> {
         | What::Controller(_)
         | What::Broker(_)
         | What::Group(..)
+        | What::Transaction(..)
         | What::Keeper(_)
         | What::Client(_)
         | What::Process(_)

@@ -122,7 +122,23 @@ fn in_request(body: &RequestBody) -> Vec<Mention<'_>> {
             .flatten()
             .map(|p| (p, None))
             .collect(),
+        RequestBody::AddPartitionsToTxn(body) => {
+            body.partitions.iter().map(|p| (p, None)).collect()
+        }
+        RequestBody::WriteTxnMarkers(body) => {
+            let markers = body.markers.iter();
+            markers
+                .flat_map(|marker| marker.partitions.iter().map(|p| (p, None)))
+                .collect()
+        }
+        RequestBody::TxnOffsetCommit(body) => body
+            .offsets
+            .iter()
+            .map(|p| (&p.partition, p.leader_epoch))
+            .collect(),
         RequestBody::Metadata(_)
+        | RequestBody::AddOffsetsToTxn(_)
+        | RequestBody::EndTxn(_)
         | RequestBody::ControlledShutdown(_)
         | RequestBody::FindCoordinator(_)
         | RequestBody::JoinGroup(_)
@@ -193,7 +209,21 @@ fn in_response(body: &ResponseBody) -> Vec<Mention<'_>> {
         ResponseBody::ElectLeaders(body) => {
             body.partitions.iter().map(|(p, _)| (p, None)).collect()
         }
-        ResponseBody::UpdateMetadata(_)
+        ResponseBody::AddPartitionsToTxn(body) => {
+            body.partitions.iter().map(|(p, _)| (p, None)).collect()
+        }
+        ResponseBody::TxnOffsetCommit(body) => {
+            body.partitions.iter().map(|(p, _)| (p, None)).collect()
+        }
+        ResponseBody::WriteTxnMarkers(body) => {
+            let markers = body.markers.iter();
+            markers
+                .flat_map(|marker| marker.partitions.iter().map(|(p, _)| (p, None)))
+                .collect()
+        }
+        ResponseBody::AddOffsetsToTxn(_)
+        | ResponseBody::EndTxn(_)
+        | ResponseBody::UpdateMetadata(_)
         | ResponseBody::Metadata(_)
         | ResponseBody::FindCoordinator(_)
         | ResponseBody::JoinGroup(_)
