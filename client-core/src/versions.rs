@@ -3,6 +3,9 @@
 //! A client asks every broker it connects to (KIP-35, since 0.10) and uses the highest version both know. A broker that
 //! lists nothing for an api is taken to know what the client knows.
 
+use protocol::api::data::FetchRequest;
+use protocol::api::group::OffsetCommitRequest;
+use protocol::api::transaction::TxnOffsetCommitRequest;
 use protocol::api::{ApiKey, RequestBody};
 use protocol::behaviour::{Behaviour, Era, Fix};
 use protocol::ids::{GenerationId, MemberId};
@@ -87,16 +90,7 @@ impl Versions {
 /// Takes out of a request what its version has no room for.
 pub(crate) fn fit(body: &mut RequestBody, version: i16) {
     match body {
-        RequestBody::Fetch(fetch) => {
-            for partition in &mut fetch.partitions {
-                if version < 9 {
-                    partition.current_leader_epoch = None;
-                }
-                if version < 12 {
-                    partition.last_fetched_epoch = None;
-                }
-            }
-        }
+        RequestBody::Fetch(fetch) => fit_fetch(fetch, version),
         RequestBody::ListOffsets(list) if version < 4 => {
             for (_, epoch, _) in &mut list.partitions {
                 *epoch = None;
@@ -117,28 +111,8 @@ pub(crate) fn fit(body: &mut RequestBody, version: i16) {
         }
         RequestBody::SyncGroup(sync) if version < 3 => sync.group_instance_id = None,
         RequestBody::Heartbeat(beat) if version < 3 => beat.group_instance_id = None,
-        RequestBody::OffsetCommit(commit) => {
-            if version < 6 {
-                for offset in &mut commit.offsets {
-                    offset.leader_epoch = None;
-                }
-            }
-            if version < 7 {
-                commit.group_instance_id = None;
-            }
-        }
-        RequestBody::TxnOffsetCommit(commit) => {
-            if version < 2 {
-                for offset in &mut commit.offsets {
-                    offset.leader_epoch = None;
-                }
-            }
-            if version < 3 {
-                commit.generation_id = GenerationId(-1);
-                commit.member_id = MemberId::from("");
-                commit.group_instance_id = None;
-            }
-        }
+        RequestBody::OffsetCommit(commit) => fit_commit(commit, version),
+        RequestBody::TxnOffsetCommit(commit) => fit_transactional_commit(commit, version),
         RequestBody::OffsetFetch(fetch) if version < 7 => fetch.require_stable = false,
         RequestBody::InitProducerId(init) if version < 3 => init.current = None,
         RequestBody::Metadata(metadata) if version < 4 => metadata.allow_auto_topic_creation = true,
@@ -173,10 +147,45 @@ pub(crate) fn fit(body: &mut RequestBody, version: i16) {
     }
 }
 
+fn fit_fetch(fetch: &mut FetchRequest, version: i16) {
+    for partition in &mut fetch.partitions {
+        if version < 9 {
+            partition.current_leader_epoch = None;
+        }
+        if version < 12 {
+            partition.last_fetched_epoch = None;
+        }
+    }
+}
+
+fn fit_commit(commit: &mut OffsetCommitRequest, version: i16) {
+    if version < 6 {
+        for offset in &mut commit.offsets {
+            offset.leader_epoch = None;
+        }
+    }
+    if version < 7 {
+        commit.group_instance_id = None;
+    }
+}
+
+fn fit_transactional_commit(commit: &mut TxnOffsetCommitRequest, version: i16) {
+    if version < 2 {
+        for offset in &mut commit.offsets {
+            offset.leader_epoch = None;
+        }
+    }
+    if version < 3 {
+        commit.generation_id = GenerationId(-1);
+        commit.member_id = MemberId::from("");
+        commit.group_instance_id = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::api::data::{FetchPartition, FetchRequest, IsolationLevel};
+    use protocol::api::data::{FetchPartition, IsolationLevel};
     use protocol::ids::{LeaderEpoch, Offset, TopicPartition};
     use protocol::time::Span;
 

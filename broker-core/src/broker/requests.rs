@@ -120,11 +120,7 @@ impl Broker {
                     .controlled_shutdown(io, token, body);
             }
             RequestBody::ControlledShutdown(_) => {
-                let refusal = ControlledShutdownResponse {
-                    error: ErrorCode::NotController,
-                    remaining: Vec::new(),
-                };
-                self.requests.respond(io, token, refusal);
+                self.requests.respond(io, token, not_controller())
             }
             body @ (RequestBody::CreateTopics(_)
             | RequestBody::DeleteTopics(_)
@@ -338,6 +334,13 @@ impl Broker {
                 TopicAdmin::refuse_partitions(&mut hands, token, request);
             }
         }
+    }
+}
+
+fn not_controller() -> ControlledShutdownResponse {
+    ControlledShutdownResponse {
+        error: ErrorCode::NotController,
+        remaining: Vec::new(),
     }
 }
 
