@@ -120,7 +120,7 @@ impl Broker {
                     .controlled_shutdown(io, token, body);
             }
             RequestBody::ControlledShutdown(_) => {
-                self.requests.respond(io, token, not_controller())
+                self.requests.respond(io, token, not_controller());
             }
             body @ (RequestBody::CreateTopics(_)
             | RequestBody::DeleteTopics(_)
