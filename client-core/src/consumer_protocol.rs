@@ -192,4 +192,25 @@ mod tests {
             Some(Assignment::default())
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn bytes_of_a_stranger_are_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
+            let bytes = Bytes::from(bytes);
+            let _ = Subscription::decode(bytes.clone());
+            let _ = Assignment::decode(bytes);
+        }
+
+        #[test]
+        fn a_cut_subscription_is_never_a_longer_one(cut in 0_usize..100) {
+            let whole = Subscription {
+                topics: vec![TopicName::from("a"), TopicName::from("bc")],
+                owned: vec![TopicPartition::new("a", 1)],
+                user_data: Some(Bytes::from_static(b"u")),
+            };
+            let bytes = whole.encode(1);
+            let end = bytes.len() * cut / 100;
+            proptest::prop_assert!(Subscription::decode(bytes.slice(..end)).is_none());
+        }
+    }
 }

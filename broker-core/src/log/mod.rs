@@ -11,6 +11,8 @@
 //! between directories, topic ids.
 
 pub mod append;
+#[cfg(test)]
+mod bytes_test;
 pub mod checkpoint;
 #[cfg(test)]
 mod fixture;

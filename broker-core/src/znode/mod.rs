@@ -4,6 +4,8 @@
 //! left out: nothing of this broker reads them.
 
 pub mod broker;
+#[cfg(test)]
+mod bytes_test;
 pub mod json;
 pub mod paths;
 pub mod topic;

@@ -164,4 +164,22 @@ mod tests {
         assert!(decode(Zxid(1), &Bytes::from(bytes), 10).is_none());
         assert!(decode(Zxid(1), &whole.slice(..whole.len() - 1), 10).is_none());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn damage_that_the_checksum_does_not_show_is_refused_or_read_and_never_a_panic(
+            at in 0_usize..1000,
+            byte in proptest::prelude::any::<u8>(),
+        ) {
+            const TAIL: usize = 8 + 5;
+            let zxid = Zxid::new(1, 3);
+            let mut bytes = encode(&filled()).to_vec();
+            let body = bytes.len() - TAIL;
+            let place = body * at / 1000;
+            bytes[place] = byte;
+            let checksum = i64::from(adler32(&bytes[..body]));
+            bytes[body..body + 8].copy_from_slice(&checksum.to_be_bytes());
+            let _ = decode(zxid, &Bytes::from(bytes), 10);
+        }
+    }
 }

@@ -364,3 +364,64 @@ fn entry(reader: &mut Reader) -> Option<Transaction> {
     }
     Transaction::parse(bytes)
 }
+
+#[cfg(test)]
+mod bytes_test {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A log file of some sets of data, as a server writes it.
+    fn written() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(MAGIC.to_be_bytes());
+        bytes.extend(VERSION.to_be_bytes());
+        bytes.extend(0_i64.to_be_bytes());
+        for counter in 1..=4 {
+            let header = crate::txn::TxnHeader {
+                session: protocol::ids::SessionId(1),
+                cxid: protocol::ids::Xid(counter),
+                zxid: Zxid::new(1, counter.unsigned_abs()),
+                time: 5,
+            };
+            let body = crate::txn::Txn::SetData {
+                path: "/a".into(),
+                data: Bytes::from_static(b"data"),
+                version: counter,
+            };
+            let payload = Transaction::new(header, body).bytes;
+            bytes.extend(i64::from(adler32(&payload)).to_be_bytes());
+            bytes.extend(i32::try_from(payload.len()).unwrap_or(0).to_be_bytes());
+            bytes.extend(&payload);
+            bytes.push(END_OF_RECORD);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_whole_file_is_read_to_its_end() {
+        let file = parse(Bytes::from(written()));
+        assert!(!file.torn);
+        assert_eq!(file.entries.len(), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_file_gives_a_prefix_of_what_was_written(at in 0_usize..1000, byte in any::<u8>(), cut in 0_usize..1000) {
+            let whole = parse(Bytes::from(written())).entries;
+            let mut bytes = written();
+            let place = bytes.len() * at / 1000;
+            bytes[place] = byte;
+            bytes.truncate(bytes.len() * cut / 1000 + 1);
+            let found = parse(Bytes::from(bytes)).entries;
+            prop_assert!(found.len() <= whole.len());
+            for (found, written) in found.iter().zip(&whole) {
+                prop_assert_eq!(&found.0.bytes, &written.0.bytes);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_a_torn_file(bytes in prop::collection::vec(any::<u8>(), 1..200)) {
+            prop_assert!(parse(Bytes::from(bytes)).torn);
+        }
+    }
+}
