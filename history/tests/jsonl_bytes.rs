@@ -48,7 +48,7 @@ proptest! {
     fn a_damaged_byte_is_read_or_refused_in_its_line_or_later(place in 0_usize..1000, byte in any::<u8>()) {
         let mut bytes = written();
         let at = bytes.len() * place / 1000;
-        let damaged_line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let damaged_line = bytes[..at].split(|byte| *byte == b'\n').count();
         bytes[at] = byte;
         if let Err(error) = jsonl::read(&*bytes) {
             prop_assert!(!error.to_string().is_empty());
