@@ -293,7 +293,7 @@ impl<'i, 'h> Count<'i, 'h> {
     fn operation(&mut self, operation: &Operation) {
         let index = self.index;
         match &operation.action {
-            Action::Poll { records, .. } if !index.is_final_reader(operation.client) => {
+            Action::Poll { records, .. } if !index.closes_the_run(operation.client) => {
                 for polled in records {
                     let part = index.part(&polled.partition);
                     let topic = (part != NONE)

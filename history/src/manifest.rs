@@ -67,6 +67,8 @@ pub enum Stream {
     Faults,
     /// A read of every partition from the beginning, after healing.
     FinalRead,
+    /// The same once more with `read_committed`, by [`ClientKind::CommittedReader`]; in runs with transactions.
+    CommittedRead,
 }
 
 /// A node of the world.
@@ -149,6 +151,9 @@ pub enum ClientKind {
     Admin,
     /// The reader that closes each run.
     FinalReader,
+    /// A second reader that closes a run with transactions: the same partitions, up to the last stable offset and with
+    /// `read_committed`. What the final reader finds and this one does not is in a transaction that was aborted or is open.
+    CommittedReader,
 }
 
 /// When an application commits.

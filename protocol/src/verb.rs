@@ -111,6 +111,9 @@ pub enum Verb {
     // Consumer.
     /// `groupMetadata()`: answered by [`Outcome::GroupMetadata`] at once.
     GroupMetadata,
+    /// `position(partition, 0)`: where reading goes on, answered by [`Outcome::Offsets`] at once; none where the call would
+    /// have to wait. Markers and aborted records move it, though nobody sees them.
+    Position(Vec<TopicPartition>),
     /// `subscribe(topics)`.
     Subscribe(Vec<TopicName>),
     /// `assign(partitions)`.

@@ -124,7 +124,7 @@ fn cast(out: &mut String, manifest: &Manifest) {
                     .map_or_else(|| "no group".to_owned(), |group| format!("group {group}"));
                 format!("{group}, {}", commit_in_words(*commit))
             }
-            ClientKind::Admin | ClientKind::FinalReader => continue,
+            ClientKind::Admin | ClientKind::FinalReader | ClientKind::CommittedReader => continue,
         };
         let kind = if matches!(client.kind, ClientKind::Producer { .. }) {
             "producer"

@@ -96,6 +96,7 @@ impl Task {
             | Verb::CommitTransaction
             | Verb::AbortTransaction
             | Verb::GroupMetadata
+            | Verb::Position(_)
             | Verb::ExpireSession(_) => return None,
         })
     }

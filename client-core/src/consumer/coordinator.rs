@@ -21,7 +21,7 @@ use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerId, MemberId, TopicName, TopicPartition};
 use protocol::machine::Io;
 use protocol::time::{Mono, Span};
-use protocol::verb::{ClientError, Outcome};
+use protocol::verb::{ClientError, ConsumerGroupMetadata, Failure, OperationId, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -272,6 +272,23 @@ impl Consumer {
         subscription.encode(version)
     }
 
+    /// `groupMetadata()`: in whose name a transaction commits offsets (KIP-447).
+    pub(super) fn group_metadata(&self, operation: OperationId, io: &mut Io<'_>) {
+        let outcome = if let Some(group_id) = self.group.clone() {
+            let Generation { id, member } = self.membership.assigned_in.clone();
+            Outcome::GroupMetadata(ConsumerGroupMetadata {
+                group_id,
+                generation_id: id,
+                member_id: member,
+                group_instance_id: self.instance_id(),
+            })
+        } else {
+            let error = ClientError::Broker(ErrorCode::InvalidGroupId);
+            Outcome::Done(Err(Failure::fail(error)))
+        };
+        io.outcome(operation, outcome);
+    }
+
     pub(super) fn instance_id(&self) -> Option<Arc<str>> {
         self.config.group_instance_id.as_deref().map(Arc::from)
     }
@@ -394,6 +411,7 @@ impl Consumer {
             // Thrown out between the answer and this poll; what was assigned is not ours.
             return;
         }
+        self.membership.assigned_in = self.membership.generation.clone();
         let leaving: Vec<TopicPartition> = self
             .subscription
             .assigned()

@@ -84,6 +84,8 @@ pub(super) struct Membership {
     pub(super) lookup: Lookup,
     pub(super) state: MemberState,
     pub(super) generation: Generation,
+    /// The generation whose assignment it took last: what `groupMetadata` tells, also when it has been thrown out since.
+    pub(super) assigned_in: Generation,
     pub(super) rejoin_needed: bool,
     pub(super) join: Join,
     /// Counts joins, so that the answer to an abandoned one is told apart.
@@ -104,6 +106,7 @@ impl Membership {
             lookup: Lookup::Idle,
             state: MemberState::Unjoined,
             generation: Generation::none(),
+            assigned_in: Generation::none(),
             rejoin_needed: true,
             join: Join::Idle,
             attempt: 0,

@@ -199,6 +199,15 @@ impl Consumer {
             Verb::BeginningOffsets(partitions) => {
                 self.look_up(moment, Some(OffsetSpec::Earliest), partitions, io);
             }
+            Verb::Position(partitions) => {
+                let position = |partition: &TopicPartition| self.subscription.position(partition);
+                let positions = partitions.into_iter().map(|partition| {
+                    let offset = position(&partition).map(|position| position.offset);
+                    (partition, offset)
+                });
+                io.outcome(operation, Outcome::Offsets(Ok(positions.collect())));
+            }
+            Verb::GroupMetadata => self.group_metadata(operation, io),
             Verb::Close(timeout) => self.close(now, Some(operation), timeout, io),
             Verb::Send(_)
             | Verb::Flush
@@ -215,7 +224,6 @@ impl Consumer {
             | Verb::SendOffsetsToTransaction(..)
             | Verb::CommitTransaction
             | Verb::AbortTransaction
-            | Verb::GroupMetadata
             | Verb::DescribeGroup(_)
             | Verb::ExpireSession(_) => {
                 illegal(operation, "a consumer cannot do this", io);

@@ -187,6 +187,7 @@ impl Producer {
             | Verb::CommitTransaction
             | Verb::AbortTransaction
             | Verb::GroupMetadata
+            | Verb::Position(_)
             | Verb::DescribeGroup(_)
             | Verb::ExpireSession(_) => {
                 let error = ClientError::IllegalState("a producer cannot do this");

@@ -134,6 +134,7 @@ pub fn stream_name(stream: Stream) -> &'static str {
         Stream::Groups => "groups",
         Stream::Faults => "faults",
         Stream::FinalRead => "final_read",
+        Stream::CommittedRead => "committed_read",
     }
 }
 

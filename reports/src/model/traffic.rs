@@ -166,7 +166,12 @@ impl<'a> Counter<'a> {
 
     fn is_final_reader(&self, client: u16) -> bool {
         let info = self.history.manifest.clients.get(usize::from(client));
-        info.is_some_and(|info| matches!(info.kind, ClientKind::FinalReader))
+        info.is_some_and(|info| {
+            matches!(
+                info.kind,
+                ClientKind::FinalReader | ClientKind::CommittedReader
+            )
+        })
     }
 
     fn send(&mut self, at: u64, operation: &Operation) {

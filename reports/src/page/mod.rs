@@ -239,7 +239,7 @@ fn client_in_words(kind: &ClientKind) -> Option<String> {
                 commit_in_words(*commit)
             ))
         }
-        ClientKind::Admin | ClientKind::FinalReader => None,
+        ClientKind::Admin | ClientKind::FinalReader | ClientKind::CommittedReader => None,
     }
 }
 

@@ -63,7 +63,7 @@ enum Role {
     Producer(Arc<ProducerPlan>, u16),
     Consumer(Arc<ConsumerPlan>, u16),
     Operator,
-    Reader,
+    Reader(IsolationLevel),
 }
 
 /// What every node knows of the cluster.
@@ -145,9 +145,9 @@ impl Boot for CoreBoot {
                     seed,
                 )))
             }
-            Role::Reader => {
+            Role::Reader(isolation) => {
                 let id = ClientId::from("final-reader");
-                let config = Arc::new(reader_config(cluster.behaviour));
+                let config = Arc::new(reader_config(cluster.behaviour, *isolation));
                 Core::Reader(Box::new(Consumer::new(
                     config,
                     bootstrap,
@@ -161,7 +161,7 @@ impl Boot for CoreBoot {
 }
 
 /// A reader without a group that takes everything from the beginning.
-fn reader_config(behaviour: Behaviour) -> ConsumerConfig {
+fn reader_config(behaviour: Behaviour, isolation: IsolationLevel) -> ConsumerConfig {
     let mut config = ConsumerConfig::defaults(behaviour.era);
     for (key, value) in [
         ("enable.auto.commit", "false"),
@@ -170,6 +170,7 @@ fn reader_config(behaviour: Behaviour) -> ConsumerConfig {
     ] {
         config.set(key, value).expect("a setting of our own");
     }
+    config.isolation_level = isolation;
     config.finish().expect("settings of our own")
 }
 
@@ -201,6 +202,8 @@ pub struct Nodes {
     pub operator: NodeId,
     /// The final reader, and its index among the clients.
     pub reader: (NodeId, u16),
+    /// Where there are transactions: who reads everything once more with `read_committed`.
+    pub committed_reader: Option<(NodeId, u16)>,
 }
 
 /// Builds the nodes of a plan.
@@ -232,7 +235,7 @@ pub fn nodes(plan: &Plan, seed: u64) -> Nodes {
     builder.keepers(plan);
     builder.brokers(plan);
     builder.clients(plan);
-    builder.own_clients();
+    builder.own_clients(plan);
     builder.nodes
 }
 
@@ -248,6 +251,7 @@ impl Nodes {
             client_nodes: Vec::new(),
             operator: NodeId(0),
             reader: (NodeId(0), 0),
+            committed_reader: None,
         }
     }
 }
@@ -370,13 +374,26 @@ impl Builder {
         }
     }
 
-    fn own_clients(&mut self) {
+    fn own_clients(&mut self, plan: &Plan) {
         self.nodes.operator = self.client("operator", ClientKind::Admin, |_| Role::Operator);
-        let index = u16::try_from(self.nodes.clients.len()).expect("a few hundred clients at most");
-        self.nodes.reader = (
-            self.client("final-reader", ClientKind::FinalReader, |_| Role::Reader),
-            index,
+        self.nodes.reader = self.reader(
+            "final-reader",
+            ClientKind::FinalReader,
+            IsolationLevel::ReadUncommitted,
         );
+        if plan.has_transactions() {
+            self.nodes.committed_reader = Some(self.reader(
+                "committed-reader",
+                ClientKind::CommittedReader,
+                IsolationLevel::ReadCommitted,
+            ));
+        }
+    }
+
+    fn reader(&mut self, name: &str, kind: ClientKind, isolation: IsolationLevel) -> (NodeId, u16) {
+        let index = u16::try_from(self.nodes.clients.len()).expect("a few hundred clients at most");
+        let node = self.client(name, kind, |_| Role::Reader(isolation));
+        (node, index)
     }
 }
 

@@ -234,6 +234,8 @@ pub(super) struct FinalRead {
     next: u64,
     /// Where each partition ends, once known.
     ends: Option<BTreeMap<TopicPartition, Offset>>,
+    /// The question after the reader's positions: behind the last record there may be markers, which it never hands over.
+    asks_positions: Option<OperationId>,
     positions: BTreeMap<TopicPartition, Offset>,
 }
 
@@ -246,6 +248,7 @@ impl FinalRead {
             partitions,
             next: 0,
             ends: None,
+            asks_positions: None,
             positions: BTreeMap::new(),
         }
     }
@@ -291,6 +294,12 @@ impl FinalRead {
         recorder: &mut Recorder,
     ) -> Option<WorldCommand> {
         match outcome {
+            Outcome::Offsets(Ok(positions)) if self.asks_positions == Some(operation) => {
+                self.asks_positions = None;
+                let known = positions.into_iter();
+                self.positions
+                    .extend(known.filter_map(|(partition, at)| Some((partition, at?))));
+            }
             Outcome::Offsets(Ok(ends)) => {
                 self.ends = Some(
                     ends.into_iter()
@@ -301,6 +310,12 @@ impl FinalRead {
             Outcome::Offsets(Err(_)) => {
                 let partitions = self.partitions.clone();
                 return Some(self.submit(Verb::EndOffsets(partitions)));
+            }
+            Outcome::Polled(Ok(records)) if records.is_empty() && self.ends.is_some() => {
+                let partitions = self.partitions.clone();
+                let question = self.submit(Verb::Position(partitions));
+                self.asks_positions = Some(OperationId(self.next));
+                return Some(question);
             }
             Outcome::Polled(Ok(records)) => self.on_records(operation, records, recorder),
             Outcome::Polled(Err(_)) => {}

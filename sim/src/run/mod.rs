@@ -435,10 +435,16 @@ impl Runner {
         someone_is_gone || self.partitions().iter().all(back)
     }
 
-    /// Every partition is read from its beginning.
+    /// Every partition is read from its beginning; where there are transactions, once more by a reader of committed ones.
     pub fn final_read(&mut self) {
         self.phase(Phase::FinalRead);
-        let (node, client) = self.nodes.reader;
+        let readers = std::iter::once(self.nodes.reader).chain(self.nodes.committed_reader);
+        for (node, client) in readers.collect::<Vec<_>>() {
+            self.read_all(node, client);
+        }
+    }
+
+    fn read_all(&mut self, node: NodeId, client: u16) {
         self.command(vec![WorldCommand::Restart {
             node,
             disk: DiskAtRestart::Same,
@@ -515,14 +521,17 @@ fn manifest(plan: &Plan, seed: u64, nodes: &Nodes) -> Manifest {
         seed,
         era: plan.behaviour.era.name().to_owned(),
         fixes: plan.fixes.clone(),
-        streams: vec![
+        streams: [
             Stream::Operations,
             Stream::Brokers,
             Stream::Keepers,
             Stream::Groups,
             Stream::Faults,
             Stream::FinalRead,
-        ],
+        ]
+        .into_iter()
+        .chain(nodes.committed_reader.map(|_| Stream::CommittedRead))
+        .collect(),
         nodes: nodes.manifest_nodes.clone(),
         topics: topics.collect(),
         clients: nodes.clients.clone(),

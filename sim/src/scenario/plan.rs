@@ -68,6 +68,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether somebody writes in transactions.
+    pub fn has_transactions(&self) -> bool {
+        let mut producers = self.producers.iter();
+        producers.any(|producer| producer.config.transactional_id.is_some())
+    }
+
     /// The plan with the faults that this seed draws, where there is a nemesis.
     pub fn with_nemesis(self: Arc<Self>, seed: u64) -> Arc<Self> {
         if self.source.nemesis.is_none() {

@@ -91,7 +91,8 @@ fn empty(history: &History) -> Index<'_> {
             }
             ClientKind::Consumer { group: None, .. }
             | ClientKind::Admin
-            | ClientKind::FinalReader => {}
+            | ClientKind::FinalReader
+            | ClientKind::CommittedReader => {}
         }
         index.producers.push(producer);
         index.consumers.push(consumer);

@@ -294,6 +294,17 @@ impl<'h> Index<'h> {
         client.is_some_and(|client| client.kind == ClientKind::FinalReader)
     }
 
+    /// Whether the client is one of the readers that close the run.
+    pub fn closes_the_run(&self, client: u16) -> bool {
+        let client = self.history.manifest.clients.get(usize::from(client));
+        client.is_some_and(|client| {
+            matches!(
+                client.kind,
+                ClientKind::FinalReader | ClientKind::CommittedReader
+            )
+        })
+    }
+
     /// Partitions of the workload.
     pub fn workload(&self) -> impl Iterator<Item = (u32, &Partition)> {
         let numbered = (0..).zip(&self.partitions);
