@@ -4,13 +4,13 @@ use super::say;
 use crate::args::Describe;
 use crate::exit::Exit;
 use crate::load;
-use crate::page::wrap;
+use crate::page::{WIDTH, wrap};
 use crate::style::{HEADING, paint};
 use protocol::behaviour::{Fix, Mask};
 use protocol::config::{BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig, SettingKey};
 use protocol::error_code::ErrorCode;
 use sim::scenario::diagnostic::suggestion;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Explains one thing, whatever it is.
 pub(crate) fn describe(args: &Describe) -> Exit {
@@ -32,7 +32,17 @@ pub(crate) fn describe(args: &Describe) -> Exit {
 }
 
 fn entry(name: &str, kind: &str, text: &str) -> String {
-    format!("{} ({kind})\n\n{text}", paint(HEADING, name))
+    let lines: Vec<String> = text.lines().map(folded).collect();
+    format!("{} ({kind})\n\n{}", paint(HEADING, name), lines.join("\n"))
+}
+
+/// A long line as several; a short one keeps its spaces.
+fn folded(line: &str) -> String {
+    if line.chars().count() > WIDTH {
+        wrap(line, WIDTH).join("\n")
+    } else {
+        line.to_owned()
+    }
 }
 
 fn guarantee(code: &str) -> Option<String> {
@@ -55,11 +65,10 @@ fn ledger(code: &str) -> Option<String> {
 
 fn fix(code: &str) -> Option<String> {
     let fix: Fix = code.parse().ok()?;
-    let story = wrap(fix.story(), 100).join("\n");
     let mut lines = vec![
         fix.summary().to_owned(),
         String::new(),
-        story,
+        fix.story().to_owned(),
         String::new(),
     ];
     let mut fact = |name: &str, value: &str| lines.push(format!("{name:<12}{value}"));
@@ -81,25 +90,35 @@ fn fix(code: &str) -> Option<String> {
     ))
 }
 
-/// The scenarios that show a fix: their files begin with the number of its entry in the catalogue.
+/// The scenarios that switch a fix off, or else its entries in the catalogue.
 fn shown_by(fix: Fix) -> String {
-    let folder = Path::new("scenarios/failures");
-    let files: Vec<String> = std::fs::read_dir(folder)
+    let mut files: Vec<PathBuf> = std::fs::read_dir("scenarios/failures")
         .into_iter()
         .flatten()
         .flatten()
-        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .map(|file| file.path())
+        .filter(|path| switches_off(path, fix))
         .collect();
-    let shown = fix.catalogue().iter().map(|number| {
-        let mut own = files
-            .iter()
-            .filter(|name| name.starts_with(&format!("{number}-")));
-        own.next().map_or_else(
-            || format!("{number} (no scenario yet)"),
-            |name| folder.join(name).display().to_string(),
-        )
-    });
-    shown.collect::<Vec<_>>().join(", ")
+    files.sort();
+    if files.is_empty() {
+        let entries = fix.catalogue().iter();
+        let names: Vec<String> = entries
+            .map(|number| format!("{number} (no scenario yet)"))
+            .collect();
+        return names.join(", ");
+    }
+    let shown: Vec<String> = files
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    shown.join(", ")
+}
+
+fn switches_off(scenario: &Path, fix: Fix) -> bool {
+    let name = fix.name();
+    std::fs::read_to_string(scenario).is_ok_and(|text| {
+        text.contains(&format!("{name} = false")) || text.contains(&format!("\"{name}\" = false"))
+    })
 }
 
 fn error(code: &str) -> Option<String> {

@@ -15,7 +15,7 @@ use reports::timeline::{self, Line, Tone};
 use std::fmt::Write;
 
 /// Widest text line.
-const WIDTH: usize = 100;
+pub(crate) const WIDTH: usize = 100;
 
 /// The whole page.
 pub(crate) fn page(history: &History, judgement: &Judgement) -> String {
