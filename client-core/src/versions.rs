@@ -8,6 +8,7 @@ use protocol::api::group::OffsetCommitRequest;
 use protocol::api::transaction::TxnOffsetCommitRequest;
 use protocol::api::{ApiKey, RequestBody};
 use protocol::behaviour::{Behaviour, Era, Fix};
+use protocol::fetch_session::FetchMetadata;
 use protocol::ids::{GenerationId, MemberId};
 use std::sync::Arc;
 
@@ -148,6 +149,10 @@ pub(crate) fn fit(body: &mut RequestBody, version: i16) {
 }
 
 fn fit_fetch(fetch: &mut FetchRequest, version: i16) {
+    if version < 7 {
+        fetch.metadata = FetchMetadata::LEGACY;
+        fetch.forgotten.clear();
+    }
     for partition in &mut fetch.partitions {
         if version < 9 {
             partition.current_leader_epoch = None;
@@ -206,6 +211,8 @@ mod tests {
             min_bytes: 1,
             max_bytes: 1,
             isolation_level: IsolationLevel::ReadUncommitted,
+            metadata: FetchMetadata::INITIAL,
+            forgotten: Vec::new(),
             partitions: vec![FetchPartition {
                 partition: TopicPartition::new("t", 0),
                 current_leader_epoch: Some(LeaderEpoch(3)),
@@ -229,5 +236,6 @@ mod tests {
             panic!("a fetch");
         };
         assert_eq!(fetch.partitions[0].current_leader_epoch, None);
+        assert_eq!(fetch.metadata, FetchMetadata::LEGACY);
     }
 }

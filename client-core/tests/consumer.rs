@@ -13,7 +13,7 @@ use bench::{Asked, Bench, bootstrap, endpoint};
 use bytes::{BufMut, Bytes, BytesMut};
 use client_core::Consumer;
 use protocol::api::data::{
-    AbortedTransaction, EpochAnswer, EpochEndOffset, FetchPartition, FetchResponse,
+    AbortedTransaction, EpochAnswer, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse,
     ListOffsetsResponse, OffsetForLeaderEpochResponse, PartitionFetchResponse,
     PartitionListOffsetsResponse,
 };
@@ -26,6 +26,7 @@ use protocol::api::{ApiKey, RequestBody};
 use protocol::behaviour::{Behaviour, Era, Fix};
 use protocol::config::ConsumerConfig;
 use protocol::error_code::ErrorCode;
+use protocol::fetch_session::{FetchMetadata, FetchSessionEpoch, FetchSessionId};
 use protocol::ids::{
     BrokerId, ClientId, GenerationId, LeaderEpoch, MemberId, Offset, ProducerEpoch, ProducerId,
     Sequence, TopicName, TopicPartition,
@@ -251,13 +252,22 @@ fn part(partition: TopicPartition, error: ErrorCode, records: Bytes) -> Partitio
     }
 }
 
+/// An answer of a broker that has no room for fetch sessions.
+fn answer_of(error: ErrorCode, partitions: Vec<PartitionFetchResponse>) -> FetchResponse {
+    FetchResponse {
+        error,
+        session: FetchSessionId::NONE,
+        partitions,
+    }
+}
+
 /// Answers the oldest fetch with one part for its first partition.
 fn fetched(bench: &mut Bench<Consumer>, error: ErrorCode, records: Bytes) -> FetchPartition {
     let asked = bench.take(ApiKey::Fetch);
     let wanted = fetch_request(&asked)[0].clone();
     let partitions = vec![part(wanted.partition.clone(), error, records)];
     let error = ErrorCode::None;
-    bench.answer(&asked, FetchResponse { error, partitions });
+    bench.answer(&asked, answer_of(error, partitions));
     wanted
 }
 
@@ -660,6 +670,58 @@ fn an_offset_out_of_range_is_reset_by_the_policy() {
     assert_eq!(polled(&mut bench, first), [100]);
 }
 
+/// A fetch of partition 0 is answered with these records and a session.
+fn in_session(
+    bench: &mut Bench<Consumer>,
+    error: ErrorCode,
+    partitions: Vec<Bytes>,
+) -> FetchRequest {
+    let asked = bench.take(ApiKey::Fetch);
+    let RequestBody::Fetch(request) = asked.request.body.clone() else {
+        panic!("a fetch");
+    };
+    let parts = partitions.into_iter();
+    let answer = FetchResponse {
+        error,
+        session: FetchSessionId(7),
+        partitions: parts
+            .map(|records| part(t(0), ErrorCode::None, records))
+            .collect(),
+    };
+    bench.answer(&asked, answer);
+    request
+}
+
+#[test]
+fn in_a_fetch_session_a_consumer_names_what_has_changed() {
+    let mut bench = reading_at(&[], 0);
+    let first = poll(&mut bench, 1000);
+    let full = in_session(&mut bench, ErrorCode::None, vec![Bytes::new()]);
+    assert_eq!(full.metadata, FetchMetadata::INITIAL);
+    // Nothing has changed: nothing is named, and the answer names nothing.
+    let idle = in_session(&mut bench, ErrorCode::None, Vec::new());
+    let session = FetchMetadata::first_incremental(FetchSessionId(7));
+    assert_eq!((idle.metadata, idle.partitions.len()), (session, 0));
+    // An answer about a partition that its request did not name is of the offset named last.
+    let implied = in_session(&mut bench, ErrorCode::None, vec![records(0, 2, 0)]);
+    assert!(implied.partitions.is_empty());
+    assert_eq!(polled(&mut bench, first), [0, 1]);
+    let next = in_session(&mut bench, ErrorCode::None, Vec::new());
+    assert_eq!(next.partitions[0].fetch_offset, Offset(2));
+    assert_eq!(next.metadata.epoch, FetchSessionEpoch(3));
+}
+
+#[test]
+fn a_consumer_whose_session_is_gone_asks_for_another() {
+    let mut bench = reading_at(&[], 0);
+    poll(&mut bench, 1000);
+    in_session(&mut bench, ErrorCode::None, vec![Bytes::new()]);
+    in_session(&mut bench, ErrorCode::FetchSessionIdNotFound, Vec::new());
+    let again = in_session(&mut bench, ErrorCode::None, vec![Bytes::new()]);
+    assert_eq!(again.metadata, FetchMetadata::INITIAL);
+    assert_eq!(again.partitions[0].fetch_offset, Offset(0));
+}
+
 #[test]
 fn what_was_fetched_before_a_seek_is_not_handed_over() {
     let mut bench = reading_at(&[], 0);
@@ -668,7 +730,7 @@ fn what_was_fetched_before_a_seek_is_not_handed_over() {
     bench.call(Verb::Seek(t(0), Offset(50)));
     let partitions = vec![part(t(0), ErrorCode::None, records(0, 2, 0))];
     let error = ErrorCode::None;
-    bench.answer(&asked, FetchResponse { error, partitions });
+    bench.answer(&asked, answer_of(error, partitions));
     let next = poll(&mut bench, 1000);
     assert!(bench.told(next).is_empty());
     let wanted = fetched(&mut bench, ErrorCode::None, records(50, 1, 0));
@@ -697,7 +759,7 @@ fn after_a_change_of_leader(behaviour: Behaviour, policy: &str) -> (Bench<Consum
         }
         let partitions = vec![part(t(0), ErrorCode::NotLeaderOrFollower, Bytes::new())];
         let error = ErrorCode::None;
-        bench.answer(&asked, FetchResponse { error, partitions });
+        bench.answer(&asked, answer_of(error, partitions));
         bench.pass(Span::millis(110));
     }
     (bench, next)
@@ -812,13 +874,7 @@ fn aborted_transactions_and_markers_are_not_handed_over() {
                 first_offset: Offset(0),
             });
         }
-        bench.answer(
-            &asked,
-            FetchResponse {
-                error: ErrorCode::None,
-                partitions: vec![answer],
-            },
-        );
+        bench.answer(&asked, answer_of(ErrorCode::None, vec![answer]));
         assert_eq!(polled(&mut bench, first), expected, "{level}");
         let asked = bench.take(ApiKey::Fetch);
         assert_eq!(fetch_request(&asked)[0].fetch_offset, Offset(6));

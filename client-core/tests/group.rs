@@ -13,7 +13,7 @@ use bench::{Asked, Bench, bootstrap, endpoint};
 use bytes::Bytes;
 use client_core::Consumer;
 use protocol::api::data::{
-    FetchResponse, ListOffsetsRequest, ListOffsetsResponse, PartitionFetchResponse,
+    FetchPartition, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, PartitionFetchResponse,
     PartitionListOffsetsResponse,
 };
 use protocol::api::group::{
@@ -24,6 +24,7 @@ use protocol::api::{RequestBody, ResponseBody};
 use protocol::behaviour::{Behaviour, Era};
 use protocol::config::ConsumerConfig;
 use protocol::error_code::ErrorCode;
+use protocol::fetch_session::FetchSessionId;
 use protocol::ids::{
     BrokerId, ClientId, GenerationId, LeaderEpoch, MemberId, Offset, TopicName, TopicPartition,
 };
@@ -382,22 +383,25 @@ impl World {
         let RequestBody::Fetch(fetch) = &asked.request.body else {
             return;
         };
-        let parts: Vec<PartitionFetchResponse> = fetch
-            .partitions
-            .iter()
-            .filter(|part| part.fetch_offset.0 < self.visible)
-            .map(|part| {
-                let base = part.fetch_offset.0 / 10 * 10;
-                fetched(&part.partition, batch(base))
-            })
-            .collect();
-        if parts.is_empty() {
+        let visible = self.visible;
+        let read = |part: &FetchPartition| {
+            let base = part.fetch_offset.0 / 10 * 10;
+            let records = if part.fetch_offset.0 < visible {
+                batch(base)
+            } else {
+                Bytes::new()
+            };
+            fetched(&part.partition, records)
+        };
+        let parts: Vec<PartitionFetchResponse> = fetch.partitions.iter().map(read).collect();
+        if parts.iter().all(|part| part.records.is_empty()) {
             let until = self.now + fetch.max_wait;
             self.parked.push((index, asked, until));
             return;
         }
         let answer = FetchResponse {
             error: ErrorCode::None,
+            session: FetchSessionId::NONE,
             partitions: parts,
         };
         self.answer(index, &asked, answer);
@@ -477,6 +481,7 @@ fn empty_fetch(asked: &Asked) -> FetchResponse {
     };
     FetchResponse {
         error: ErrorCode::None,
+        session: FetchSessionId::NONE,
         partitions: fetch
             .partitions
             .iter()

@@ -87,7 +87,7 @@ impl Broker {
             stage: Stage::Connecting,
             requests: RequestChannel::new(spec.behaviour),
             coordination: Coordination::new(identity, &spec.config),
-            replicas: ReplicaManager::new(spec.config.clone(), spec.behaviour, spec.id),
+            replicas: ReplicaManager::new(spec.config.clone(), spec.behaviour, spec.id, spec.seed),
             groups: GroupCoordinator::new(&spec.config, spec.behaviour, spec.id, spec.seed),
             group_appends: BTreeMap::new(),
             parked: VecDeque::new(),

@@ -3,15 +3,17 @@
 //! Consumers see what lies below the high watermark, or below the last stable offset; followers see everything. A follower's
 //! fetch also tells the leader how far it has come, which is what moves the high watermark and lets it into the ISR. The
 //! answer carries the high watermark from before that, so followers learn of it one fetch later. A fetch that waits is
-//! looked at when something it reads from changes; what it has seen of its other partitions is remembered.
+//! looked at when something it reads from changes; what it has seen of its other partitions is remembered. In a session
+//! (KIP-227) a request reads more than it names; [`super::fetch_session`] says what, and what of it is told.
 
+use super::fetch_session::FetchContext;
 use super::partition::Slot;
 use super::replica_logs::View;
 use super::{ReplicaManager, Step};
 use bytes::Bytes;
 use protocol::api::data::{
-    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse,
-    IsolationLevel, PartitionFetchResponse,
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, IsolationLevel,
+    PartitionFetchResponse,
 };
 use protocol::behaviour::Fix;
 use protocol::error_code::ErrorCode;
@@ -84,12 +86,22 @@ struct Awaited {
 /// A fetch that waits.
 #[derive(Clone, Debug)]
 pub(super) struct DelayedFetch {
-    token: RequestToken,
-    version: i16,
-    request: FetchRequest,
+    fetch: Fetch,
     /// In the order of the request.
     awaited: Vec<Awaited>,
     available: u64,
+}
+
+/// A request on its way to its answer.
+#[derive(Clone, Debug)]
+struct Fetch {
+    token: RequestToken,
+    version: i16,
+    context: FetchContext,
+    /// The request, with all partitions that it reads.
+    request: FetchRequest,
+    /// Partitions that this broker has never heard of. They are told, and nothing more is done about them.
+    unknown: Vec<FetchPartition>,
 }
 
 /// Bytes a reader still has room for.
@@ -105,9 +117,28 @@ impl ReplicaManager {
         step: &mut Step<'_, '_>,
         token: RequestToken,
         version: i16,
-        request: FetchRequest,
+        mut request: FetchRequest,
     ) {
-        let reads = self.read_all(step, &request, version);
+        let context = self.sessions.open(step.now.wall, &mut request);
+        let known = |part: &FetchPartition| self.metadata.contains(&part.partition);
+        let mut unknown = Vec::new();
+        if !request.partitions.iter().all(known) {
+            (request.partitions, unknown) = request.partitions.into_iter().partition(known);
+        }
+        let fetch = Fetch {
+            token,
+            version,
+            context,
+            request,
+            unknown,
+        };
+        self.fetch_known(step, fetch);
+    }
+
+    /// `ReplicaManager.fetchMessages`.
+    fn fetch_known(&mut self, step: &mut Step<'_, '_>, fetch: Fetch) {
+        let request = &fetch.request;
+        let reads = self.read_all(step, request, fetch.version);
         let life = request.replica_epoch;
         let bytes: u64 = reads.iter().map(|read| size(&read.records)).sum();
         let decided = reads
@@ -118,10 +149,10 @@ impl ReplicaManager {
                 self.note_follower(step, (follower, life), part, read);
             }
         }
-        let limits = self.limits(&request);
+        let limits = self.limits(request);
         if request.max_wait.0 == 0 || request.partitions.is_empty() || decided || bytes >= limits.0
         {
-            respond(step, token, request, reads);
+            self.answer(step, fetch, reads);
             return;
         }
         let awaited: Vec<Awaited> = reads
@@ -132,9 +163,7 @@ impl ReplicaManager {
         let keys = awaited.iter().map(|one| one.slot.key()).collect();
         let deadline = step.now.mono + request.max_wait;
         let mut operation = DelayedFetch {
-            token,
-            version,
-            request,
+            fetch,
             awaited,
             available: 0,
         };
@@ -188,9 +217,6 @@ impl ReplicaManager {
         visible: Visible,
         budget: &Budget,
     ) -> Result<Read, ErrorCode> {
-        if !self.metadata.contains(&part.partition) {
-            return Err(ErrorCode::UnknownTopicOrPartition);
-        }
         let slot = self.find(&part.partition)?;
         let view = self.access(slot, part)?;
         let mut read = Read {
@@ -325,11 +351,11 @@ impl ReplicaManager {
         let places = operation
             .awaited
             .iter_mut()
-            .zip(&operation.request.partitions);
+            .zip(&operation.fetch.request.partitions);
         let Some((awaited, part)) = places.into_iter().find(|(one, _)| one.slot == slot) else {
             return false;
         };
-        let request = &operation.request;
+        let request = &operation.fetch.request;
         let visible = Visible::to(request.replica_id, request.isolation_level);
         if self.find(&part.partition).is_err() {
             return true;
@@ -372,8 +398,34 @@ impl ReplicaManager {
     }
 
     fn complete_fetch(&mut self, step: &mut Step<'_, '_>, operation: DelayedFetch) {
-        let reads = self.read_all(step, &operation.request, operation.version);
-        respond(step, operation.token, operation.request, reads);
+        let fetch = operation.fetch;
+        let reads = self.read_all(step, &fetch.request, fetch.version);
+        self.answer(step, fetch, reads);
+    }
+
+    fn answer(&mut self, step: &mut Step<'_, '_>, fetch: Fetch, reads: Vec<Read>) {
+        let stable = fetch.request.isolation_level == IsolationLevel::ReadCommitted;
+        let mut asked = fetch.request.partitions;
+        let mut reads = reads;
+        for part in fetch.unknown {
+            asked.push(part);
+            reads.push(Read::failed(ErrorCode::UnknownTopicOrPartition));
+        }
+        let answer = |(part, read): (&FetchPartition, Read)| PartitionFetchResponse {
+            partition: part.partition.clone(),
+            error: read.error,
+            high_watermark: read.view.map(|view| view.high_watermark),
+            last_stable_offset: read.view.filter(|_| stable).map(|view| view.stable),
+            log_start_offset: read.view.map(|view| view.start),
+            diverging_epoch: read.diverging,
+            aborted_transactions: read.aborted,
+            records: read.records,
+        };
+        let answers = asked.iter().zip(reads).map(answer).collect();
+        let response = self
+            .sessions
+            .answer(step.now.wall, fetch.context, (asked, answers));
+        step.requests.respond(step.io, fetch.token, response);
     }
 
     /// The fetch purgatory's timer rang: whoever waited long enough gets what there is.
@@ -382,30 +434,6 @@ impl ReplicaManager {
             self.complete_fetch(step, operation);
         }
     }
-}
-
-fn respond(step: &mut Step<'_, '_>, token: RequestToken, request: FetchRequest, reads: Vec<Read>) {
-    let stable = request.isolation_level == IsolationLevel::ReadCommitted;
-    let answer = |(part, read): (FetchPartition, Read)| PartitionFetchResponse {
-        partition: part.partition,
-        error: read.error,
-        high_watermark: read.view.map(|view| view.high_watermark),
-        last_stable_offset: read.view.filter(|_| stable).map(|view| view.stable),
-        log_start_offset: read.view.map(|view| view.start),
-        diverging_epoch: read.diverging,
-        aborted_transactions: read.aborted,
-        records: read.records,
-    };
-    let response = FetchResponse {
-        error: ErrorCode::None,
-        partitions: request
-            .partitions
-            .into_iter()
-            .zip(reads)
-            .map(answer)
-            .collect(),
-    };
-    step.requests.respond(step.io, token, response);
 }
 
 fn size(bytes: &Bytes) -> u64 {

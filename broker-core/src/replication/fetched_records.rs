@@ -26,10 +26,13 @@ impl ReplicaManager {
         step: &mut Step<'_, '_>,
         key: FetcherKey,
         fetcher: &mut Fetcher,
-        (asked, answers): (Vec<Asked>, Vec<PartitionFetchResponse>),
+        answers: Vec<PartitionFetchResponse>,
     ) {
         let mut rest = Rest::default();
-        for (asked, answer) in asked.into_iter().zip(answers) {
+        for answer in answers {
+            let Some(asked) = self.asked(fetcher, &answer) else {
+                continue;
+            };
             // Taken away and given back, or cut, since the question was asked: then the answer is for somebody else.
             let awaited = fetcher.states.get(&asked.slot).is_some_and(|state| {
                 state.offset == asked.offset
@@ -58,6 +61,18 @@ impl ReplicaManager {
             fetcher.in_flight = InFlight::Cut;
             self.fetchers.truncate_later(step.io, key, rest.cuts);
         }
+    }
+
+    /// What the fetch asked of the partition that an answer is about, if the fetcher still has it.
+    fn asked(&self, fetcher: &Fetcher, answer: &PartitionFetchResponse) -> Option<Asked> {
+        let slot = self.slot(&answer.partition)?;
+        let state = fetcher.states.get(&slot)?;
+        let asked = fetcher.session.asked(&answer.partition)?;
+        Some(Asked {
+            slot,
+            leader_epoch: asked.current_leader_epoch.unwrap_or(state.leader_epoch),
+            offset: asked.fetch_offset,
+        })
     }
 
     fn on_partition(

@@ -8,6 +8,7 @@ use crate::peer_channel::{PeerChannel, PeerEvent};
 use crate::request_channel::internal_client_id;
 use crate::timer::TimerOwner;
 use protocol::api::cluster::LeaderAndIsrPartition;
+use protocol::fetch_session::FetchSessionHandler;
 use protocol::ids::{BrokerId, Endpoint, LeaderEpoch, Offset, TopicPartition};
 use protocol::java_hash::string_hash;
 use protocol::machine::{ConnectionId, Input, Io, Lane, TimerId};
@@ -74,8 +75,8 @@ pub(super) enum InFlight {
     Nothing,
     /// The ends of epochs.
     Epochs(Vec<Asked>),
-    /// Records.
-    Records(Vec<Asked>),
+    /// Records, of every partition that the session has.
+    Records,
     /// The leader's log end, after an offset was out of range.
     LogEnd(Asked),
     /// The leader's first offset, after that.
@@ -115,6 +116,7 @@ pub(super) struct Fetcher {
     pub(super) channel: PeerChannel,
     pub(super) states: BTreeMap<Slot, FetchState>,
     pub(super) in_flight: InFlight,
+    pub(super) session: FetchSessionHandler,
     /// After a failed connection the whole thread rests until then.
     pub(super) resting: Option<Mono>,
     /// Partitions whose offset the leader called out of range.
@@ -221,6 +223,7 @@ impl Fetchers {
                 ),
                 states: kept,
                 in_flight: InFlight::Nothing,
+                session: FetchSessionHandler::default(),
                 resting: None,
                 out_of_range: Vec::new(),
                 turn: None,

@@ -17,6 +17,7 @@ use protocol::api::data::{
 use protocol::api::{RequestBody, ResponseBody};
 use protocol::behaviour::{Era, Fix, InterBrokerProtocol};
 use protocol::error_code::ErrorCode;
+use protocol::fetch_session::FetchMetadata;
 use protocol::ids::{BrokerId, Endpoint};
 use protocol::machine::{ConnectionId, Input};
 use protocol::note::TruncationRule;
@@ -171,26 +172,51 @@ impl ReplicaManager {
         true
     }
 
-    /// `buildFetch`.
+    /// `buildFetch`. Partitions that rest are taken out of the session until they are ready again.
     fn ask_records(&self, step: &mut Step<'_, '_>, fetcher: &mut Fetcher) -> bool {
         let protocol = self.rules.behaviour.inter_broker_protocol;
-        let ready = |state: &FetchState| {
-            state.phase == FetchPhase::Fetching && state.not_before <= step.now.mono
+        let version = fetch_version(protocol);
+        let data = fetcher.session.build(self.wanted(step, fetcher));
+        if fetcher.session.is_empty() && data.to_forget.is_empty() {
+            return false;
+        }
+        let has_sessions = version >= 7;
+        let request = FetchRequest {
+            replica_id: Some(self.rules.local),
+            replica_epoch: self
+                .broker_epoch
+                .filter(|_| self.rules.behaviour.has(Fix::BrokerEpochInFetch)),
+            max_wait: self.config.replica_fetch_wait_max_ms,
+            min_bytes: self.config.replica_fetch_min_bytes,
+            max_bytes: self.config.replica_fetch_response_max_bytes,
+            isolation_level: IsolationLevel::ReadUncommitted,
+            metadata: if has_sessions {
+                data.metadata
+            } else {
+                FetchMetadata::LEGACY
+            },
+            partitions: data.to_send,
+            forgotten: data.to_forget,
         };
+        fetcher.in_flight = InFlight::Records;
+        let body = RequestBody::Fetch(request);
+        fetcher.channel.send(step.now, step.io, version, body);
+        true
+    }
+
+    /// All partitions that are ready to be fetched, those first whose turn it is.
+    fn wanted(&self, step: &Step<'_, '_>, fetcher: &Fetcher) -> Vec<FetchPartition> {
+        let protocol = self.rules.behaviour.inter_broker_protocol;
         let tells_start = fetch_version(protocol) >= 5;
-        let (mut asked, mut partitions) = (Vec::new(), Vec::new());
         let turn = fetcher.turn.unwrap_or(Slot::numbered(0));
-        let order = fetcher
-            .states
-            .range(turn..)
-            .chain(fetcher.states.range(..turn));
-        for (slot, state) in order.filter(|(_, state)| ready(state)) {
-            asked.push(Asked {
-                slot: *slot,
-                leader_epoch: state.leader_epoch,
-                offset: state.offset,
-            });
-            partitions.push(FetchPartition {
+        let first = fetcher.states.range(turn..);
+        let states = first.chain(fetcher.states.range(..turn));
+        states
+            .map(|(_, state)| state)
+            .filter(|state| {
+                state.phase == FetchPhase::Fetching && state.not_before <= step.now.mono
+            })
+            .map(|state| FetchPartition {
                 partition: state.name.clone(),
                 current_leader_epoch: protocol.fences_fetches().then_some(state.leader_epoch),
                 fetch_offset: state.offset,
@@ -201,27 +227,8 @@ impl ReplicaManager {
                     .map(|view| view.start)
                     .filter(|_| tells_start),
                 max_bytes: self.config.replica_fetch_max_bytes,
-            });
-        }
-        if asked.is_empty() {
-            return false;
-        }
-        let request = FetchRequest {
-            replica_id: Some(self.rules.local),
-            replica_epoch: self
-                .broker_epoch
-                .filter(|_| self.rules.behaviour.has(Fix::BrokerEpochInFetch)),
-            max_wait: self.config.replica_fetch_wait_max_ms,
-            min_bytes: self.config.replica_fetch_min_bytes,
-            max_bytes: self.config.replica_fetch_response_max_bytes,
-            isolation_level: IsolationLevel::ReadUncommitted,
-            partitions,
-        };
-        fetcher.in_flight = InFlight::Records(asked);
-        let version = fetch_version(protocol);
-        let body = RequestBody::Fetch(request);
-        fetcher.channel.send(step.now, step.io, version, body);
-        true
+            })
+            .collect()
     }
 
     fn on_ended(
@@ -241,10 +248,10 @@ impl ReplicaManager {
                     self.on_epoch_answer(step, fetcher, asked, &answer);
                 }
             }
-            (InFlight::Records(asked), PeerEvent::Response(ResponseBody::Fetch(response)))
-                if response.error.is_none() =>
-            {
-                self.on_records(step, key, fetcher, (asked, response.partitions));
+            (InFlight::Records, PeerEvent::Response(ResponseBody::Fetch(response))) => {
+                if fetcher.session.handle_response(&response) {
+                    self.on_records(step, key, fetcher, response.partitions);
+                }
             }
             (InFlight::LogEnd(asked), PeerEvent::Response(ResponseBody::ListOffsets(response))) => {
                 self.on_log_end(step, fetcher, asked, &response);
@@ -253,7 +260,10 @@ impl ReplicaManager {
                 InFlight::LogStart(asked),
                 PeerEvent::Response(ResponseBody::ListOffsets(response)),
             ) => self.on_log_start(step, fetcher, asked, &response),
-            (InFlight::Records(_), _) => self.rest(step, fetcher),
+            (InFlight::Records, _) => {
+                fetcher.session.handle_error();
+                self.rest(step, fetcher);
+            }
             (InFlight::Epochs(asked), _) => {
                 for one in asked {
                     self.back_off(step, fetcher, one.slot);

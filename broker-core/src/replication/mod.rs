@@ -3,11 +3,12 @@
 //!
 //! Requests come in as they were taken from the request channel and are answered there, at once or out of a purgatory.
 //! What other parts of the broker have to do about it leaves as values: ISR changes, leadership changes, finished appends
-//! of the group coordinator. Left out: quotas, fetch sessions (KIP-227), fetching from followers (KIP-392), moves between log directories.
+//! of the group coordinator. Left out: quotas, fetching from followers (KIP-392), moves between log directories.
 
 mod delete_records;
 mod epochs;
 mod fetch;
+mod fetch_session;
 mod fetched_records;
 mod fetcher;
 mod fetcher_thread;
@@ -41,11 +42,13 @@ use crate::request_channel::{RequestChannel, Taken};
 use crate::timer::TimerOwner;
 use delete_records::DelayedDelete;
 use fetch::DelayedFetch;
+use fetch_session::FetchSessions;
 use fetcher::Fetchers;
 use log_upkeep::Flushes;
 use partition::{Partition, Rules, Slot};
 use produce::DelayedProduce;
 use protocol::api::RequestBody;
+use protocol::api::data::FetchRequest;
 use protocol::behaviour::Behaviour;
 use protocol::config::{BrokerConfig, TopicOverrides};
 use protocol::error_code::ErrorCode;
@@ -130,6 +133,7 @@ pub struct ReplicaManager {
     metadata: MetadataCache,
     produces: Purgatory<DelayedProduce>,
     fetches: Purgatory<DelayedFetch>,
+    sessions: FetchSessions,
     deletes: Purgatory<DelayedDelete>,
     fetchers: Fetchers,
     /// Partitions whose ISR is being written to the keeper, and the requests that wait for their lock.
@@ -147,8 +151,13 @@ pub struct ReplicaManager {
 }
 
 impl ReplicaManager {
-    /// The replicas of a broker that has not started yet; `local` is its id.
-    pub fn new(config: Arc<BrokerConfig>, behaviour: Behaviour, local: BrokerId) -> Self {
+    /// The replicas of a broker that has not started yet; `local` is its id, `seed` makes the numbers of fetch sessions.
+    pub fn new(
+        config: Arc<BrokerConfig>,
+        behaviour: Behaviour,
+        local: BrokerId,
+        seed: u64,
+    ) -> Self {
         let rules = Rules {
             behaviour,
             local,
@@ -165,6 +174,7 @@ impl ReplicaManager {
             metadata: MetadataCache::default(),
             produces: Purgatory::new(TimerOwner::Purgatory.timer(PRODUCE_PURGATORY)),
             fetches: Purgatory::new(TimerOwner::Purgatory.timer(FETCH_PURGATORY)),
+            sessions: FetchSessions::new(config.max_incremental_fetch_session_cache_slots, seed),
             deletes: Purgatory::new(TimerOwner::Purgatory.timer(DELETE_PURGATORY)),
             fetchers: Fetchers::default(),
             locked: BTreeSet::new(),
@@ -437,10 +447,14 @@ impl ReplicaManager {
         if self.locked.is_empty() {
             return false;
         }
-        partitions_of(body).into_iter().any(|partition| {
+        let is_locked = |partition: &TopicPartition| {
             self.slot(partition)
                 .is_some_and(|slot| self.locked.contains(&slot))
-        })
+        };
+        let reads_locked =
+            |request: &FetchRequest| self.sessions.partitions(request.metadata).any(is_locked);
+        partitions_of(body).into_iter().any(is_locked)
+            || matches!(body, RequestBody::Fetch(request) if reads_locked(request))
     }
 
     /// A lock was released: requests that waited are handled in the order they came.

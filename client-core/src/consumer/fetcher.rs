@@ -2,7 +2,8 @@
 //!
 //! One fetch per broker is in flight; its answer is kept until `poll` takes the records out, and only then errors in it
 //! are looked at. A partition is fetched again when nothing of it is kept. Transactions that were aborted and markers
-//! are left out here, by the list the broker sends (`read_committed`). Left out: fetch sessions, reading from followers.
+//! are left out here, by the list the broker sends (`read_committed`). A partition of which an answer is kept is out of the
+//! fetch session until it is fetched again, as in Kafka. Left out: reading from followers.
 
 use super::subscription::{End, FetchState, Position};
 use super::{Ask, Consumer};
@@ -13,16 +14,13 @@ use protocol::api::data::{
 };
 use protocol::behaviour::Fix;
 use protocol::error_code::ErrorCode;
+use protocol::fetch_session::FetchSessionHandler;
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, ProducerId, TopicPartition};
 use protocol::machine::Io;
 use protocol::record::{Batches, ControlType, RecordBatch, Records, batches};
 use protocol::time::Mono;
 use protocol::verb::{ClientError, ConsumerRecord, ResetReason};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
-
-/// What was asked of one partition in a fetch.
-pub(super) type Wanted = Arc<[(TopicPartition, Offset)]>;
 
 /// An answer for one partition, perhaps partly handed over (`CompletedFetch`).
 #[derive(Clone, Debug)]
@@ -46,6 +44,8 @@ struct Fetched {
 pub(super) struct Fetcher {
     kept: VecDeque<Fetched>,
     in_flight: BTreeSet<BrokerId>,
+    /// One session with each broker ever fetched from (`sessionHandlers`).
+    sessions: BTreeMap<BrokerId, FetchSessionHandler>,
 }
 
 impl Fetcher {
@@ -53,8 +53,12 @@ impl Fetcher {
         self.kept.retain(|fetched| keeps(&fetched.partition));
     }
 
-    pub(super) fn landed(&mut self, broker: BrokerId) {
+    /// No answer will come to the fetch under way.
+    pub(super) fn lost(&mut self, broker: BrokerId) {
         self.in_flight.remove(&broker);
+        if let Some(session) = self.sessions.get_mut(&broker) {
+            session.handle_error();
+        }
     }
 
     /// How many answers are kept.
@@ -172,10 +176,8 @@ impl Consumer {
             self.network.metadata.request_update();
         }
         for (leader, partitions) in by_leader {
-            let wanted: Wanted = partitions
-                .iter()
-                .map(|part| (part.partition.clone(), part.fetch_offset))
-                .collect();
+            let session = self.fetcher.sessions.entry(leader).or_default();
+            let data = session.build(partitions);
             let body = FetchRequest {
                 replica_epoch: None,
                 replica_id: None,
@@ -183,10 +185,12 @@ impl Consumer {
                 min_bytes: self.config.fetch_min_bytes,
                 max_bytes: self.config.fetch_max_bytes,
                 isolation_level: self.config.isolation_level,
-                partitions,
+                metadata: data.metadata,
+                partitions: data.to_send,
+                forgotten: data.to_forget,
             };
             self.fetcher.in_flight.insert(leader);
-            let outgoing = Outgoing::new(body, Ask::Fetch(leader, wanted));
+            let outgoing = Outgoing::new(body, Ask::Fetch(leader));
             self.network.submit(now, Peer::Broker(leader), outgoing, io);
         }
     }
@@ -203,15 +207,18 @@ impl Consumer {
     }
 
     /// The answer to a fetch.
-    pub(super) fn fetched(&mut self, broker: BrokerId, wanted: &Wanted, answer: FetchResponse) {
-        self.fetcher.landed(broker);
-        if answer.error.is_error() {
+    pub(super) fn fetched(&mut self, broker: BrokerId, answer: FetchResponse) {
+        self.fetcher.in_flight.remove(&broker);
+        let Some(session) = self.fetcher.sessions.get_mut(&broker) else {
+            return;
+        };
+        if !session.handle_response(&answer) {
             return;
         }
         for mut part in answer.partitions {
-            let Some((_, offset)) = wanted
-                .iter()
-                .find(|(partition, _)| *partition == part.partition)
+            let Some(offset) = session
+                .asked(&part.partition)
+                .map(|asked| asked.fetch_offset)
             else {
                 continue;
             };
@@ -223,7 +230,7 @@ impl Consumer {
             let records = std::mem::take(&mut part.records);
             self.fetcher.kept.push_back(Fetched {
                 partition: part.partition.clone(),
-                next: *offset,
+                next: offset,
                 rest: batches(records),
                 answer: Some(part),
                 current: None,

@@ -25,7 +25,7 @@ use crate::metadata::Metadata;
 use crate::network::{LinkConfig, Network, NetworkSetup};
 use crate::versions::Versions;
 use commit::{CommitId, Commits};
-use fetcher::{Fetcher, Wanted};
+use fetcher::Fetcher;
 use lookups::{LookupId, Lookups};
 use membership::{Join, Lookup, Membership};
 use offsets::Initialization;
@@ -61,7 +61,7 @@ enum Ask {
     Reset(Vec<TopicPartition>),
     Validate(Vec<TopicPartition>),
     Lookup(LookupId),
-    Fetch(BrokerId, Wanted),
+    Fetch(BrokerId),
 }
 
 /// What goes on when the application's listener has returned.

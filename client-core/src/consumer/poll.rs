@@ -187,9 +187,7 @@ impl Consumer {
             (Ask::Lookup(id), ResponseBody::OffsetFetch(answer)) => {
                 self.lookup_committed(now, id, answer);
             }
-            (Ask::Fetch(broker, wanted), ResponseBody::Fetch(answer)) => {
-                self.fetched(broker, &wanted, answer);
-            }
+            (Ask::Fetch(broker), ResponseBody::Fetch(answer)) => self.fetched(broker, answer),
             // A broker that answers something else has a bug; the request is as good as lost.
             (tag, _) => self.lost(now, tag, true, io),
         }
@@ -213,7 +211,7 @@ impl Consumer {
                 self.positions_lost(now, &partitions);
             }
             Ask::Lookup(id) => self.lookup_lost(now, id),
-            Ask::Fetch(broker, _) => self.fetcher.landed(broker),
+            Ask::Fetch(broker) => self.fetcher.lost(broker),
         }
     }
 

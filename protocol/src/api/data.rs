@@ -2,6 +2,7 @@
 
 use super::partition_size;
 use crate::error_code::ErrorCode;
+use crate::fetch_session::{FetchMetadata, FetchSessionId};
 use crate::ids::{
     BrokerEpoch, BrokerId, LeaderEpoch, Offset, ProducerId, TopicPartition, TransactionalId,
 };
@@ -83,8 +84,12 @@ pub struct FetchRequest {
     pub max_bytes: i32,
     /// What a consumer may see.
     pub isolation_level: IsolationLevel,
-    /// Where to read.
+    /// The fetch session (version 7 on, KIP-227).
+    pub metadata: FetchMetadata,
+    /// Where to read; in a session, where this has changed.
     pub partitions: Vec<FetchPartition>,
+    /// What the session no longer reads (version 7 on).
+    pub forgotten: Vec<TopicPartition>,
 }
 
 /// Where to read in one partition.
@@ -109,7 +114,9 @@ pub struct FetchPartition {
 pub struct FetchResponse {
     /// An error of the whole request.
     pub error: ErrorCode,
-    /// One answer per partition.
+    /// The fetch session that the reader may go on with (version 7 on).
+    pub session: FetchSessionId,
+    /// One answer per partition; in a session, only for those about which there is something to tell.
     pub partitions: Vec<PartitionFetchResponse>,
 }
 
@@ -295,6 +302,7 @@ impl FetchRequest {
                 .iter()
                 .map(|part| partition_size(&part.partition) + 32)
                 .sum::<u64>()
+            + self.forgotten.iter().map(partition_size).sum::<u64>()
     }
 }
 

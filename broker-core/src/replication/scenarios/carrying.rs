@@ -4,8 +4,9 @@ use super::*;
 
 impl Cluster {
     pub(super) fn start(&mut self, id: i32, disk: MemoryDisk) {
-        let manager =
-            ReplicaManager::new(Arc::new(self.config.clone()), self.behaviour, BrokerId(id));
+        let config = Arc::new(self.config.clone());
+        let life = self.now.mono.0;
+        let manager = ReplicaManager::new(config, self.behaviour, BrokerId(id), life);
         let node = Node {
             manager,
             requests: RequestChannel::new(self.behaviour),
@@ -130,6 +131,11 @@ impl Cluster {
     }
 
     pub(super) fn send(&mut self, connection: ConnectionId, message: Message) {
+        if let Message::Request(request) = &message
+            && let RequestBody::Fetch(fetch) = &request.body
+        {
+            self.fetches.push(fetch.clone());
+        }
         if let Some((_, other)) = self.links.get(&connection).copied() {
             let Some((owner, _)) = self.links.get(&other).copied() else {
                 return;

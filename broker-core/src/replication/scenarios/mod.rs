@@ -11,6 +11,7 @@ mod control;
 mod deleting;
 mod fetching;
 mod in_sync;
+mod sessions;
 mod truncating;
 
 use super::{Handled, ReplicaManager, Step};
@@ -31,6 +32,7 @@ use protocol::api::{RequestBody, ResponseBody};
 use protocol::behaviour::{Behaviour, Era};
 use protocol::config::{BrokerConfig, TopicOverrides};
 use protocol::error_code::ErrorCode;
+use protocol::fetch_session::FetchMetadata;
 use protocol::ids::{
     BrokerId, ControllerEpoch, CorrelationId, Endpoint, LeaderEpoch, Offset, PartitionEpoch,
     TopicPartition,
@@ -95,6 +97,8 @@ struct Cluster {
     next_correlation: i32,
     answers: BTreeMap<CorrelationId, ResponseBody>,
     closed: Vec<ConnectionId>,
+    /// What fetchers have asked.
+    fetches: Vec<FetchRequest>,
     notes: Vec<(i32, ReplicaNote)>,
     exits: Vec<i32>,
     /// How many inputs were handled.
@@ -137,6 +141,7 @@ impl Cluster {
             next_correlation: 0,
             answers: BTreeMap::new(),
             closed: Vec::new(),
+            fetches: Vec::new(),
             notes: Vec::new(),
             exits: Vec::new(),
             inputs: 0,
@@ -302,6 +307,8 @@ impl Cluster {
             min_bytes: 1,
             max_bytes: 1 << 20,
             isolation_level: IsolationLevel::ReadUncommitted,
+            metadata: FetchMetadata::LEGACY,
+            forgotten: Vec::new(),
             partitions: vec![FetchPartition {
                 partition: orders(),
                 current_leader_epoch: None,

@@ -55,8 +55,9 @@ fn in_request(body: &RequestBody) -> Vec<Mention<'_>> {
         RequestBody::Produce(body) => body.partitions.iter().map(|(p, _)| (p, None)).collect(),
         RequestBody::Fetch(body) => {
             let partitions = body.partitions.iter();
-            partitions
-                .map(|p| (&p.partition, p.current_leader_epoch))
+            let named = partitions.map(|p| (&p.partition, p.current_leader_epoch));
+            named
+                .chain(body.forgotten.iter().map(|p| (p, None)))
                 .collect()
         }
         RequestBody::ListOffsets(body) => {
