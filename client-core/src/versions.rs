@@ -72,6 +72,12 @@ impl Versions {
             ApiKey::DeleteRecords => pick([0, 0, 0, 2]),
             ApiKey::InitProducerId => pick([0, 0, 0, 4]),
             ApiKey::AddPartitionsToTxn | ApiKey::AddOffsetsToTxn => pick([0, 0, 0, 3]),
+            // Version 5 is the first whose answer brings the next epoch.
+            ApiKey::EndTxn if self.behaviour.has(Fix::EpochPerTransaction) => 5,
+            // Version 3 is the first that names member and generation.
+            ApiKey::TxnOffsetCommit if !self.behaviour.has(Fix::GroupMetadataInCommit) => {
+                pick([0, 0, 0, 2])
+            }
             ApiKey::EndTxn | ApiKey::TxnOffsetCommit => pick([0, 0, 0, 3]),
             ApiKey::OffsetForLeaderEpoch => pick([0, 0, 0, 4]),
             ApiKey::CreatePartitions => pick([0, 0, 0, 3]),

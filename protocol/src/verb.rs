@@ -220,6 +220,8 @@ pub enum ClientError {
     Closed,
     /// The process died while the call was under way.
     Crashed,
+    /// `TransactionAbortedException`: the transaction was aborted before the record was sent.
+    TransactionAborted,
 }
 
 /// Where a record went.

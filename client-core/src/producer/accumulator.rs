@@ -6,6 +6,7 @@
 
 use super::batch::{BatchId, NewRecord, ProducerBatch};
 use super::idempotence::Idempotence;
+use super::transactions::Transactions;
 use crate::metadata::Metadata;
 use protocol::ids::{BrokerId, TopicName, TopicPartition};
 use protocol::record::RecordBatch;
@@ -30,6 +31,15 @@ pub(super) struct Rules {
     pub(super) max_request_size: usize,
     /// Mute a partition while it has a batch in flight.
     pub(super) mutes: bool,
+    /// Batches are parts of transactions.
+    pub(super) transactional: bool,
+}
+
+/// Who has a say in what is drained.
+pub(super) struct Drain<'a> {
+    pub(super) metadata: &'a Metadata,
+    pub(super) idempotence: Option<&'a mut Idempotence>,
+    pub(super) transactions: Option<&'a Transactions>,
 }
 
 /// What is ready to go.
@@ -99,7 +109,8 @@ impl Accumulator {
     ) {
         let reserved = u64::try_from(room).unwrap_or(u64::MAX);
         self.free = self.free.saturating_sub(reserved);
-        let mut batch = ProducerBatch::new(partition.clone(), room, reserved, now);
+        let mut batch = ProducerBatch::new(partition.clone(), room, reserved, now)
+            .in_transaction(self.rules.transactional);
         batch.try_append(record);
         let id = self.put(batch);
         self.queues
@@ -157,14 +168,20 @@ impl Accumulator {
         &mut self,
         now: Mono,
         node: BrokerId,
-        metadata: &Metadata,
-        mut idempotence: Option<&mut Idempotence>,
+        by: Drain<'_>,
     ) -> Vec<(BatchId, RecordBatch)> {
+        let Drain {
+            metadata,
+            mut idempotence,
+            transactions,
+        } = by;
         let mut partitions: Vec<TopicPartition> = self
             .queues
             .iter()
             .filter(|(partition, queue)| {
-                !queue.waiting.is_empty() && metadata.leader(partition) == Some(node)
+                !queue.waiting.is_empty()
+                    && metadata.leader(partition) == Some(node)
+                    && transactions.is_none_or(|transactions| transactions.allows(partition))
             })
             .map(|(partition, _)| partition.clone())
             .collect();
@@ -337,6 +354,28 @@ impl Accumulator {
             .chain(in_flight)
             .filter_map(|batch| self.gives_up_at(batch))
             .min()
+    }
+
+    /// Whether a batch is not decided yet.
+    pub(super) fn has_incomplete(&self) -> bool {
+        self.batches.values().any(|batch| !batch.decided)
+    }
+
+    /// Takes out the batches that were never sent (`abortUndrainedBatches`).
+    pub(super) fn take_unsent(&mut self) -> Vec<ProducerBatch> {
+        let unsent: Vec<BatchId> = self
+            .batches
+            .iter()
+            .filter(|(_, batch)| batch.identity.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        for queue in self.queues.values_mut() {
+            queue.waiting.retain(|id| !unsent.contains(id));
+        }
+        unsent
+            .iter()
+            .filter_map(|id| self.batches.remove(id))
+            .collect()
     }
 
     /// Takes everything out (`abortIncompleteBatches`).

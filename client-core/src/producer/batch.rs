@@ -38,7 +38,7 @@ pub(super) struct NewRecord<'a> {
 #[derive(Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four facts that do not exclude one another"
+    reason = "five facts that do not exclude one another"
 )]
 pub(super) struct ProducerBatch {
     pub(super) partition: TopicPartition,
@@ -61,6 +61,8 @@ pub(super) struct ProducerBatch {
     pub(super) uncertain: bool,
     /// A request with it is under way.
     pub(super) in_flight: bool,
+    /// It is part of a transaction.
+    transactional: bool,
     /// The application has been told; only the answer of a request is still waited for.
     pub(super) decided: bool,
 }
@@ -80,8 +82,19 @@ impl ProducerBatch {
             sequence_reset: false,
             uncertain: false,
             in_flight: false,
+            transactional: false,
             decided: false,
         }
+    }
+
+    /// Makes it part of a transaction; it must be empty.
+    #[must_use]
+    pub(super) fn in_transaction(mut self, transactional: bool) -> Self {
+        if transactional {
+            self.content = Content::Open(BatchBuilder::new().transactional());
+        }
+        self.transactional = transactional;
+        self
     }
 
     /// Appends if the batch is open and has room (`tryAppend`). An empty batch takes any record.
@@ -154,7 +167,7 @@ impl ProducerBatch {
                 identity.id,
                 identity.epoch,
                 sequence,
-                false,
+                self.transactional,
             )),
         };
     }
@@ -184,7 +197,8 @@ impl ProducerBatch {
             if parts.last_mut().is_some_and(|last| last.try_append(&new)) {
                 continue;
             }
-            let mut part = Self::new(self.partition.clone(), room, 0, self.created);
+            let mut part = Self::new(self.partition.clone(), room, 0, self.created)
+                .in_transaction(self.transactional);
             part.attempts = self.attempts;
             part.last_attempt = self.last_attempt;
             part.uncertain = self.uncertain;

@@ -1,7 +1,8 @@
 //! Sequences, and what to do when they do not fit (`TransactionManager` and `TxnPartitionMap` without transactions).
 //!
 //! Since 2.4 (KIP-360) the producer raises its own epoch and numbers the batches of the troubled partition anew; before,
-//! it asked for a new producer id and failed what was on its way. Transactions are left out.
+//! it asked for a new producer id and failed what was on its way. A transactional producer does neither: its epoch comes
+//! from the coordinator, and what does not fit makes it abort ([`transactions`](super::transactions)).
 
 use super::batch::{BatchId, ProducerBatch};
 use protocol::behaviour::{Behaviour, Fix};
@@ -57,6 +58,8 @@ enum Asking {
 #[derive(Clone, Debug)]
 pub(super) struct Idempotence {
     behaviour: Behaviour,
+    /// The producer is a transactional one.
+    transactional: bool,
     identity: Option<Identity>,
     asking: Asking,
     /// No way on; everything fails with this.
@@ -71,9 +74,10 @@ pub(super) struct Idempotence {
 }
 
 impl Idempotence {
-    pub(super) fn new(behaviour: Behaviour) -> Self {
+    pub(super) fn new(behaviour: Behaviour, transactional: bool) -> Self {
         Self {
             behaviour,
+            transactional,
             identity: None,
             asking: Asking::Idle,
             fatal: None,
@@ -98,6 +102,9 @@ impl Idempotence {
 
     /// When a producer id is to be asked for; none when there is one or a question is under way.
     pub(super) const fn ask_at(&self) -> Option<Mono> {
+        if self.transactional {
+            return None;
+        }
         match (self.identity, self.fatal, self.asking) {
             (None, None, Asking::Idle) => Some(Mono(0)),
             (None, None, Asking::RestUntil(at)) => Some(at),
@@ -128,8 +135,17 @@ impl Idempotence {
         self.restart_rewritten(identity, batches);
     }
 
-    /// What is to be done before more is sent (`maybeResolveSequences`, `bumpIdempotentEpochAndResetIdIfNeeded`).
-    pub(super) fn settle(&mut self, batches: &mut BTreeMap<BatchId, ProducerBatch>) {
+    /// The coordinator has given a producer id and epoch; every partition begins at 0 (`resetSequenceNumbers`).
+    pub(super) fn begin_anew(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+        self.partitions.clear();
+        self.unresolved.clear();
+    }
+
+    /// What is to be done before more is sent (`maybeResolveSequences`, `bumpIdempotentEpochAndResetIdIfNeeded`). Says
+    /// whether a transaction cannot go on, because nobody knows which of its batches were appended.
+    pub(super) fn settle(&mut self, batches: &mut BTreeMap<BatchId, ProducerBatch>) -> bool {
+        let mut is_lost = false;
         let idle: Vec<TopicPartition> = self
             .unresolved
             .keys()
@@ -141,7 +157,11 @@ impl Idempotence {
             let entry = self.entry(&partition);
             if !entry.is_next(entry.next) {
                 let next = entry.next;
-                self.need_new_epoch(&partition, next);
+                if self.transactional {
+                    is_lost = true;
+                } else {
+                    self.need_new_epoch(&partition, next);
+                }
             }
         }
         if self.reset_required {
@@ -150,12 +170,13 @@ impl Idempotence {
             self.partitions.clear();
             self.unresolved.clear();
         } else if !self.rewrite.is_empty() && !self.waits_for_preceding() {
-            if self.raises_epoch() {
+            if self.raises_epoch() && !self.transactional {
                 self.raise_epoch(batches);
             } else if let Some(identity) = self.identity {
                 self.restart_rewritten(identity, batches);
             }
         }
+        is_lost
     }
 
     /// KAFKA-14034: a batch before the one that failed may still turn out to be appended; a new epoch would send it twice.
@@ -300,7 +321,8 @@ impl Idempotence {
             ErrorCode::ClusterAuthorizationFailed
                 | ErrorCode::ProducerFenced
                 | ErrorCode::UnsupportedVersion
-        ) {
+        ) && !self.transactional
+        {
             self.fatal = Some(error);
         }
         self.remove(batch);
@@ -310,17 +332,17 @@ impl Idempotence {
         if self.fatal.is_some() {
             return;
         }
-        if error == ErrorCode::OutOfOrderSequenceNumber {
+        if error == ErrorCode::OutOfOrderSequenceNumber && !self.transactional {
             self.need_new_epoch(&batch.partition, sequence);
         } else if error == ErrorCode::UnknownProducerId {
-            if self.raises_epoch() {
+            if self.raises_epoch() || self.transactional {
                 self.partitions.remove(&batch.partition);
                 self.unresolved.remove(&batch.partition);
             } else {
                 self.reset_required = true;
             }
         } else if adjust {
-            if self.raises_epoch() {
+            if self.raises_epoch() && !self.transactional {
                 self.need_new_epoch(&batch.partition, sequence);
             } else {
                 self.close_gap(batch, identity, batches);
@@ -413,7 +435,7 @@ impl Idempotence {
         if by_log_start && (log_start.is_none() || batch.sequence_reset) {
             return true;
         }
-        if self.raises_epoch() {
+        if self.raises_epoch() && !self.transactional {
             self.need_new_epoch(&batch.partition, sequence);
             return true;
         }
@@ -433,7 +455,7 @@ impl Idempotence {
             // Not the first in line: the first one's failure brought this one down.
             return true;
         }
-        if !self.raises_epoch() {
+        if !self.raises_epoch() || self.transactional {
             return false;
         }
         if open.is_none() || open == Some(sequence) {

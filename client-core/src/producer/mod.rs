@@ -4,13 +4,18 @@
 //! the application may go on calling, as other threads do, and sends keep the order of their calls. Outcomes are honest:
 //! *fail* only where no attempt can have been appended, *info* where one may have been.
 //!
-//! Left out: the Scala producer of 0.8, transactions, compression (it changes no history), interceptors.
+//! Transactional calls block their thread too, for up to `max.block.ms`; a call that comes while a `send` waits is made
+//! when that has returned, because in Java it could not come before.
+//!
+//! Left out: the Scala producer of 0.8, compression (it changes no history), interceptors.
 
 mod accumulator;
 mod batch;
 mod idempotence;
 mod partitioner;
 mod sender;
+mod transactions;
+mod turn;
 
 use crate::alarm::Alarm;
 use crate::metadata::Metadata;
@@ -31,6 +36,8 @@ use protocol::verb::{ClientError, Failure, OperationId, Outcome, ProducerRecord,
 use sender::Ask;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use transactions::Transactions;
+use turn::{Caller, Hands};
 
 /// A `send` whose thread would be blocked.
 #[derive(Clone, Debug)]
@@ -66,6 +73,11 @@ pub struct Producer {
     accumulator: Accumulator,
     partitioning: Partitioning,
     idempotence: Option<Idempotence>,
+    transactions: Option<Transactions>,
+    hands: Hands,
+    /// Transactional calls that were not made yet, and those that wait for their results.
+    calls: VecDeque<(OperationId, Verb)>,
+    callers: Vec<Caller>,
     waiting: VecDeque<Waiting>,
     /// The head of `waiting` wants memory rather than metadata.
     wants_memory: bool,
@@ -125,6 +137,7 @@ impl Producer {
             request_timeout: patience,
             max_request_size: usize::try_from(config.max_request_size).unwrap_or(0),
             mutes: max_in_flight == 1 && behaviour.has(Fix::MutePartition),
+            transactional: config.transactional_id.is_some(),
         };
         let memory = u64::try_from(config.buffer_memory).unwrap_or(0);
         Self {
@@ -132,7 +145,14 @@ impl Producer {
             partitioning: Partitioning::new(config.partitioner_class, behaviour.era, seed),
             idempotence: config
                 .enable_idempotence
-                .then(|| Idempotence::new(behaviour)),
+                .then(|| Idempotence::new(behaviour, config.transactional_id.is_some())),
+            transactions: config.transactional_id.as_deref().map(|id| {
+                let timeout = config.transaction_timeout_ms;
+                Transactions::new(id, timeout, config.retry_backoff_ms, behaviour)
+            }),
+            hands: Hands::Free,
+            calls: VecDeque::new(),
+            callers: Vec::new(),
             config,
             behaviour,
             network,
@@ -158,6 +178,21 @@ impl Producer {
             Verb::Flush => self.flushes.push_back((operation, self.next_ordinal)),
             Verb::Close(_) if is_over => io.outcome(operation, Outcome::Done(Ok(()))),
             Verb::Close(timeout) => self.close(now.mono, Some(operation), timeout, io),
+            Verb::InitTransactions
+            | Verb::BeginTransaction
+            | Verb::SendOffsetsToTransaction(..)
+            | Verb::CommitTransaction
+            | Verb::AbortTransaction
+                if is_over =>
+            {
+                let error = ClientError::IllegalState("the producer is closed");
+                io.outcome(operation, Outcome::Done(Err(Failure::fail(error))));
+            }
+            Verb::InitTransactions
+            | Verb::BeginTransaction
+            | Verb::SendOffsetsToTransaction(..)
+            | Verb::CommitTransaction
+            | Verb::AbortTransaction => self.calls.push_back((operation, verb)),
             Verb::Subscribe(_)
             | Verb::Assign(_)
             | Verb::Unsubscribe
@@ -181,11 +216,6 @@ impl Producer {
             | Verb::ListReassignments
             | Verb::ElectLeaders { .. }
             | Verb::DescribeTopics(_)
-            | Verb::InitTransactions
-            | Verb::BeginTransaction
-            | Verb::SendOffsetsToTransaction(..)
-            | Verb::CommitTransaction
-            | Verb::AbortTransaction
             | Verb::GroupMetadata
             | Verb::Position(_)
             | Verb::DescribeGroup(_)
@@ -269,6 +299,11 @@ impl Producer {
         if size > limit.min(memory) {
             return Tried::Refused(ClientError::Broker(ErrorCode::MessageTooLarge));
         }
+        if let Some(transactions) = &self.transactions
+            && let Err(error) = transactions.may_send(self.identity().is_some())
+        {
+            return Tried::Refused(error);
+        }
         let index = record
             .partition
             .unwrap_or_else(|| self.partitioning.place(&record.topic, key, leaders));
@@ -279,11 +314,17 @@ impl Producer {
         };
         let mut partition = TopicPartition::new(record.topic.clone(), index);
         if self.accumulator.append(&partition, &new) {
+            self.enters_transaction(&partition);
             return Tried::Accepted;
         }
         let room = self.accumulator.room_for(size);
         if !self.accumulator.has_memory(room) {
             return Tried::NoMemory;
+        }
+        if let Some(transactions) = &mut self.transactions
+            && !self.behaviour.has(Fix::BatchInItsTransaction)
+        {
+            transactions.writes_to(&partition);
         }
         // Any record that begins a batch moves the sticky partition on, and may move with it (KIP-480).
         self.partitioning
@@ -292,11 +333,26 @@ impl Producer {
             let index = self.partitioning.place(&record.topic, key, leaders);
             partition = TopicPartition::new(record.topic.clone(), index);
             if self.accumulator.append(&partition, &new) {
+                self.enters_transaction_late(&partition);
                 return Tried::Accepted;
             }
         }
+        self.enters_transaction_late(&partition);
         self.accumulator.begin(partition, room, &new, now);
         Tried::Accepted
+    }
+
+    fn enters_transaction(&mut self, partition: &TopicPartition) {
+        if let Some(transactions) = &mut self.transactions {
+            transactions.writes_to(partition);
+        }
+    }
+
+    /// KAFKA-13782: only now is it certain which partition the record goes to.
+    fn enters_transaction_late(&mut self, partition: &TopicPartition) {
+        if self.behaviour.has(Fix::BatchInItsTransaction) {
+            self.enters_transaction(partition);
+        }
     }
 
     /// Tells the application the fate of one record.
@@ -329,6 +385,11 @@ impl Producer {
         };
         if closing.until <= now {
             self.abort_all(&ClientError::Closed, io);
+        } else {
+            self.close_transaction();
+            if self.has_transactional_business() {
+                return;
+            }
         }
         if !self.accumulator.batches.is_empty() {
             return;
@@ -337,6 +398,8 @@ impl Producer {
         self.closed = true;
         self.network.shut(io);
         self.answer_flushes(io);
+        self.answer_calls(now, io);
+        self.drop_calls(io);
         if let Some(operation) = closing.operation {
             io.outcome(operation, Outcome::Done(Ok(())));
         }
@@ -358,7 +421,11 @@ impl Producer {
 
     /// Everything that waits goes at once.
     fn is_hurried(&self) -> bool {
-        self.wants_memory || !self.flushes.is_empty() || self.closing.is_some()
+        let transactions = self.transactions.as_ref();
+        self.wants_memory
+            || !self.flushes.is_empty()
+            || self.closing.is_some()
+            || transactions.is_some_and(Transactions::is_completing)
     }
 
     fn set_timer(&mut self, next_check: Option<Mono>, io: &mut Io<'_>) {
@@ -372,6 +439,7 @@ impl Producer {
             self.accumulator.next_expiry(),
             self.waiting.front().map(|waiting| waiting.until),
             self.closing.map(|closing| closing.until),
+            self.next_call_deadline(),
         ];
         let next = next.into_iter().flatten().min();
         self.alarm.set(next, io);

@@ -4,9 +4,11 @@
 //! the application is told *ok* or *info*, never *fail*.
 
 use super::Producer;
-use super::accumulator::Ready;
+use super::accumulator::{Drain, Ready};
 use super::batch::{BatchId, ProducerBatch};
 use super::idempotence::Identity;
+use super::transactions::TxnRequest;
+use super::turn::{Turn, reason};
 use crate::network::{Event, Outgoing, Peer};
 use protocol::api::data::{Acks, PartitionProduceResponse, ProduceRequest};
 use protocol::api::{InitProducerIdRequest, InitProducerIdResponse, ResponseBody};
@@ -23,6 +25,7 @@ use protocol::verb::{ClientError, Failure, RecordMetadata};
 pub(super) enum Ask {
     Produce(Vec<BatchId>),
     InitProducerId,
+    Transaction(Box<TxnRequest>),
 }
 
 /// What one answer says of one batch.
@@ -65,25 +68,40 @@ impl Producer {
             }
             self.expire(now, io);
             self.accept_waiting(now, io);
+            self.make_calls(now, io);
             let ask_at = self.settle(now, io);
-            let mut ready = self
-                .accumulator
-                .ready(now, self.is_hurried(), &self.network.metadata);
-            for topic in std::mem::take(&mut ready.leaderless) {
-                self.network.metadata.want(&topic, now);
-                self.network.metadata.request_update();
-            }
-            let sent = self.send_ready(now, &mut ready, io);
-            if sent {
-                continue;
-            }
+            let next_check = match self.transact(now, io) {
+                Turn::Again => continue,
+                Turn::Taken(until) => until,
+                Turn::Free => {
+                    let (sent, next_check) = self.send_batches(now, io);
+                    if sent {
+                        continue;
+                    }
+                    next_check
+                }
+            };
             self.network.tick(now, io);
             self.answer_flushes(io);
+            self.answer_calls(now, io);
             self.maybe_finish_close(now, io);
-            if !self.network.has_events() {
-                return ready.next_check.into_iter().chain(ask_at).min();
+            if !self.network.has_events() && !self.has_turn() {
+                return next_check.into_iter().chain(ask_at).min();
             }
         }
+    }
+
+    /// `sendProducerData`: whether something was sent, and when to look again.
+    fn send_batches(&mut self, now: Mono, io: &mut Io<'_>) -> (bool, Option<Mono>) {
+        let mut ready = self
+            .accumulator
+            .ready(now, self.is_hurried(), &self.network.metadata);
+        for topic in std::mem::take(&mut ready.leaderless) {
+            self.network.metadata.want(&topic, now);
+            self.network.metadata.request_update();
+        }
+        let sent = self.send_ready(now, &mut ready, io);
+        (sent, ready.next_check)
     }
 
     fn event(&mut self, now: Mono, event: Event<Ask>, io: &mut Io<'_>) {
@@ -110,6 +128,9 @@ impl Producer {
                     self.identified(now, &answer, io);
                 }
                 (Ask::InitProducerId, _) => self.ask_again(now),
+                (Ask::Transaction(request), body) => {
+                    self.transaction_answered(*request, &body, io);
+                }
             },
             Event::Written(Ask::Produce(ids)) => self.all_landed(now, ids, ErrorCode::None, io),
             Event::Lost {
@@ -120,8 +141,14 @@ impl Producer {
                 tag: Ask::InitProducerId,
                 ..
             } => self.ask_again(now),
+            Event::Lost {
+                tag: Ask::Transaction(request),
+                sent,
+            } => self.transaction_lost(*request, sent),
             Event::Metadata => self.metadata_changed(),
-            Event::Written(Ask::InitProducerId) | Event::Ready | Event::Down(_) => {}
+            Event::Written(Ask::InitProducerId | Ask::Transaction(_))
+            | Event::Ready
+            | Event::Down(_) => {}
         }
     }
 
@@ -159,7 +186,10 @@ impl Producer {
     fn settle(&mut self, now: Mono, io: &mut Io<'_>) -> Option<Mono> {
         let idempotence = self.idempotence.as_mut()?;
         let before = idempotence.identity();
-        idempotence.settle(&mut self.accumulator.batches);
+        let is_lost = idempotence.settle(&mut self.accumulator.batches);
+        if let Some(transactions) = self.transactions.as_mut().filter(|_| is_lost) {
+            transactions.sequence_unresolved();
+        }
         let after = idempotence.identity();
         if let Some(identity) = after.filter(|_| after != before) {
             io.note(Note::Client(ClientNote::ProducerId(
@@ -225,7 +255,9 @@ impl Producer {
                 idempotence.left_open(batch);
             }
         }
-        self.fail(batch, &ClientError::Timeout("delivery.timeout.ms"), io);
+        let error = ClientError::Timeout("delivery.timeout.ms");
+        self.spoils_transaction(&error);
+        self.fail(batch, &error, io);
     }
 
     fn send_ready(&mut self, now: Mono, ready: &mut Ready, io: &mut Io<'_>) -> bool {
@@ -244,9 +276,12 @@ impl Producer {
     }
 
     fn send_to(&mut self, now: Mono, node: BrokerId, io: &mut Io<'_>) -> bool {
-        let metadata = &self.network.metadata;
-        let idempotence = self.idempotence.as_mut();
-        let batches = self.accumulator.drain(now, node, metadata, idempotence);
+        let by = Drain {
+            metadata: &self.network.metadata,
+            idempotence: self.idempotence.as_mut(),
+            transactions: self.transactions.as_ref(),
+        };
+        let batches = self.accumulator.drain(now, node, by);
         if batches.is_empty() {
             return false;
         }
@@ -258,8 +293,9 @@ impl Producer {
                 partitions.push((batch.partition.clone(), bytes));
             }
         }
+        let transactions = self.transactions.as_ref();
         let body = ProduceRequest {
-            transactional_id: None,
+            transactional_id: transactions.map(|transactions| transactions.id().clone()),
             acks: self.config.acks,
             timeout: self.config.request_timeout_ms,
             partitions,
@@ -306,14 +342,15 @@ impl Producer {
             self.accumulator.put_back(id, batch, now);
         } else {
             let adjust = self.retries_left(&batch);
+            let reason = reason(error);
+            let is_over = !batch.decided && self.spoils_transaction(&reason);
             if let Some(idempotence) = &mut self.idempotence {
-                idempotence.failed(&batch, error, adjust, &mut self.accumulator.batches);
+                if is_over {
+                    idempotence.remove(&batch);
+                } else {
+                    idempotence.failed(&batch, error, adjust, &mut self.accumulator.batches);
+                }
             }
-            let reason = if error == ErrorCode::NetworkException {
-                ClientError::Disconnected
-            } else {
-                ClientError::Broker(error)
-            };
             self.fail(&mut batch, &reason, io);
         }
         if error.invalidates_metadata() {
@@ -368,7 +405,7 @@ impl Producer {
         }
     }
 
-    fn fail(&mut self, batch: &mut ProducerBatch, error: &ClientError, io: &mut Io<'_>) {
+    pub(super) fn fail(&mut self, batch: &mut ProducerBatch, error: &ClientError, io: &mut Io<'_>) {
         self.accumulator.release(batch);
         if std::mem::replace(&mut batch.decided, true) {
             return;

@@ -113,5 +113,6 @@ pub fn error_name(error: &ClientError) -> String {
         ClientError::IllegalState(what) => format!("IllegalStateException({what})"),
         ClientError::Closed => "closed".to_owned(),
         ClientError::Crashed => "crashed".to_owned(),
+        ClientError::TransactionAborted => "TransactionAbortedException".to_owned(),
     }
 }

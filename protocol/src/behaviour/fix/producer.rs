@@ -138,11 +138,11 @@ stories! {
     }
     BatchInItsTransaction {
         base: Sound, home: Kafka,
-        affected: "2.4 to 3.2", fixed: Some("3.3.0"),
+        affected: "development of 3.2.0", fixed: Some("3.1.1"),
         superseded_by: [], catalogue: ["P-19"],
-        story: "The sticky partitioner chooses another partition when a batch is full. A transactional producer had then \
-            already told the coordinator of the first partition, but put the record into the second. The second was \
-            never added to the transaction, its record got no marker, and readers of committed records waited behind it \
-            for ever, or never saw it. KAFKA-13782 adds the partition that the record really goes to.",
+        story: "The sticky partitioner chooses another partition when a batch begins. A change on the way to 3.2.0 added the \
+            partition to the transaction before that, and the record went into the second one. A record is not sent \
+            before its partition is in the transaction, so this one never was: the commit waited for it until \
+            delivery.timeout.ms, and failed. KAFKA-13782 adds the partition that the record really goes to.",
     }
 }
