@@ -14,7 +14,7 @@ use crate::producer_ids::ProducerIds;
 use crate::registration::{Registration, RegistrationOutcome};
 use crate::request_channel::RequestChannel;
 use crate::timer::TimerOwner;
-use crate::topic_admin::{AdminSettings, TopicAdmin};
+use crate::topic_admin::{AdminSettings, TopicAdmin, TransactionTopic};
 use crate::topic_configs::TopicConfigs;
 use protocol::behaviour::{Behaviour, Fix};
 use protocol::config::BrokerConfig;
@@ -108,6 +108,12 @@ impl Coordination {
             offsets_partitions: config.offsets_topic_num_partitions,
             offsets_replication_factor: i32::from(config.offsets_topic_replication_factor),
             offsets_segment_bytes: config.offsets_topic_segment_bytes,
+            transaction_topic: TransactionTopic {
+                partitions: config.transaction_state_log_num_partitions,
+                replication_factor: i32::from(config.transaction_state_log_replication_factor),
+                min_isr: config.transaction_state_log_min_isr,
+                segment_bytes: config.transaction_state_log_segment_bytes,
+            },
             seed,
         };
         let cluster_id = crate::placement::Draws::new(seed ^ 1).topic_id();
@@ -264,7 +270,9 @@ impl Coordination {
             | TimerOwner::Replication
             | TimerOwner::Fetcher
             | TimerOwner::Group
-            | TimerOwner::Log => return false,
+            | TimerOwner::Log
+            | TimerOwner::Transaction
+            | TimerOwner::TransactionMarkers => return false,
         }
         true
     }

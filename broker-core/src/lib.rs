@@ -22,6 +22,7 @@ pub mod request_channel;
 pub mod timer;
 pub mod topic_admin;
 pub mod topic_configs;
+pub mod transaction;
 pub mod znode;
 
 pub use broker::{Broker, BrokerSpec};

@@ -1,8 +1,8 @@
 //! Ids for idempotent producers (`ProducerIdManager`): blocks of 1000, claimed by conditional writes.
 //!
 //! Each broker claims a block when it starts and the next one when that is used up. A write that conflicts is compared with
-//! what is stored, because its own first try may have been done before the connection broke. Left out: ids for
-//! transactional producers, which the transaction coordinator hands out from the same blocks by [`ProducerIds::next_id`].
+//! what is stored, because its own first try may have been done before the connection broke. The transaction coordinator
+//! takes ids of the same blocks by [`ProducerIds::next_id`].
 
 use crate::hands::Hands;
 use crate::keeper_session::{Answer, KeeperOwner, Ticket, error_of, get_data, set_data};
@@ -37,6 +37,8 @@ pub struct ProducerIds {
     phase: Phase,
     ticket: Option<Ticket>,
     waiting: VecDeque<RequestToken>,
+    /// The last claim failed, which whoever asks for [`Self::next_id`] has not heard.
+    failed: bool,
 }
 
 impl ProducerIds {
@@ -49,6 +51,7 @@ impl ProducerIds {
             phase: Phase::Idle,
             ticket: None,
             waiting: VecDeque::new(),
+            failed: false,
         }
     }
 
@@ -64,6 +67,11 @@ impl ProducerIds {
             self.next += 1;
             id
         })
+    }
+
+    /// Whether a claim has failed since the last time this was asked.
+    pub fn take_failure(&mut self) -> bool {
+        std::mem::take(&mut self.failed)
     }
 
     /// Answers InitProducerId without a transactional id, now or once a block is claimed.
@@ -136,6 +144,7 @@ impl ProducerIds {
 
     /// `generateProducerId` threw: the coordinator answers with the error of the exception.
     fn fail(&mut self, hands: &mut Hands<'_, '_>) {
+        self.failed = true;
         for token in std::mem::take(&mut self.waiting) {
             hands.respond(token, answer_with(Err(ErrorCode::UnknownServerError)));
         }

@@ -30,10 +30,14 @@ pub enum TimerOwner {
     Isr = 10,
     /// Topic administration.
     Admin = 11,
+    /// The transaction coordinator.
+    Transaction = 12,
+    /// Channels from the transaction coordinator to leaders.
+    TransactionMarkers = 13,
 }
 
 impl TimerOwner {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Keeper,
         Self::Purgatory,
         Self::Replication,
@@ -45,6 +49,8 @@ impl TimerOwner {
         Self::Broker,
         Self::Isr,
         Self::Admin,
+        Self::Transaction,
+        Self::TransactionMarkers,
     ];
 
     #[expect(

@@ -1,12 +1,13 @@
 //! The broker as a whole: owns the parts and hands each input to one of them (`KafkaServer`, `KafkaApis`).
 //!
 //! Start-up follows Kafka's order: keeper session, persistent znodes, settings of the topics on disk, logs, registration,
-//! controller and producer ids, group coordinator. Requests that come before the broker is registered wait. After every
+//! controller and producer ids, coordinators of groups and transactions. Requests that come before the broker is registered wait. After every
 //! input the parts' wishes are carried to each other until nobody wishes anything more ([`wishes`]).
 
 mod requests;
 mod shutdown;
 mod startup;
+mod transactions;
 mod wishes;
 
 use crate::coordination::{Coordination, Identity};
@@ -14,6 +15,7 @@ use crate::group::{Desk, GroupCoordinator, GroupTicket};
 use crate::replication::{AppendTicket, ReplicaManager, Step};
 use crate::request_channel::{RequestChannel, Taken};
 use crate::timer::TimerOwner;
+use crate::transaction::{TransactionCoordinator, TransactionTicket};
 use protocol::behaviour::Behaviour;
 use protocol::config::BrokerConfig;
 use protocol::ids::{BrokerId, Endpoint, TopicName};
@@ -66,6 +68,9 @@ pub struct Broker {
     groups: GroupCoordinator,
     /// Appends of the group coordinator that replicas have not decided.
     group_appends: BTreeMap<AppendTicket, GroupTicket>,
+    transactions: TransactionCoordinator,
+    /// Appends of the transaction coordinator that replicas have not decided.
+    transaction_appends: BTreeMap<AppendTicket, TransactionTicket>,
     /// Requests that wait for settings of topics.
     parked: VecDeque<Taken>,
     /// Handler work that came before the broker was registered.
@@ -90,6 +95,8 @@ impl Broker {
             replicas: ReplicaManager::new(spec.config.clone(), spec.behaviour, spec.id, spec.seed),
             groups: GroupCoordinator::new(&spec.config, spec.behaviour, spec.id, spec.seed),
             group_appends: BTreeMap::new(),
+            transactions: TransactionCoordinator::new(&spec.config, spec.behaviour, spec.id),
+            transaction_appends: BTreeMap::new(),
             parked: VecDeque::new(),
             early: 0,
             shutdown: None,
@@ -126,6 +133,8 @@ impl Broker {
                 requests: &mut self.requests,
             };
             self.replicas.on_connection(&mut step, connection, input);
+        } else if self.transactions.owns(connection) {
+            self.on_marker_connection(now, (connection, input), io);
         } else if !self.is_shutdown_connection(connection) {
             self.coordinate(now, input, io);
         } else {
@@ -151,6 +160,12 @@ impl Broker {
                 now,
                 io,
                 requests: &mut self.requests,
+            }),
+            TimerOwner::Transaction => self.transact(now, io, |transactions, desk| {
+                transactions.on_timer(desk, number);
+            }),
+            TimerOwner::TransactionMarkers => self.transact(now, io, |transactions, desk| {
+                transactions.on_marker_timer(desk, number);
             }),
             TimerOwner::Broker if Shutdown::owns_timer(number) => {
                 self.on_shutdown_timer(now, number, io);
@@ -181,7 +196,10 @@ impl Broker {
                 io,
                 requests: &mut self.requests,
             }),
-            Lane::TransactionLoader | Lane::TransactionMarkers => {}
+            Lane::TransactionLoader => self.transactions.on_loader_due(),
+            Lane::TransactionMarkers => self.transact(now, io, |transactions, desk| {
+                transactions.send_markers(desk);
+            }),
             Lane::Controller | Lane::KeeperCallback | Lane::Background => {
                 self.coordinate(now, Input::Due { lane }, io);
             }

@@ -3,19 +3,19 @@
 use super::Broker;
 use crate::group::{Call, Desk, GroupRequest, OFFSETS_TOPIC, partition_for};
 use crate::hands::Hands;
+use crate::metadata_cache::is_internal;
 use crate::replication::{Handled, Step};
 use crate::request_channel::Taken;
 use crate::topic_admin::TopicAdmin;
+use crate::transaction::Caller;
 use protocol::api::cluster::ControlledShutdownResponse;
 use protocol::api::group::{
-    CoordinatorKind, FindCoordinatorRequest, FindCoordinatorResponse, OffsetCommitRequest,
+    CommittedOffset, CoordinatorKind, FindCoordinatorRequest, FindCoordinatorResponse,
 };
 use protocol::api::topics::{MetadataRequest, TopicMetadata};
-use protocol::api::{
-    ApiKey, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse, RequestBody,
-};
+use protocol::api::{ApiKey, ApiVersionsResponse, RequestBody};
 use protocol::error_code::ErrorCode;
-use protocol::ids::{GroupId, ProducerEpoch, ProducerId, TopicName, TopicPartition};
+use protocol::ids::{GroupId, TopicName, TopicPartition};
 use protocol::machine::{Io, RequestToken};
 use protocol::time::Now;
 use std::collections::BTreeSet;
@@ -70,6 +70,7 @@ impl Broker {
         }
         self.coordination
             .on_metadata(now, io, (&mut self.requests, self.replicas.metadata()));
+        self.transactions.on_metadata(io);
     }
 
     fn serve_other(&mut self, now: Now, taken: Taken, io: &mut Io<'_>) {
@@ -79,37 +80,36 @@ impl Broker {
             request,
         } = taken;
         let version = request.api_version;
-        let call = Call {
-            token,
-            client_id: request.client_id.0.clone(),
-            client_host: from,
-            api_version: version,
-            unknown: BTreeSet::new(),
-        };
         match request.body {
             RequestBody::ApiVersions(_) => self.requests.respond(io, token, api_versions()),
             RequestBody::Metadata(body) => self.metadata(now, (token, version), &body, io),
             RequestBody::FindCoordinator(body) => self.find_coordinator(now, token, &body, io),
-            RequestBody::JoinGroup(body) => self.group(now, &call, GroupRequest::Join(body), io),
-            RequestBody::SyncGroup(body) => self.group(now, &call, GroupRequest::Sync(body), io),
-            RequestBody::Heartbeat(body) => {
-                self.group(now, &call, GroupRequest::Heartbeat(body), io);
-            }
-            RequestBody::LeaveGroup(body) => self.group(now, &call, GroupRequest::Leave(body), io),
-            RequestBody::OffsetCommit(body) => {
+            body @ (RequestBody::JoinGroup(_)
+            | RequestBody::SyncGroup(_)
+            | RequestBody::Heartbeat(_)
+            | RequestBody::LeaveGroup(_)
+            | RequestBody::OffsetCommit(_)
+            | RequestBody::OffsetFetch(_)
+            | RequestBody::TxnOffsetCommit(_)
+            | RequestBody::DescribeGroups(_)) => {
                 let call = Call {
-                    unknown: self.unknown_partitions(&body),
-                    ..call
+                    token,
+                    client_id: request.client_id.0.clone(),
+                    client_host: from,
+                    api_version: version,
+                    unknown: BTreeSet::new(),
                 };
-                self.group(now, &call, GroupRequest::OffsetCommit(body), io);
+                self.serve_group(now, call, body, io);
             }
-            RequestBody::OffsetFetch(body) => {
-                self.group(now, &call, GroupRequest::OffsetFetch(body), io);
+            RequestBody::InitProducerId(body) if body.transactional_id.is_none() => {
+                self.init_producer_id(now, token, io);
             }
-            RequestBody::DescribeGroups(body) => {
-                self.group(now, &call, GroupRequest::Describe(body), io);
+            body @ (RequestBody::InitProducerId(_)
+            | RequestBody::AddPartitionsToTxn(_)
+            | RequestBody::AddOffsetsToTxn(_)
+            | RequestBody::EndTxn(_)) => {
+                self.serve_transaction(now, Caller { token, version }, body, io);
             }
-            RequestBody::InitProducerId(body) => self.init_producer_id(now, token, &body, io),
             body @ (RequestBody::AlterIsr(_)
             | RequestBody::ElectLeaders(_)
             | RequestBody::AlterPartitionReassignments(_)
@@ -127,13 +127,8 @@ impl Broker {
             | RequestBody::CreatePartitions(_)) => {
                 self.administer(now, (token, version), &body, io);
             }
-            // Kafka closes on an api it does not list.
-            RequestBody::AddPartitionsToTxn(_)
-            | RequestBody::AddOffsetsToTxn(_)
-            | RequestBody::EndTxn(_)
-            | RequestBody::WriteTxnMarkers(_)
-            | RequestBody::TxnOffsetCommit(_) => io.close(token.connection),
             RequestBody::Produce(_)
+            | RequestBody::WriteTxnMarkers(_)
             | RequestBody::Fetch(_)
             | RequestBody::ListOffsets(_)
             | RequestBody::OffsetForLeaderEpoch(_)
@@ -142,6 +137,32 @@ impl Broker {
             | RequestBody::StopReplica(_)
             | RequestBody::UpdateMetadata(_) => unreachable!("the replicas serve these"),
         }
+    }
+
+    /// Requests for the group coordinator.
+    fn serve_group(&mut self, now: Now, mut call: Call, body: RequestBody, io: &mut Io<'_>) {
+        let request = if let RequestBody::JoinGroup(body) = body {
+            GroupRequest::Join(body)
+        } else if let RequestBody::SyncGroup(body) = body {
+            GroupRequest::Sync(body)
+        } else if let RequestBody::Heartbeat(body) = body {
+            GroupRequest::Heartbeat(body)
+        } else if let RequestBody::LeaveGroup(body) = body {
+            GroupRequest::Leave(body)
+        } else if let RequestBody::OffsetCommit(body) = body {
+            call.unknown = self.unknown_partitions(&body.offsets);
+            GroupRequest::OffsetCommit(body)
+        } else if let RequestBody::TxnOffsetCommit(body) = body {
+            call.unknown = self.unknown_partitions(&body.offsets);
+            GroupRequest::TxnOffsetCommit(body)
+        } else if let RequestBody::OffsetFetch(body) = body {
+            GroupRequest::OffsetFetch(body)
+        } else if let RequestBody::DescribeGroups(body) = body {
+            GroupRequest::Describe(body)
+        } else {
+            return;
+        };
+        self.group(now, &call, request, io);
     }
 
     /// Requests that the controller puts into its queue, whether or not it is active then.
@@ -170,9 +191,9 @@ impl Broker {
         );
     }
 
-    fn unknown_partitions(&self, request: &OffsetCommitRequest) -> BTreeSet<TopicPartition> {
+    fn unknown_partitions(&self, offsets: &[CommittedOffset]) -> BTreeSet<TopicPartition> {
         let cache = self.replicas.metadata();
-        let named = request.offsets.iter().map(|offset| &offset.partition);
+        let named = offsets.iter().map(|offset| &offset.partition);
         named
             .filter(|partition| !cache.contains(partition))
             .cloned()
@@ -189,10 +210,9 @@ impl Broker {
         let (mut response, missing) = self.replicas.metadata().answer(request, version);
         let create = self.spec.config.auto_create_topics_enable
             && (version < 4 || request.allow_auto_topic_creation);
-        let (to_create, unknown): (Vec<TopicName>, Vec<TopicName>) =
-            missing.into_iter().partition(|topic| {
-                create || (topic.as_str() == OFFSETS_TOPIC && request.allow_auto_topic_creation)
-            });
+        let (to_create, unknown): (Vec<TopicName>, Vec<TopicName>) = missing
+            .into_iter()
+            .partition(|topic| create || (is_internal(topic) && request.allow_auto_topic_creation));
         let mut errors: Vec<(TopicName, ErrorCode)> = unknown
             .into_iter()
             .map(|topic| (topic, ErrorCode::UnknownTopicOrPartition))
@@ -201,7 +221,7 @@ impl Broker {
             errors.extend(self.auto_create(now, &to_create, io));
         }
         for (topic, error) in errors {
-            let is_internal = topic.as_str() == OFFSETS_TOPIC;
+            let is_internal = is_internal(&topic);
             response.topics.push(TopicMetadata {
                 error,
                 topic,
@@ -238,8 +258,7 @@ impl Broker {
     ) {
         let response = match request.kind {
             CoordinatorKind::Group => self.group_coordinator(now, &request.key, io),
-            // Transactions are not modelled: there is never a coordinator for them.
-            CoordinatorKind::Transaction => Err(ErrorCode::CoordinatorNotAvailable),
+            CoordinatorKind::Transaction => self.transaction_coordinator(now, &request.key, io),
         };
         let response = match response {
             Ok(coordinator) => FindCoordinatorResponse {
@@ -261,34 +280,31 @@ impl Broker {
         io: &mut Io<'_>,
     ) -> Result<(protocol::ids::BrokerId, protocol::ids::Endpoint), ErrorCode> {
         let topic = TopicName::from(OFFSETS_TOPIC);
+        let group = GroupId(key.clone());
+        self.coordinator_in(now, topic, io, |count| partition_for(&group, count))
+    }
+
+    /// The leader of the partition of an internal topic that `place` names; the topic is created on first use.
+    pub(super) fn coordinator_in(
+        &mut self,
+        now: Now,
+        topic: TopicName,
+        io: &mut Io<'_>,
+        place: impl FnOnce(i32) -> i32,
+    ) -> Result<(protocol::ids::BrokerId, protocol::ids::Endpoint), ErrorCode> {
         let Some(count) = self.replicas.metadata().partition_count(&topic) else {
             self.auto_create(now, &[topic], io);
             return Err(ErrorCode::CoordinatorNotAvailable);
         };
         let count = i32::try_from(count).map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
-        let partition = TopicPartition::new(topic, partition_for(&GroupId(key.clone()), count));
+        let partition = TopicPartition::new(topic, place(count));
         let cache = self.replicas.metadata();
         let leader = cache.partition(&partition).and_then(|cached| cached.leader);
         let found = leader.and_then(|leader| Some((leader, cache.endpoint(leader)?.clone())));
         found.ok_or(ErrorCode::CoordinatorNotAvailable)
     }
 
-    fn init_producer_id(
-        &mut self,
-        now: Now,
-        token: RequestToken,
-        request: &InitProducerIdRequest,
-        io: &mut Io<'_>,
-    ) {
-        if request.transactional_id.is_some() {
-            let refusal = InitProducerIdResponse {
-                error: ErrorCode::CoordinatorNotAvailable,
-                producer_id: ProducerId(-1),
-                producer_epoch: ProducerEpoch(-1),
-            };
-            self.requests.respond(io, token, refusal);
-            return;
-        }
+    fn init_producer_id(&mut self, now: Now, token: RequestToken, io: &mut Io<'_>) {
         let mut hands = Hands {
             now,
             io,

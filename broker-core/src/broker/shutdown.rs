@@ -1,7 +1,7 @@
 //! A stop in good order (`KafkaServer.controlledShutdown`, `KafkaServer.shutdown`).
 //!
 //! First the controller moves every leadership away, asked up to `controlled.shutdown.max.retries` times more; then the
-//! group coordinator stops, logs are flushed and marked clean, and the keeper session is closed, so that the registration
+//! coordinators stop, logs are flushed and marked clean, and the keeper session is closed, so that the registration
 //! vanishes at once.
 
 use super::{Broker, Stage};
@@ -161,6 +161,7 @@ impl Broker {
         }
         self.stage = Stage::Stopping;
         self.groups.shutdown();
+        self.transactions.shutdown();
         self.replicas.shutdown(io);
     }
 

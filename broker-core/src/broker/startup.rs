@@ -100,6 +100,7 @@ impl Broker {
     fn serve(&mut self, now: Now, io: &mut Io<'_>) {
         self.stage = Stage::Running;
         self.groups.on_started(now, io, None);
+        self.transactions.on_started(now, io);
         for _ in 0..std::mem::take(&mut self.early) {
             io.queue(Lane::RequestHandler);
         }

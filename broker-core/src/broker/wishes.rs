@@ -4,12 +4,13 @@
 //! step, as Kafka's direct method calls would.
 
 use super::{Broker, Stage};
-use crate::group::{Desk, GroupAppend, LoadData, LoadRead, OFFSETS_TOPIC};
+use crate::group::{Desk, GroupAppend, LoadData, LoadRead, OFFSETS_TOPIC, offsets_partition};
 use crate::hands::Hands;
 use crate::replication::{InternalAppend, LeadershipChange, Step};
+use crate::transaction::TRANSACTION_TOPIC;
 use protocol::api::data::Acks;
 use protocol::error_code::ErrorCode;
-use protocol::ids::{Offset, TopicName, TopicPartition};
+use protocol::ids::{Offset, TopicPartition};
 use protocol::machine::Io;
 use protocol::time::Now;
 
@@ -33,6 +34,7 @@ impl Broker {
         }
         busy |= self.carry_isr(now, io);
         busy |= self.carry_leadership(now, io);
+        busy |= self.carry_transactions(now, io);
         busy |= self.carry_appends(now, io);
         busy |= self.carry_loads(now, io);
         busy
@@ -88,6 +90,9 @@ impl Broker {
         let busy = !changes.is_empty();
         for (partition, change) in changes {
             self.coordination.isr.clear_pending(&partition);
+            if partition.topic.as_str() == TRANSACTION_TOPIC {
+                self.on_transaction_leadership(now, (partition.partition.0, change), io);
+            }
             if partition.topic.as_str() != OFFSETS_TOPIC {
                 continue;
             }
@@ -110,6 +115,22 @@ impl Broker {
             }
         }
         busy
+    }
+
+    fn on_transaction_leadership(
+        &mut self,
+        now: Now,
+        (index, change): (i32, LeadershipChange),
+        io: &mut Io<'_>,
+    ) {
+        match change {
+            LeadershipChange::BecameLeader { epoch } => {
+                self.transactions.on_elected(io, index, epoch);
+            }
+            LeadershipChange::Resigned { .. } => self.transact(now, io, |transactions, desk| {
+                transactions.on_resigned(desk, index);
+            }),
+        }
     }
 
     fn carry_appends(&mut self, now: Now, io: &mut Io<'_>) -> bool {
@@ -143,7 +164,11 @@ impl Broker {
         }
         for (own, result) in self.replicas.take_finished_appends() {
             busy = true;
-            if let Some(ticket) = self.group_appends.remove(&own) {
+            if let Some(ticket) = self.transaction_appends.remove(&own) {
+                self.transact(now, io, |transactions, desk| {
+                    transactions.on_append_finished(desk, ticket, result);
+                });
+            } else if let Some(ticket) = self.group_appends.remove(&own) {
                 self.groups.on_append_finished(
                     Desk {
                         now,
@@ -162,7 +187,7 @@ impl Broker {
         let loads = self.groups.take_loads();
         let busy = !loads.is_empty();
         for load in loads {
-            let data = self.read_for_load(now, &load, io);
+            let data = load_data(self, now, &offsets_partition(load.partition), &load, io);
             self.groups.on_load_data(
                 Desk {
                     now,
@@ -175,36 +200,38 @@ impl Broker {
         }
         busy
     }
-
-    fn read_for_load(&mut self, now: Now, load: &LoadRead, io: &mut Io<'_>) -> LoadData {
-        let partition = offsets_partition(load.partition);
-        let Some((start, _, end)) = self.replicas.log_bounds(&partition) else {
-            return LoadData::NoLog;
-        };
-        let from: Offset = load.from.unwrap_or(start);
-        let max_bytes = u64::try_from(load.max_bytes).unwrap_or(0);
-        let mut step = Step {
-            now,
-            io,
-            requests: &mut self.requests,
-        };
-        match self
-            .replicas
-            .read_local(&mut step, &partition, from, max_bytes)
-        {
-            Ok(records) => {
-                let leads = self.replicas.leads(&partition).is_some();
-                LoadData::Batches {
-                    records,
-                    from,
-                    log_end_offset: leads.then_some(end),
-                }
-            }
-            Err(_) => LoadData::NoLog,
-        }
-    }
 }
 
-fn offsets_partition(index: i32) -> TopicPartition {
-    TopicPartition::new(TopicName::from(OFFSETS_TOPIC), index)
+/// What a coordinator's load reads of its partition.
+pub(super) fn load_data(
+    broker: &mut Broker,
+    now: Now,
+    partition: &TopicPartition,
+    load: &LoadRead,
+    io: &mut Io<'_>,
+) -> LoadData {
+    let Some((start, _, end)) = broker.replicas.log_bounds(partition) else {
+        return LoadData::NoLog;
+    };
+    let from: Offset = load.from.unwrap_or(start);
+    let max_bytes = u64::try_from(load.max_bytes).unwrap_or(0);
+    let mut step = Step {
+        now,
+        io,
+        requests: &mut broker.requests,
+    };
+    let read = broker
+        .replicas
+        .read_local(&mut step, partition, from, max_bytes);
+    match read {
+        Ok(records) => {
+            let leads = broker.replicas.leads(partition).is_some();
+            LoadData::Batches {
+                records,
+                from,
+                log_end_offset: leads.then_some(end),
+            }
+        }
+        Err(_) => LoadData::NoLog,
+    }
 }

@@ -9,6 +9,7 @@ use super::answers::{join_error, sync_error};
 use super::offsets::Committed;
 use super::state::{Group, GroupState};
 use super::storage::{self, Key};
+use super::transactions::{EndedTransaction, PendingOffset};
 use super::{Registry, Step};
 use bytes::Bytes;
 use protocol::behaviour::Fix;
@@ -49,10 +50,12 @@ pub enum LoadData {
 }
 
 /// Work for the loader thread.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Task {
     Load(i32),
     Unload(i32),
+    /// Carry out the end of a transaction.
+    End(EndedTransaction),
 }
 
 type OffsetTable = BTreeMap<(GroupId, TopicPartition), Committed>;
@@ -105,6 +108,11 @@ impl Ownership {
         }
         self.loading.entry(partition).or_default();
         self.tasks.push_back(Task::Load(partition));
+        io.queue(Lane::GroupLoader);
+    }
+
+    pub(super) fn on_ended(&mut self, io: &mut Io<'_>, ended: EndedTransaction) {
+        self.tasks.push_back(Task::End(ended));
         io.queue(Lane::GroupLoader);
     }
 
@@ -167,6 +175,7 @@ impl Registry {
                 self.ownership.read(step, partition, None);
             }
             Some(Task::Unload(partition)) => self.unload(step, partition),
+            Some(Task::End(ended)) => self.end_transaction(step, &ended),
             None => {}
         }
     }
@@ -305,6 +314,16 @@ impl Load {
                 .entry(id)
                 .or_insert_with_key(|id| step.office.new_group(id.clone(), wall));
             group.offsets.insert(partition, committed);
+        }
+        for (producer, offsets) in self.open {
+            for ((id, partition), Committed { at, stored }) in offsets {
+                let group = groups
+                    .entry(id)
+                    .or_insert_with_key(|id| step.office.new_group(id.clone(), wall));
+                let pending = group.pending_transactions.entry(producer).or_default();
+                let at = Some(at);
+                pending.insert(partition, PendingOffset { at, stored });
+            }
         }
         groups
     }

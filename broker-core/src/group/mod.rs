@@ -5,9 +5,8 @@
 //! committed. The coordinator owns no log: it hands [`GroupAppend`]s to the broker and learns their end by
 //! [`GroupCoordinator::on_append_finished`], and it is fed the partition's records when it is elected.
 //!
-//! Left out: `ListGroups`, `DeleteGroups`, `OffsetDelete` and transactional commits, for which the api here has no
-//! message (committed transactional batches found in a log are loaded); offsets in the keeper (`OffsetCommit` version 0
-//! is stored like version 1).
+//! Left out: `ListGroups`, `DeleteGroups`, `OffsetDelete`, for which the api here has no message; offsets in the keeper
+//! (`OffsetCommit` version 0 is stored like version 1).
 
 mod answers;
 mod deadlines;
@@ -26,9 +25,11 @@ mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 pub use load::{LoadData, LoadRead};
 pub use placement::{OFFSETS_TOPIC, offsets_partition, partition_for};
+pub use transactions::EndedTransaction;
 
 use crate::request_channel::RequestChannel;
 use deadlines::{Alarm, Deadline, Deadlines, Ring};
@@ -39,6 +40,7 @@ use protocol::api::group::{
     DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
     OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
+use protocol::api::transaction::TxnOffsetCommitRequest;
 use protocol::behaviour::{Behaviour, Era, Fix, InterBrokerProtocol};
 use protocol::config::BrokerConfig;
 use protocol::error_code::ErrorCode;
@@ -87,6 +89,7 @@ pub enum GroupRequest {
     Leave(LeaveGroupRequest),
     OffsetCommit(OffsetCommitRequest),
     OffsetFetch(OffsetFetchRequest),
+    TxnOffsetCommit(TxnOffsetCommitRequest),
     Describe(DescribeGroupsRequest),
 }
 
@@ -164,6 +167,8 @@ enum Waiting {
     Assignment(sync::StoredAssignment),
     /// A commit.
     Offsets(Box<offsets::StoredCommit>),
+    /// A commit within a transaction.
+    Transactional(Box<transactions::TransactionalCommit>),
     /// A static member's new id.
     Replacement(Box<statics::Replacement>),
     /// A generation without members, which nobody waits for.
@@ -300,6 +305,9 @@ impl GroupCoordinator {
             GroupRequest::Leave(request) => registry.leave_group(step, call, &request),
             GroupRequest::OffsetCommit(request) => registry.commit(step, call, request),
             GroupRequest::OffsetFetch(request) => registry.fetch(step, call, request),
+            GroupRequest::TxnOffsetCommit(request) => {
+                registry.commit_in_transaction(step, call, request);
+            }
             GroupRequest::Describe(request) => registry.describe(step, call, request),
         });
     }
@@ -321,6 +329,7 @@ impl GroupCoordinator {
             match step.office.waiting.remove(&ticket) {
                 Some(Waiting::Assignment(stored)) => stored.finish(step, groups, result),
                 Some(Waiting::Offsets(stored)) => stored.finish(step, groups, result),
+                Some(Waiting::Transactional(stored)) => stored.finish(step, groups, result),
                 Some(Waiting::Replacement(stored)) => stored.finish(step, groups, result),
                 Some(Waiting::EmptyGroup) | None => {}
             }
@@ -351,6 +360,12 @@ impl GroupCoordinator {
         self.with_step(desk, |registry, step| {
             registry.on_resigned(step, partition, epoch);
         });
+    }
+
+    /// The marker of a transaction is replicated in partitions of the offsets topic; what it decides is carried out on the
+    /// same lane.
+    pub fn on_transaction_ended(&mut self, io: &mut Io<'_>, ended: EndedTransaction) {
+        self.registry.ownership.on_ended(io, ended);
     }
 
     /// The lane's next piece of work may run. Afterwards [`take_loads`](Self::take_loads) may have reads.

@@ -114,7 +114,7 @@ impl Registry {
             },
             Ok(()) => OffsetFetchResponse {
                 error: ErrorCode::None,
-                partitions: fetched(self.groups.get(&request.group_id), request),
+                partitions: fetched(step, self.groups.get(&request.group_id), request),
             },
         };
         step.respond(call.token, response);
@@ -122,6 +122,7 @@ impl Registry {
 }
 
 fn fetched(
+    step: &Step<'_, '_>,
     group: Option<&Group>,
     request: OffsetFetchRequest,
 ) -> Vec<(TopicPartition, Result<Option<CommittedOffset>, ErrorCode>)> {
@@ -129,13 +130,15 @@ fn fetched(
         let asked = request.partitions.into_iter().flatten();
         return asked.map(|partition| (partition, Ok(None))).collect();
     };
+    // Brokers before KIP-447 know no such wish.
+    let require_stable = request.require_stable && step.has(Fix::GroupMetadataInCommit);
     let asked = request
         .partitions
         .unwrap_or_else(|| group.offsets.keys().cloned().collect());
     asked
         .into_iter()
         .map(|partition| {
-            let answer = group.committed(&partition, request.require_stable);
+            let answer = group.committed(&partition, require_stable);
             (partition, answer)
         })
         .collect()
@@ -242,7 +245,7 @@ impl Group {
             commit.answer(step, ErrorCode::OffsetMetadataTooLarge);
             return;
         }
-        let batch = storage::offsets_batch(&self.id, &commit.offsets, step);
+        let batch = storage::offsets_batch(&self.id, &commit.offsets, None, step);
         let waiting = Waiting::Offsets(Box::new(commit));
         step.append(self.partition, batch, Some(waiting));
     }
@@ -252,7 +255,10 @@ impl Group {
         partition: &TopicPartition,
         require_stable: bool,
     ) -> Result<Option<CommittedOffset>, ErrorCode> {
-        if require_stable && self.pending_offsets.contains_key(partition) {
+        let unsettled = || {
+            self.pending_offsets.contains_key(partition) || self.has_pending_transaction(partition)
+        };
+        if require_stable && unsettled() {
             return Err(ErrorCode::UnstableOffsetCommit);
         }
         Ok(self.offsets.get(partition).map(|committed| {
@@ -274,10 +280,22 @@ impl Group {
         if *pending == committed.stored {
             self.pending_offsets.remove(partition);
         }
+        self.take_effect(partition, committed, by_log);
+    }
+
+    /// An offset takes effect, unless a later record has; whether it did.
+    pub(super) fn take_effect(
+        &mut self,
+        partition: &TopicPartition,
+        committed: Committed,
+        by_log: bool,
+    ) -> bool {
         let older = |present: &Committed| present.at < committed.at;
-        if !by_log || self.offsets.get(partition).is_none_or(older) {
+        let takes = !by_log || self.offsets.get(partition).is_none_or(older);
+        if takes {
             self.offsets.insert(partition.clone(), committed);
         }
+        takes
     }
 }
 
@@ -293,7 +311,7 @@ fn expire_timestamp(step: &Step<'_, '_>, retention: Option<Span>) -> Option<i64>
 }
 
 /// Kafka counts UTF-16 units, of which there are no more than bytes.
-fn is_too_long(metadata: &str, limit: usize) -> bool {
+pub(super) fn is_too_long(metadata: &str, limit: usize) -> bool {
     metadata.len() > limit && metadata.encode_utf16().count() > limit
 }
 
@@ -360,7 +378,7 @@ impl StoredCommit {
 }
 
 /// What a committer is told when the append failed (`GroupMetadataManager.storeOffsets`).
-fn commit_error(error: ErrorCode) -> ErrorCode {
+pub(super) fn commit_error(error: ErrorCode) -> ErrorCode {
     if is_too_large(error) {
         ErrorCode::InvalidCommitOffsetSize
     } else {

@@ -7,8 +7,9 @@ use super::deadlines::Alarm;
 use super::member::{Member, Protocols};
 use super::offsets::{Committed, StoredOffset};
 use super::subscription;
+use super::transactions::PendingOffset;
 use bytes::Bytes;
-use protocol::ids::{GenerationId, GroupId, MemberId, TopicName, TopicPartition};
+use protocol::ids::{GenerationId, GroupId, MemberId, ProducerId, TopicName, TopicPartition};
 use protocol::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,6 +99,8 @@ pub(super) struct Group {
     pub(super) offsets: BTreeMap<TopicPartition, Committed>,
     /// Commits whose append is not finished, the latest of each partition.
     pub(super) pending_offsets: BTreeMap<TopicPartition, StoredOffset>,
+    /// Offsets of transactions that have not ended.
+    pub(super) pending_transactions: BTreeMap<ProducerId, BTreeMap<TopicPartition, PendingOffset>>,
 }
 
 impl Group {
@@ -123,6 +126,7 @@ impl Group {
             subscribed: None,
             offsets: BTreeMap::new(),
             pending_offsets: BTreeMap::new(),
+            pending_transactions: BTreeMap::new(),
         }
     }
 
@@ -271,7 +275,9 @@ impl Group {
     }
 
     pub(super) fn has_offsets(&self) -> bool {
-        !self.offsets.is_empty() || !self.pending_offsets.is_empty()
+        !self.offsets.is_empty()
+            || !self.pending_offsets.is_empty()
+            || !self.pending_transactions.is_empty()
     }
 }
 

@@ -11,7 +11,8 @@ use super::state::{Group, GroupState};
 use bytes::{Buf, Bytes};
 use protocol::behaviour::{Fix, InterBrokerProtocol};
 use protocol::ids::{
-    GenerationId, GroupId, LeaderEpoch, MemberId, Offset, TopicName, TopicPartition,
+    GenerationId, GroupId, LeaderEpoch, MemberId, Offset, ProducerEpoch, ProducerId, Sequence,
+    TopicName, TopicPartition,
 };
 use protocol::record::{BatchBuilder, RecordBatch};
 use protocol::time::Span;
@@ -169,14 +170,18 @@ pub(super) fn group_batch(
     batch.build()
 }
 
-/// A batch of committed offsets, one record each.
+/// A batch of committed offsets, one record each; a part of a transaction where a producer is named.
 pub(super) fn offsets_batch(
     group: &GroupId,
     offsets: &[(TopicPartition, StoredOffset)],
+    producer: Option<(ProducerId, ProducerEpoch)>,
     step: &Step<'_, '_>,
 ) -> RecordBatch {
     let protocol = step.office.behaviour.inter_broker_protocol;
     let mut batch = BatchBuilder::new();
+    if let Some((id, epoch)) = producer {
+        batch = batch.producer(id, epoch, Sequence(0)).transactional();
+    }
     for (partition, stored) in offsets {
         let value = offset_value(stored, protocol);
         batch.append(

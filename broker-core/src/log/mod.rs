@@ -84,6 +84,8 @@ pub struct Log {
     log_end_offset: Offset,
     recovery_point: Offset,
     high_watermark: Offset,
+    /// The last stable offset that was noted last; none while no transaction is known, or this is no leader.
+    noted_stable: Option<Offset>,
     flush_wanted: Option<Offset>,
     last_flush: Mono,
     /// Flushes under way: what each makes durable, lowered when the log is cut meanwhile.
@@ -150,6 +152,21 @@ impl Log {
         self.producers
             .first_unstable_offset()
             .map_or(self.high_watermark, |first| first.min(self.high_watermark))
+    }
+
+    /// Notes the last stable offset where it has moved, on a leader whose log has transactions.
+    pub fn note_last_stable_offset(&mut self, io: &mut Io<'_>) {
+        let stable = self.last_stable_offset();
+        if self.producers.has_seen_transactions() && self.noted_stable != Some(stable) {
+            self.noted_stable = Some(stable);
+            self.note(io, ReplicaNote::LastStableOffset(stable));
+        }
+    }
+
+    /// This replica leads now: what its last stable offset is, is news again.
+    pub fn on_leader(&mut self, io: &mut Io<'_>) {
+        self.noted_stable = None;
+        self.note_last_stable_offset(io);
     }
 
     /// Bytes of batches in all segments.

@@ -105,6 +105,8 @@ pub struct ProducerStates {
     open: BTreeMap<Offset, ProducerId>,
     /// Completed transactions whose marker is not below the high watermark yet, by their first offset.
     unreplicated: BTreeMap<Offset, CompletedTransaction>,
+    /// Whether there ever was a transaction.
+    transactions: bool,
     /// Everything below this offset is taken into account.
     pub(super) map_end: Offset,
     /// The offsets of the snapshots on disk.
@@ -127,6 +129,11 @@ impl ProducerStates {
         self.producers.is_empty()
     }
 
+    /// Whether there ever was a transaction here.
+    pub fn has_seen_transactions(&self) -> bool {
+        self.transactions
+    }
+
     /// The first offset that a reader of committed data must not pass: the start of the earliest transaction that is open
     /// or whose end is not replicated yet.
     pub fn first_unstable_offset(&self) -> Option<Offset> {
@@ -142,6 +149,7 @@ impl ProducerStates {
         behaviour: Behaviour,
     ) -> Option<CompletedTransaction> {
         self.map_end = batch.next_offset();
+        self.transactions |= batch.is_transactional();
         let (id, epoch) = batch.producer_id().zip(batch.producer_epoch())?;
         let entry = self.producers.entry(id).or_insert_with(ProducerEntry::new);
         if batch.is_control() {
@@ -232,6 +240,7 @@ impl ProducerStates {
     pub(super) fn insert(&mut self, id: ProducerId, entry: ProducerEntry) {
         if let Some(start) = entry.transaction_start {
             self.open.insert(start, id);
+            self.transactions = true;
         }
         self.producers.insert(id, entry);
     }

@@ -107,6 +107,7 @@ impl Log {
             flushing: Vec::new(),
             next_ticket: 0,
             removals: VecDeque::new(),
+            noted_stable: None,
         }
     }
 

@@ -211,6 +211,9 @@ impl ReplicaManager {
             log_end_offset: view.end,
         };
         step.note(name, note);
+        if let Some(log) = self.logs.get_mut(name) {
+            log.on_leader(step.io);
+        }
         self.leadership_changes
             .push((name.clone(), LeadershipChange::BecameLeader { epoch }));
         if self.advance_high_watermark(step, slot) {

@@ -29,11 +29,13 @@ mod replica_logs;
 #[cfg(test)]
 mod scenarios;
 mod stop_replica;
+mod transaction_markers;
 mod truncation;
 
 pub use in_sync_replicas::IsrPath;
 pub use internal_append::{AppendTicket, InternalAppend};
 pub use leader_and_isr::LeadershipChange;
+pub use transaction_markers::ReplicatedMarker;
 
 use crate::isr_writer::IsrUpdate;
 use crate::metadata_cache::MetadataCache;
@@ -61,6 +63,7 @@ use protocol::time::Now;
 use replica_logs::ReplicaLogs;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use transaction_markers::MarkerRequest;
 
 /// What a part of the broker needs in one step: the clocks, the hands, and the channel to answer requests on.
 pub struct Step<'s, 'io> {
@@ -148,6 +151,8 @@ pub struct ReplicaManager {
     leadership_changes: Vec<(TopicPartition, LeadershipChange)>,
     finished_appends: Vec<(AppendTicket, Result<Offset, ErrorCode>)>,
     next_ticket: u64,
+    marker_requests: BTreeMap<u64, MarkerRequest>,
+    replicated_markers: Vec<ReplicatedMarker>,
 }
 
 impl ReplicaManager {
@@ -187,6 +192,8 @@ impl ReplicaManager {
             leadership_changes: Vec::new(),
             finished_appends: Vec::new(),
             next_ticket: 0,
+            marker_requests: BTreeMap::new(),
+            replicated_markers: Vec::new(),
             config,
         }
     }
@@ -263,6 +270,7 @@ impl ReplicaManager {
             RequestBody::DeleteRecords(body) => self.delete_records(step, token, body),
             RequestBody::LeaderAndIsr(body) => self.leader_and_isr(step, token, body),
             RequestBody::StopReplica(body) => self.stop_replica(step, token, body),
+            RequestBody::WriteTxnMarkers(body) => self.write_txn_markers(step, token, body),
             RequestBody::UpdateMetadata(body) => {
                 return self.update_metadata(step, token, &body);
             }
@@ -287,7 +295,6 @@ impl ReplicaManager {
             | RequestBody::AddPartitionsToTxn(_)
             | RequestBody::AddOffsetsToTxn(_)
             | RequestBody::EndTxn(_)
-            | RequestBody::WriteTxnMarkers(_)
             | RequestBody::TxnOffsetCommit(_)
             | RequestBody::AlterIsr(_) => {
                 return Handled::NotMine(Box::new(Taken {
@@ -320,7 +327,9 @@ impl ReplicaManager {
             | TimerOwner::Group
             | TimerOwner::Broker
             | TimerOwner::Isr
-            | TimerOwner::Admin => {}
+            | TimerOwner::Admin
+            | TimerOwner::Transaction
+            | TimerOwner::TransactionMarkers => {}
         }
     }
 
@@ -428,9 +437,11 @@ impl ReplicaManager {
         let Some(mark) = mark.filter(|mark| *mark > view.high_watermark) else {
             return false;
         };
-        self.logs
-            .get_mut(&partition.name)
-            .is_some_and(|log| log.maybe_increment_high_watermark(step.io, mark))
+        self.logs.get_mut(&partition.name).is_some_and(|log| {
+            let moved = log.maybe_increment_high_watermark(step.io, mark);
+            log.note_last_stable_offset(step.io);
+            moved
+        })
     }
 
     /// The high watermark moved, or leadership did: everything that waits for the partition is looked at

@@ -7,6 +7,7 @@
 use super::log_upkeep::Waiter;
 use super::partition::Slot;
 use super::replica_logs::Appended;
+use super::transaction_markers::MarkerTicket;
 use super::{AppendTicket, ReplicaManager, Step};
 use crate::log::AppendBy;
 use crate::metadata_cache::is_internal;
@@ -26,6 +27,8 @@ pub(super) enum Sink {
     Client(RequestToken),
     /// Another part of this broker.
     Internal(AppendTicket),
+    /// A transaction coordinator, for one of its markers.
+    Marker(MarkerTicket),
 }
 
 /// One partition that acks=all still waits for.
@@ -348,6 +351,7 @@ impl ReplicaManager {
                 };
                 step.requests.respond(step.io, token, response);
             }
+            Sink::Marker(ticket) => self.on_marker_decided(step, ticket, operation.answers),
             Sink::Internal(ticket) => {
                 for answer in operation.answers {
                     let result = match (answer.error, answer.base_offset) {

@@ -157,7 +157,9 @@ impl ReplicaLogs {
         name: &TopicPartition,
         (batch, by): (RecordBatch, AppendBy),
     ) -> Result<Appended, ErrorCode> {
-        let info = self.must(name)?.append_as_leader(now, io, batch, by)?;
+        let log = self.must(name)?;
+        let info = log.append_as_leader(now, io, batch, by)?;
+        log.note_last_stable_offset(io);
         Ok(Appended {
             base_offset: info.first_offset,
             next_offset: info.last_offset.next(),

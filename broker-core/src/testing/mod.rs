@@ -1,4 +1,5 @@
-//! For tests only: a small world of machines, one scripted keeper, and brokers that do nothing but coordinate.
+//! For tests only: a small world of machines with disks in memory, one scripted keeper, and brokers that do nothing but
+//! coordinate.
 //!
 //! Messages take no time and keep their order; timers ring when a test lets time pass.
 
@@ -11,6 +12,7 @@ pub(crate) mod broker;
 pub(crate) mod keeper;
 
 use self::keeper::ScriptedKeeper;
+use crate::log::memory_disk::MemoryDisk;
 use bytes::Bytes;
 use protocol::disk::{Disk, DiskError, FileId};
 use protocol::ids::{Endpoint, SessionId};
@@ -79,6 +81,8 @@ pub(crate) struct World<M> {
     pub(crate) nodes: BTreeMap<String, M>,
     pub(crate) notes: Vec<(String, Note)>,
     pub(crate) exits: Vec<String>,
+    /// Each host's disk, which outlives its processes.
+    disks: BTreeMap<String, MemoryDisk>,
     queue: VecDeque<(String, Input)>,
     timers: BTreeMap<(String, TimerId), Mono>,
     /// For each end of a connection, the other one.
@@ -99,6 +103,7 @@ impl<M: Machine> World<M> {
             nodes: BTreeMap::new(),
             notes: Vec::new(),
             exits: Vec::new(),
+            disks: BTreeMap::new(),
             queue: VecDeque::new(),
             timers: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -198,8 +203,8 @@ impl<M: Machine> World<M> {
     ) -> R {
         let mut machine = self.nodes.remove(host).expect("the node runs");
         let mut effects = Vec::new();
-        let mut disk = NoDisk;
-        let mut io = Io::new(&mut disk, &mut effects, &mut self.next_connection);
+        let disk = self.disks.entry(host.to_owned()).or_default();
+        let mut io = Io::new(disk, &mut effects, &mut self.next_connection);
         let result = call(&mut machine, self.now, &mut io);
         self.nodes.insert(host.to_owned(), machine);
         self.carry_out(host, effects);
@@ -245,8 +250,8 @@ impl<M: Machine> World<M> {
                 continue;
             };
             let mut effects = Vec::new();
-            let mut disk = NoDisk;
-            let mut io = Io::new(&mut disk, &mut effects, &mut self.next_connection);
+            let disk = self.disks.entry(host.clone()).or_default();
+            let mut io = Io::new(disk, &mut effects, &mut self.next_connection);
             machine.handle(self.now, input, &mut io);
             self.carry_out(&host, effects);
         }

@@ -53,12 +53,29 @@ pub struct AdminSettings {
     pub offsets_replication_factor: i32,
     /// `offsets.topic.segment.bytes`.
     pub offsets_segment_bytes: i32,
+    /// The transaction topic.
+    pub transaction_topic: TransactionTopic,
     /// Draws placements and topic ids.
     pub seed: u64,
 }
 
+/// How `__transaction_state` is created.
+#[derive(Clone, Copy, Debug)]
+pub struct TransactionTopic {
+    /// `transaction.state.log.num.partitions`.
+    pub partitions: i32,
+    /// `transaction.state.log.replication.factor`.
+    pub replication_factor: i32,
+    /// `transaction.state.log.min.isr`.
+    pub min_isr: i32,
+    /// `transaction.state.log.segment.bytes`.
+    pub segment_bytes: i32,
+}
+
 /// The offsets topic.
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// The transaction topic.
+const TRANSACTION_TOPIC: &str = "__transaction_state";
 
 /// Topic administration.
 #[derive(Clone, Debug)]
@@ -215,6 +232,9 @@ impl TopicAdmin {
     ) -> Result<Wish, Refusal> {
         check_topic_name(topic.as_str())?;
         let brokers = live(cache);
+        if topic.as_str() == TRANSACTION_TOPIC {
+            return self.plan_transaction_topic(&brokers);
+        }
         if topic.as_str() != OFFSETS_TOPIC {
             let counts = (self.settings.partitions, self.settings.replication_factor);
             let placed = assign_replicas(&brokers, counts, Start::Random, &mut self.draws)?;
@@ -242,6 +262,26 @@ impl TopicAdmin {
                 "segment.bytes",
                 self.settings.offsets_segment_bytes.to_string(),
             ),
+        ];
+        let config = config.map(|(key, value)| (key.to_owned(), value));
+        Ok(self.creation(placed, config.into()))
+    }
+
+    /// `TransactionStateManager.transactionTopicConfigs`; it came after KIP-115, so that too few brokers always refuse it.
+    fn plan_transaction_topic(&mut self, brokers: &[BrokerId]) -> Result<Wish, Refusal> {
+        let topic = self.settings.transaction_topic;
+        let alive = i32::try_from(brokers.len()).unwrap_or(i32::MAX);
+        if alive < topic.replication_factor {
+            return Err((ErrorCode::CoordinatorNotAvailable, String::new()));
+        }
+        let counts = (topic.partitions, topic.replication_factor);
+        let placed = assign_replicas(brokers, counts, Start::Random, &mut self.draws)?;
+        let config = [
+            ("unclean.leader.election.enable", "false".to_owned()),
+            ("compression.type", "uncompressed".to_owned()),
+            ("cleanup.policy", "compact".to_owned()),
+            ("min.insync.replicas", topic.min_isr.to_string()),
+            ("segment.bytes", topic.segment_bytes.to_string()),
         ];
         let config = config.map(|(key, value)| (key.to_owned(), value));
         Ok(self.creation(placed, config.into()))
