@@ -39,6 +39,7 @@ fn manifest() -> Manifest {
         in_flight: 5,
         idempotence: true,
         transactional_id: None,
+        transaction_timeout_ms: None,
     };
     let consumer = ClientKind::Consumer {
         group: Some(GroupId::from("g")),

@@ -199,7 +199,7 @@ pub struct Append {
     pub crc: u32,
     /// By the leader, or copied by a follower.
     pub leader: bool,
-    /// Producer id, epoch and first sequence of an idempotent batch.
+    /// Producer id, epoch and first sequence of an idempotent batch; a marker's sequence is −1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub producer: Option<(ProducerId, ProducerEpoch, Sequence)>,
     /// A control batch (transaction marker).

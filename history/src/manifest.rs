@@ -134,6 +134,9 @@ pub enum ClientKind {
         idempotence: bool,
         /// `transactional.id`.
         transactional_id: Option<String>,
+        /// `transaction.timeout.ms`.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        transaction_timeout_ms: Option<u64>,
     },
     /// A consumer.
     Consumer {

@@ -8,7 +8,7 @@ use crate::event::{
     Transaction, What,
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use protocol::ids::TopicName;
+use protocol::ids::{Sequence, TopicName};
 use protocol::note::{
     BrokerNote, ClientNote, ControllerNote, ElectionKind as NoteElection, GroupNote, KeeperNote,
     Note, RemovalReason, ReplicaNote, Role, TransactionNote, TruncationRule,
@@ -70,11 +70,10 @@ fn append(batch: &RecordBatch, role: Role, internal: bool) -> Append {
             .filter_map(|(_, payload)| decode_payload(payload?))
             .collect()
     };
-    let producer = match (
-        batch.producer_id(),
-        batch.producer_epoch(),
-        batch.base_sequence(),
-    ) {
+    // A marker has no sequence, but whose transaction it ends must be told.
+    let unnumbered = control.then_some(Sequence(-1));
+    let sequence = batch.base_sequence().or(unnumbered);
+    let producer = match (batch.producer_id(), batch.producer_epoch(), sequence) {
         (Some(id), Some(epoch), Some(sequence)) => Some((id, epoch, sequence)),
         (_, _, _) => None,
     };

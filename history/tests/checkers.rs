@@ -4,70 +4,22 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod builder;
+mod kept;
 
 use builder::Builder;
+use history::History;
 use history::event::{Controller, ElectionKind, Phase, Replica, What};
-use history::judge::{Judgement, judge};
+use history::judge::judge;
 use history::manifest::CommitPolicy;
 use history::operation::{Action, Polled, Stage};
-use history::verdict::Answer;
-use history::{History, jsonl};
+use kept::{acquits, convicts, judged};
 use protocol::ids::{
     BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicName, TopicPartition,
 };
 use protocol::verb::ResetReason;
-use std::io::BufReader;
-use std::path::PathBuf;
 
 fn v(number: u64) -> history::operation::Value {
     Builder::value(0, number)
-}
-
-/// Keeps the history as a file and judges what is read back from it.
-fn judged(history: &History) -> Judgement {
-    let mut bytes = Vec::new();
-    jsonl::write(history, &mut bytes).unwrap();
-    let name = format!("{}.jsonl", history.manifest.scenario);
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("testdata")
-        .join(name);
-    if std::env::var_os("KTRIAL_BLESS").is_some() {
-        std::fs::write(&path, &bytes).unwrap();
-    }
-    let file = std::fs::read(&path).unwrap();
-    assert!(
-        file == bytes,
-        "{} is not what its test builds: KTRIAL_BLESS=1 writes it anew",
-        path.display()
-    );
-    let read = jsonl::read(BufReader::new(file.as_slice())).unwrap();
-    assert_eq!(read, *history);
-    judge(&read)
-}
-
-fn convicts(history: &History, code: &str, anomaly: &str) {
-    let judgement = judged(history);
-    let verdict = judgement.verdict(code).unwrap();
-    assert_eq!(verdict.answer, Answer::Violated, "{code}: {verdict:#?}");
-    let finding = &verdict.findings[0];
-    assert_eq!(finding.anomaly, anomaly, "{finding:#?}");
-    assert!(!finding.story.is_empty(), "no story: {finding:#?}");
-    let times: Vec<u64> = finding.story.iter().map(|moment| moment.at).collect();
-    assert!(times.is_sorted(), "{:#?}", finding.story);
-}
-
-fn acquits(history: &History, code: &str, excused: u64) {
-    let judgement = judged(history);
-    let verdict = judgement.verdict(code).unwrap();
-    assert_eq!(verdict.answer, Answer::Holds, "{code}: {verdict:#?}");
-    assert!(verdict.judged > 0, "{code} judged nothing");
-    assert_eq!(verdict.excused_total, excused, "{code}: {verdict:#?}");
-    assert!(
-        verdict
-            .excused
-            .iter()
-            .all(|finding| finding.cause.is_some())
-    );
 }
 
 #[test]

@@ -3,15 +3,25 @@
 //! A guarantee is *claimed* where the configuration promises it (Kafka's own words on `acks`, `min.insync.replicas`,
 //! idempotence and commit order); elsewhere its checker answers *not claimed*, and what would have broken it is only counted
 //! in the ledger. A checker declares the streams it needs and answers *unknown* on a history without them.
-//!
-//! Left out: the guarantees of transactions, whose coordinator the simulated cluster does not have.
 
 mod agree;
 pub(crate) mod alo;
 mod amo;
 mod cm;
+mod committed;
+mod copies;
 mod dup;
+mod e1;
+mod e2;
+mod e3;
+mod e4;
+mod e5;
+mod e6;
+mod e7;
+mod e8;
+mod e9;
 pub(crate) mod effects;
+mod eo;
 pub(crate) mod fifo;
 mod gap;
 pub mod index;
@@ -46,7 +56,7 @@ pub trait Checker: Sync {
 }
 
 /// All checkers, in the order in which one would teach them.
-pub fn checkers() -> [&'static dyn Checker; 16] {
+pub fn checkers() -> [&'static dyn Checker; 26] {
     [
         &v0::Validity,
         &p0::FireAndForget,
@@ -63,6 +73,16 @@ pub fn checkers() -> [&'static dyn Checker; 16] {
         &own::Ownership,
         &ord::ConsumeOrder,
         &res::Resume,
+        &e1::NoAbortedReads,
+        &e2::NotBeforeCommit,
+        &e3::AtomicVisibility,
+        &e4::TransactionFate,
+        &e5::OffsetsWithOutputs,
+        &e6::Fencing,
+        &e7::CopyTest,
+        &e8::StableOffsetMoves,
+        &e9::Conservation,
+        &eo::ExactlyOnce,
         &progress::Progress,
     ]
 }

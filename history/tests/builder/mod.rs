@@ -8,6 +8,8 @@
     reason = "test code outside of test functions"
 )]
 
+pub(crate) mod transactions;
+
 use history::History;
 use history::event::{
     Append, Client, Controller, ElectionKind, Event, Fault, FaultStage, Group, Keeper,
@@ -124,6 +126,7 @@ impl Builder {
             in_flight,
             idempotence,
             transactional_id: None,
+            transaction_timeout_ms: None,
         };
         let name = format!("p{}", self.history.manifest.clients.len());
         self.client(&name, kind)

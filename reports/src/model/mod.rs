@@ -126,6 +126,7 @@ pub(crate) mod tests {
                 in_flight: 5,
                 idempotence: false,
                 transactional_id: None,
+                transaction_timeout_ms: None,
             };
             let manifest = Manifest {
                 format: "ktrial-history".to_owned(),

@@ -410,6 +410,11 @@ fn producer_kind(plan: &ProducerPlan) -> ClientKind {
             .unwrap_or(u32::MAX),
         idempotence: plan.config.enable_idempotence,
         transactional_id: plan.config.transactional_id.clone(),
+        transaction_timeout_ms: plan
+            .config
+            .transactional_id
+            .as_ref()
+            .map(|_| plan.config.transaction_timeout_ms.as_millis()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Acks, CutKind, Death, Deletion, Election, EventId, GroupFacts, Index, Leadership, NONE,
-    OffsetMap, Partition, ProducerFacts, Values, wide,
+    OffsetMap, Partition, ProducerFacts, Transactions, Values, wide,
 };
 use crate::History;
 use crate::event::{Client, Controller, Event, LeaderElection, Process, Replica, What};
@@ -32,6 +32,7 @@ pub(super) fn build(history: &History) -> Index<'_> {
         }
         index.broken = invariants.into_broken();
     }
+    index.transactions = Transactions::of(&index);
     index
 }
 
@@ -42,9 +43,11 @@ fn empty(history: &History) -> Index<'_> {
         partitions: Vec::new(),
         topics: Vec::new(),
         producers: Vec::new(),
+        reads_committed: Vec::new(),
         consumers: Vec::new(),
         groups: Vec::new(),
         sends: Vec::new(),
+        transaction_events: Vec::new(),
         polls: Vec::new(),
         final_polls: Vec::new(),
         group_events: Vec::new(),
@@ -52,52 +55,73 @@ fn empty(history: &History) -> Index<'_> {
         deaths: Vec::new(),
         whole: history.manifest.has(Stream::FinalRead),
         broken: Vec::new(),
+        transactions: Transactions::default(),
     };
     for client in &history.manifest.clients {
-        let mut producer = None;
-        let mut consumer = None;
-        match &client.kind {
-            ClientKind::Producer {
-                acks,
-                retries,
-                in_flight,
-                idempotence,
-                transactional_id,
-            } => {
-                producer = Some(ProducerFacts {
-                    acks: match acks.as_str() {
-                        "0" => Acks::Zero,
-                        "1" => Acks::One,
-                        _ => Acks::All,
-                    },
-                    retries: *retries,
-                    in_flight: *in_flight,
-                    idempotence: *idempotence || transactional_id.is_some(),
-                });
-            }
-            ClientKind::Consumer {
-                group: Some(id),
-                commit,
-                ..
-            } => {
-                let known = index.groups.iter().position(|group| group.id == *id);
-                consumer = Some(known.unwrap_or_else(|| {
-                    index.groups.push(GroupFacts {
-                        id: id.clone(),
-                        commit: *commit,
-                    });
-                    index.groups.len() - 1
-                }));
-            }
-            ClientKind::Consumer { group: None, .. }
-            | ClientKind::Admin
-            | ClientKind::FinalReader
-            | ClientKind::CommittedReader => {}
-        }
-        index.producers.push(producer);
-        index.consumers.push(consumer);
+        on_client(&mut index, &client.kind);
     }
     index
+}
+
+/// Takes in what a client is.
+fn on_client(index: &mut Index<'_>, kind: &ClientKind) {
+    let mut producer = None;
+    let mut consumer = None;
+    match kind {
+        ClientKind::Producer {
+            acks,
+            retries,
+            in_flight,
+            idempotence,
+            transactional_id,
+            ..
+        } => {
+            producer = Some(ProducerFacts {
+                acks: match acks.as_str() {
+                    "0" => Acks::Zero,
+                    "1" => Acks::One,
+                    _ => Acks::All,
+                },
+                retries: *retries,
+                in_flight: *in_flight,
+                idempotence: *idempotence || transactional_id.is_some(),
+                transactional: transactional_id.is_some(),
+            });
+        }
+        ClientKind::Consumer {
+            group: Some(id),
+            commit,
+            read_committed,
+            feeds,
+        } => {
+            let known = index.groups.iter().position(|group| group.id == *id);
+            let place = known.unwrap_or_else(|| {
+                index.groups.push(GroupFacts {
+                    id: id.clone(),
+                    commit: *commit,
+                    read_committed: *read_committed,
+                    feeds: Vec::new(),
+                });
+                index.groups.len() - 1
+            });
+            index.groups[place].feeds.extend(*feeds);
+            consumer = Some(place);
+        }
+        ClientKind::Consumer { group: None, .. }
+        | ClientKind::Admin
+        | ClientKind::FinalReader
+        | ClientKind::CommittedReader => {}
+    }
+    let committed = matches!(
+        kind,
+        ClientKind::Consumer {
+            read_committed: true,
+            ..
+        } | ClientKind::CommittedReader
+    );
+    index.reads_committed.push(committed);
+    index.producers.push(producer);
+    index.consumers.push(consumer);
 }
 
 /// The dense number of a partition, a new one if need be.
@@ -133,6 +157,7 @@ fn intern(index: &mut Index<'_>, topic: &TopicName, partition: i32) -> u32 {
         read_to: 0,
         read_failed: false,
         high_watermark: 0,
+        last_stable: None,
         appended: OffsetMap::new(NONE),
         deletions: Vec::new(),
         elections: Vec::new(),
@@ -168,12 +193,12 @@ fn take(index: &mut Index<'_>, current: &mut Current, id: EventId, event: &Event
         What::Group(..) | What::Client(Client::Joined { .. } | Client::LeftGroup(_)) => {
             index.group_events.push(id);
         }
+        What::Transaction(..) => index.transaction_events.push(id),
         What::Process(process) => on_process(index, id, event, process),
         What::Phase(phase) => index.phases.push((*phase, id)),
         What::Controller(_)
         | What::Broker(_)
         | What::Keeper(_)
-        | What::Transaction(..)
         | What::Client(_)
         | What::Fault(_)
         | What::Mark(_) => {}
@@ -204,8 +229,14 @@ fn on_operation(index: &mut Index<'_>, id: EventId, operation: &Operation) {
             partition,
             value,
             offset,
+            transaction,
+            made_from,
+            amount,
             ..
         } => {
+            if transaction.is_some() || made_from.is_some() || amount.is_some() {
+                index.transaction_events.push(id);
+            }
             let part = partition.map_or(NONE, |partition| intern(index, topic, partition));
             let offset = offset.map_or(-1, |offset| offset.0);
             index.values.on_send(id, operation, *value, (part, offset));
@@ -235,7 +266,7 @@ fn on_operation(index: &mut Index<'_>, id: EventId, operation: &Operation) {
                 index.group_events.push(id);
             }
         }
-        Action::Transaction { .. } => {}
+        Action::Transaction { .. } => index.transaction_events.push(id),
         Action::Admin { call, .. } => {
             if matches!(operation.stage, Stage::Fail | Stage::Info)
                 && index.is_final_reader(operation.client)
@@ -327,14 +358,7 @@ fn on_replica(
                 }
             }
         }
-        Replica::Truncated { to, rule, .. } => match rule.as_str() {
-            "recovery" => log.cut(id, to.0, CutKind::DiskLoss),
-            "full_and_start_at" => {
-                log.cut(id, i64::MIN, CutKind::Truncation);
-                log.end = to.0;
-            }
-            _ => log.cut(id, to.0, CutKind::Truncation),
-        },
+        Replica::Truncated { to, rule, .. } => log.truncated(id, to.0, rule),
         Replica::Loaded { log_end_offset, .. } => {
             if log_end_offset.0 < log.end {
                 log.cut(id, log_end_offset.0, CutKind::DiskLoss);
@@ -355,7 +379,7 @@ fn on_replica(
                 .get(&part)
                 .is_none_or(|(_, epoch)| epoch < leader_epoch);
             if newest {
-                partition.high_watermark = partition.high_watermark.min(log_end_offset.0);
+                partition.led_anew(log_end_offset.0);
                 current.insert(part, (broker, *leader_epoch));
             }
             partition.leaders.push(Leadership {
@@ -367,6 +391,7 @@ fn on_replica(
         }
         Replica::IsrChanged { isr, .. } => partition.isr.push((id, isr.len())),
         Replica::HighWatermark(mark) if leads => partition.high_watermark = mark.0,
+        Replica::LastStableOffset(offset) if leads => partition.last_stable = Some(offset.0),
         Replica::Stopped { deleted: true } => {
             log.cut(id, i64::MIN, CutKind::Deleted);
             log.end = 0;

@@ -7,10 +7,15 @@ mod build;
 mod offsets;
 mod replica_log;
 mod sent;
+mod transactions;
 
 pub use offsets::OffsetMap;
 pub use replica_log::{Cut, CutKind, ReplicaLog};
 pub use sent::{Fate, Sent, ValueId, Values};
+pub use transactions::{
+    Decided, Ending, Fated, Init, LoggedBatch, TakenOffset, Transaction, TransactionIndex,
+    TransactionLog, Transactions, Unmade, Visible,
+};
 
 use crate::History;
 use crate::event::{ElectionKind, Event, Phase, Replica, What};
@@ -67,6 +72,8 @@ pub struct ProducerFacts {
     pub in_flight: u32,
     /// `enable.idempotence`.
     pub idempotence: bool,
+    /// It has a `transactional.id`.
+    pub transactional: bool,
 }
 
 /// A group of the manifest's consumers.
@@ -76,6 +83,10 @@ pub struct GroupFacts {
     pub id: GroupId,
     /// When its members commit; the first member's word.
     pub commit: CommitPolicy,
+    /// Its members read committed records only; the first member's word.
+    pub read_committed: bool,
+    /// The producers that write what is made from what it reads.
+    pub feeds: Vec<u16>,
 }
 
 /// One leader election as the controller tells it.
@@ -130,6 +141,8 @@ pub struct Partition {
     pub read_failed: bool,
     /// By the word of the newest leader.
     pub high_watermark: i64,
+    /// Likewise the last stable offset, where that leader has told one.
+    pub last_stable: Option<i64>,
     /// What leaders appended last at each offset.
     pub appended: OffsetMap<u32>,
     /// What leaders deleted by retention or DeleteRecords, each broker further than before.
@@ -145,6 +158,12 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// A new leader knows nothing yet of what its log has behind its end.
+    fn led_anew(&mut self, log_end: i64) {
+        self.high_watermark = self.high_watermark.min(log_end);
+        self.last_stable = None;
+    }
+
     /// A leader moved its log start; one that only learns of what another has deleted deletes nothing, unless its log was
     /// shorter than what the other one deleted.
     fn deleted(&mut self, deletion: Deletion) {
@@ -177,12 +196,16 @@ pub struct Index<'h> {
     topics: Vec<(TopicName, Vec<u32>)>,
     /// By client: producers' settings.
     pub producers: Vec<Option<ProducerFacts>>,
+    /// By client: whether it reads committed records only.
+    pub reads_committed: Vec<bool>,
     /// By client: the place of a consumer's group in `groups`.
     pub consumers: Vec<Option<usize>>,
     /// Groups of the manifest.
     pub groups: Vec<GroupFacts>,
     /// Beginnings and ends of sends.
     pub sends: Vec<EventId>,
+    /// What producers said of transactions, and what coordinators said.
+    pub transaction_events: Vec<EventId>,
     /// What consumers polled, the final read left out.
     pub polls: Vec<EventId>,
     /// What the final read polled.
@@ -198,6 +221,8 @@ pub struct Index<'h> {
     pub whole: bool,
     /// White-box invariants that broke.
     pub broken: Vec<Broken>,
+    /// Transactions.
+    pub transactions: Transactions,
 }
 
 impl<'h> Index<'h> {
@@ -275,6 +300,11 @@ impl<'h> Index<'h> {
     /// The group of a consumer, as a place in `groups`.
     pub fn group_of_client(&self, client: u16) -> Option<usize> {
         self.consumers.get(usize::from(client)).copied().flatten()
+    }
+
+    /// Whether a client reads committed records only.
+    pub fn reads_committed(&self, client: u16) -> bool {
+        self.reads_committed.get(usize::from(client)).copied() == Some(true)
     }
 
     /// The place of a group.

@@ -78,6 +78,18 @@ impl ReplicaLog {
         self.segments.push(Segment::default());
     }
 
+    /// It truncated, and by which rule it said so.
+    pub fn truncated(&mut self, event: EventId, to: i64, rule: &str) {
+        match rule {
+            "recovery" => self.cut(event, to, CutKind::DiskLoss),
+            "full_and_start_at" => {
+                self.cut(event, i64::MIN, CutKind::Truncation);
+                self.end = to;
+            }
+            _ => self.cut(event, to, CutKind::Truncation),
+        }
+    }
+
     /// The append that brought what is at `offset` at the moment of `at`; `None` when nothing is there.
     pub fn holds(&self, offset: i64, at: EventId) -> Option<EventId> {
         let mut lowest_cut = i64::MAX;
