@@ -500,3 +500,20 @@ fn an_idle_producer_does_nothing_but_renew_its_metadata() {
     bench.pass(Span::secs(500));
     assert!(bench.steps - before < 10, "{}", bench.steps - before);
 }
+
+#[test]
+fn closing_sends_what_is_queued_since_kafka_116() {
+    for fixed in [true, false] {
+        let behaviour = Behaviour::of(Era::V2_8).with(Fix::DrainOnClose, fixed);
+        let mut bench = bench_of(behaviour, &[("linger.ms", "60000")]);
+        let queued = send(&mut bench, 0, "a");
+        bench.call(Verb::Close(Span::secs(30)));
+        assert_eq!(bench.try_take(ApiKey::Produce).is_some(), fixed);
+        if !fixed {
+            assert!(matches!(
+                bench.told_once(queued),
+                Outcome::Sent(Err(failure)) if failure.error == ClientError::Closed
+            ));
+        }
+    }
+}

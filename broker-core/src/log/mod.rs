@@ -201,8 +201,15 @@ impl Log {
     }
 
     /// As [`Log::update_high_watermark`], but never down. Tells whether it moved.
+    ///
+    /// It looks up where in the log the mark stands, and fails where that is deleted; since KAFKA-9491 the mark never gets
+    /// there.
     pub fn maybe_increment_high_watermark(&mut self, io: &mut Io<'_>, offset: Offset) -> bool {
         let before = self.high_watermark;
+        let fixed = self.behaviour.has(Fix::FullTruncationMovesHighWatermark);
+        if before < self.log_start_offset && !fixed {
+            return false;
+        }
         offset > before && self.update_high_watermark(io, offset) > before
     }
 

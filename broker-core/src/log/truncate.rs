@@ -264,6 +264,10 @@ mod tests {
             assert_eq!(fixture.log.log_end_offset(), Offset(9));
             assert_eq!(fixture.log.high_watermark(), Offset(high_watermark));
             assert!(fixture.log.leader_epochs().is_empty());
+            let io = &mut fixture.bench.io();
+            let moved = fixture.log.maybe_increment_high_watermark(io, Offset(9));
+            assert!(!moved, "it is there, or cannot leave");
+            assert_eq!(fixture.log.high_watermark(), Offset(high_watermark));
         }
     }
 

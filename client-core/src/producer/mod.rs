@@ -377,6 +377,10 @@ impl Producer {
         for waiting in std::mem::take(&mut self.waiting) {
             self.decide(&waiting.thunk, Err(Failure::fail(ClientError::Closed)), io);
         }
+        if until <= now {
+            // `Sender.forceClose`: the sender ends without another round.
+            self.abort_all(&ClientError::Closed, io);
+        }
     }
 
     fn maybe_finish_close(&mut self, now: Mono, io: &mut Io<'_>) {

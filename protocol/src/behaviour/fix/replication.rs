@@ -234,9 +234,9 @@ stories! {
             that is no replica neither counts nor is written.",
     }
     OutOfRangeNeedsLeader {
-        base: Sound, home: Kafka,
+        base: V0_9, home: Kafka,
         affected: "0.8.0 to 0.9.0", fixed: Some("0.10.0"),
-        superseded_by: [], catalogue: ["R-32"],
+        superseded_by: [Mask::Fix(Fix::TruncateByLeaderEpoch)], catalogue: ["R-32"],
         story: "While leadership moved, a follower's fetch reached a broker that was not the leader any more, or not yet, \
             and whose log was shorter. It answered that the offset was out of range. The follower asked the same broker \
             for its first offset, threw its log away and began again from there. If the real leader died meanwhile, the \
@@ -244,9 +244,9 @@ stories! {
             a follower cuts everything only when the leader's log begins above its own end.",
     }
     OutOfRangeTruncates {
-        base: Sound, home: Kafka,
+        base: V0_9, home: Kafka,
         affected: "0.8.0 to 2.0", fixed: Some("2.1.0"),
-        superseded_by: [], catalogue: ["R-33"],
+        superseded_by: [Mask::Fix(Fix::TruncateByLeaderEpoch)], catalogue: ["R-33"],
         story: "After an unclean election a follower may have a longer log than the leader. If unclean elections were not \
             enabled for the topic, the follower took this for impossible and halted its whole process, rather than lose \
             what it had. With the setting changed in between, or with an election forced by hand, brokers went down one \
@@ -362,7 +362,7 @@ stories! {
     FirstEpochOnRecovery {
         base: Sound, home: Kafka,
         affected: "0.11.0 to 2.6", fixed: Some("2.7.0"),
-        superseded_by: [], catalogue: ["R-41"],
+        superseded_by: [Mask::Protocol(InterBrokerProtocol::V2_7Iv1)], catalogue: ["R-41"],
         story: "After an unclean stop the list of leader epochs is built again from the batches of the log. Epoch 0, the \
             first a topic has, was taken for no epoch at all and left out. A leader without it could not tell a follower \
             where epoch 0 ended, and the follower fell back to its high watermark. KAFKA-10432 restores the first epoch \
