@@ -222,7 +222,7 @@ pub(super) fn load_data(
     };
     let read = broker
         .replicas
-        .read_local(&mut step, partition, from, max_bytes);
+        .read_local(&mut step, partition, from, (max_bytes, load.min_one_batch));
     match read {
         Ok(records) => {
             let leads = broker.replicas.leads(partition).is_some();

@@ -45,13 +45,13 @@ impl ReplicaManager {
             .find(&partition)
             .and_then(|slot| self.append_local(step, slot, (batch, true), acks));
         let mut resumed = Resumed::new(Sink::Internal(ticket), acks, timeout);
-        resumed.add_noting(step, partition, &result);
+        resumed.add_noting(step, (partition, None), &result);
         self.after_append(step, resumed);
         ticket
     }
 
-    /// Reads whole batches of a partition's log from `offset` on, up to its end, at most `max_bytes` but at least one; what
-    /// a new coordinator loads its state from.
+    /// Reads whole batches of a partition's log from `offset` on, up to its end, so many bytes at most, but the first in any
+    /// case if the flag is set; what a new coordinator loads its state from.
     ///
     /// # Errors
     /// As a fetch.
@@ -60,14 +60,13 @@ impl ReplicaManager {
         step: &mut Step<'_, '_>,
         partition: &TopicPartition,
         offset: Offset,
-        max_bytes: u64,
+        limit: (u64, bool),
     ) -> Result<Bytes, ErrorCode> {
         self.find(partition)?;
         let view = self
             .logs
             .view(partition)
             .ok_or(ErrorCode::NotLeaderOrFollower)?;
-        self.logs
-            .read(step.io, partition, offset..view.end, (max_bytes, true))
+        self.logs.read(step.io, partition, offset..view.end, limit)
     }
 }

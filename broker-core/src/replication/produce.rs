@@ -86,35 +86,31 @@ impl Resumed {
         }
     }
 
-    /// Notes the result of one partition's append.
-    pub(super) fn add(
-        &mut self,
-        partition: TopicPartition,
-        result: &Result<LocalAppend, ErrorCode>,
-    ) {
-        self.operation.add(partition, result);
-        if let Ok(local) = result {
-            self.touched.push(local.slot);
-            self.flushes.extend(local.flush);
-        }
-    }
-
-    /// The same, and states a refusal.
+    /// Takes the result of one partition's append and states a refusal. `log_start` is what a refusal tells besides.
     pub(super) fn add_noting(
         &mut self,
         step: &mut Step<'_, '_>,
-        partition: TopicPartition,
+        (partition, log_start): (TopicPartition, Option<Offset>),
         result: &Result<LocalAppend, ErrorCode>,
     ) {
-        if let Err(error) = result {
-            step.note(&partition, ReplicaNote::AppendRefused { error: *error });
+        match result {
+            Err(error) => step.note(&partition, ReplicaNote::AppendRefused { error: *error }),
+            Ok(local) => {
+                self.touched.push(local.slot);
+                self.flushes.extend(local.flush);
+            }
         }
-        self.add(partition, result);
+        self.operation.add(partition, result, log_start);
     }
 }
 
 impl DelayedProduce {
-    fn add(&mut self, partition: TopicPartition, result: &Result<LocalAppend, ErrorCode>) {
+    fn add(
+        &mut self,
+        partition: TopicPartition,
+        result: &Result<LocalAppend, ErrorCode>,
+        log_start: Option<Offset>,
+    ) {
         let index = self.answers.len();
         let (error, appended) = match result {
             Ok(local) => {
@@ -134,7 +130,8 @@ impl DelayedProduce {
             error,
             base_offset: appended.map(|appended| appended.base_offset),
             log_append_time: appended.and_then(|appended| appended.log_append_time),
-            log_start_offset: appended.map(|appended| appended.log_start_offset),
+            log_start_offset: appended
+                .map_or(log_start, |appended| Some(appended.log_start_offset)),
         });
     }
 
@@ -143,6 +140,19 @@ impl DelayedProduce {
         answer.error = error;
         answer.base_offset = None;
     }
+}
+
+/// Whether the answer tells where the log starts: not when the request itself was at fault (`appendToLocalLog`).
+fn tells_log_start(error: ErrorCode) -> bool {
+    !matches!(
+        error,
+        ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::CorruptMessage
+            | ErrorCode::KafkaStorageError
+    )
 }
 
 impl ReplicaManager {
@@ -158,7 +168,14 @@ impl ReplicaManager {
             let result = self
                 .admit(&partition, client, request.acks)
                 .and_then(|slot| self.append_local(step, slot, (batch, false), request.acks));
-            resumed.add_noting(step, partition, &result);
+            // Since KAFKA-5793 a producer can tell by it whether its records are lost or deleted.
+            let start = match &result {
+                Err(error) if tells_log_start(*error) => {
+                    self.logs.view(&partition).map(|view| view.start)
+                }
+                Ok(_) | Err(_) => None,
+            };
+            resumed.add_noting(step, (partition, start), &result);
         }
         self.after_append(step, resumed);
     }

@@ -344,7 +344,7 @@ impl Cluster {
 
     fn log(&mut self, id: i32) -> Vec<String> {
         let bytes = self.call(id, |manager, step| {
-            manager.read_local(step, &orders(), Offset(0), 1 << 20)
+            manager.read_local(step, &orders(), Offset(0), (1 << 20, true))
         });
         values(&bytes.unwrap())
     }
