@@ -220,9 +220,10 @@ pub(super) fn load_data(
         io,
         requests: &mut broker.requests,
     };
-    let read = broker
-        .replicas
-        .read_local(&mut step, partition, from, (max_bytes, load.min_one_batch));
+    let read =
+        broker
+            .replicas
+            .read_local(&mut step, partition, from, (max_bytes, load.min_one_batch));
     match read {
         Ok(records) => {
             let leads = broker.replicas.leads(partition).is_some();

@@ -103,7 +103,7 @@ impl ReplicaManager {
             let result = self
                 .find(&partition)
                 .and_then(|slot| self.append_local(step, slot, (batch.clone(), true), Acks::All));
-            resumed.add_noting(step, partition, &result);
+            resumed.add_noting(step, (partition, None), &result);
         }
         self.after_append(step, resumed);
     }
