@@ -22,6 +22,10 @@ struct Waiting<O> {
     deadline: Mono,
 }
 
+fn place(key: u32) -> usize {
+    usize::try_from(key).expect("an index fits")
+}
+
 /// Operations of type `O` that watch numbered keys.
 #[derive(Clone, Debug)]
 pub struct Purgatory<O> {
@@ -31,7 +35,8 @@ pub struct Purgatory<O> {
     next: u64,
     waiting: BTreeMap<WaitId, Waiting<O>>,
     deadlines: BTreeSet<(Mono, WaitId)>,
-    watchers: BTreeMap<u32, Vec<WaitId>>,
+    /// By key: keys are small numbers without many gaps.
+    watchers: Vec<Vec<WaitId>>,
 }
 
 impl<O> Purgatory<O> {
@@ -43,7 +48,7 @@ impl<O> Purgatory<O> {
             next: 0,
             waiting: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            watchers: BTreeMap::new(),
+            watchers: Vec::new(),
         }
     }
 
@@ -58,7 +63,11 @@ impl<O> Purgatory<O> {
         let id = WaitId(self.next);
         self.next += 1;
         for key in &keys {
-            let list = self.watchers.entry(*key).or_default();
+            let index = place(*key);
+            if self.watchers.len() <= index {
+                self.watchers.resize_with(index + 1, Vec::new);
+            }
+            let list = &mut self.watchers[index];
             if list.last() != Some(&id) {
                 list.push(id);
             }
@@ -78,7 +87,7 @@ impl<O> Purgatory<O> {
 
     /// The operation number `index` of those that watch a key, oldest first.
     pub fn watcher(&self, key: u32, index: usize) -> Option<WaitId> {
-        self.watchers.get(&key)?.get(index).copied()
+        self.watchers.get(place(key))?.get(index).copied()
     }
 
     /// A waiting operation.
@@ -109,7 +118,7 @@ impl<O> Purgatory<O> {
         let waiting = self.waiting.remove(&id)?;
         self.deadlines.remove(&(waiting.deadline, id));
         for key in &waiting.keys {
-            if let Some(list) = self.watchers.get_mut(key) {
+            if let Some(list) = self.watchers.get_mut(place(*key)) {
                 list.retain(|watcher| *watcher != id);
             }
         }

@@ -227,6 +227,10 @@ impl<T> Link<T> {
             | LinkState::CheckingVersions { .. }
             | LinkState::Ready { .. } => None,
         };
+        // Most connections rest most of the time, and this is asked of all of them after every input.
+        if self.in_flight.is_empty() && self.unsent.is_empty() {
+            return idle;
+        }
         let flights = self.in_flight.iter().map(|flight| flight.until);
         let waits = self.unsent.iter().map(|unsent| unsent.until);
         idle.into_iter().chain(flights).chain(waits).min()

@@ -9,7 +9,7 @@
 use crate::api::data::{FetchPartition, FetchResponse};
 use crate::error_code::ErrorCode;
 use crate::ids::TopicPartition;
-use std::collections::BTreeMap;
+use crate::partition_map::PartitionMap;
 
 /// The number of a fetch session, random on its broker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -110,14 +110,14 @@ pub struct FetchRequestData {
 pub struct FetchSessionHandler {
     next: FetchMetadata,
     /// Everything the last request asked for, named by it or not.
-    asked: BTreeMap<TopicPartition, FetchPartition>,
+    asked: PartitionMap<FetchPartition>,
 }
 
 impl Default for FetchSessionHandler {
     fn default() -> Self {
         Self {
             next: FetchMetadata::INITIAL,
-            asked: BTreeMap::new(),
+            asked: PartitionMap::new(),
         }
     }
 }
@@ -150,8 +150,9 @@ impl FetchSessionHandler {
                 None => added.push(one),
             }
         }
-        let new = added.iter().map(|one| (one.partition.clone(), one.clone()));
-        self.asked.extend(new);
+        for one in &added {
+            self.asked.insert(one.partition.clone(), one.clone());
+        }
         debug_assert_eq!(self.asked.len(), count, "a partition is wanted once");
         // What is new comes first, as Kafka's builder has it.
         added.append(&mut altered);
@@ -170,8 +171,8 @@ impl FetchSessionHandler {
         }
         let mut left = std::mem::take(&mut self.asked);
         for one in wanted {
-            if let Some((name, before)) = left.remove_entry(&one.partition) {
-                self.asked.insert(name, before);
+            if let Some(before) = left.remove(&one.partition) {
+                self.asked.insert(one.partition.clone(), before);
             }
         }
         left.into_keys().collect()

@@ -18,6 +18,7 @@ pub mod message;
 pub mod murmur2;
 pub mod note;
 pub mod operation;
+pub mod partition_map;
 pub mod record;
 pub mod time;
 pub mod verb;

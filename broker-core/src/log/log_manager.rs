@@ -20,6 +20,7 @@ use protocol::error_code::ErrorCode;
 use protocol::ids::{Offset, TopicName, TopicPartition};
 use protocol::machine::Io;
 use protocol::note::{BrokerNote, Note, TruncationRule};
+use protocol::partition_map::PartitionMap;
 use protocol::time::{Mono, Now, Span};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -48,7 +49,7 @@ pub struct NewLog {
 #[derive(Clone, Debug)]
 pub struct LogManager {
     dirs: Vec<LogDir>,
-    logs: BTreeMap<TopicPartition, Arc<Log>>,
+    logs: PartitionMap<Arc<Log>>,
     behaviour: Behaviour,
     delete_delay: Span,
     producer_expiration: Span,
@@ -68,7 +69,7 @@ impl LogManager {
     ) -> Self {
         let mut manager = Self {
             dirs: Vec::new(),
-            logs: BTreeMap::new(),
+            logs: PartitionMap::new(),
             behaviour,
             delete_delay: config.log_segment_delete_delay_ms,
             producer_expiration: config.transactional_id_expiration_ms,

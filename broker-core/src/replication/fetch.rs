@@ -411,8 +411,9 @@ impl ReplicaManager {
             asked.push(part);
             reads.push(Read::failed(ErrorCode::UnknownTopicOrPartition));
         }
-        let answer = |(part, read): (&FetchPartition, Read)| PartitionFetchResponse {
-            partition: part.partition.clone(),
+        let named = fetch.context.may_begin().then(|| asked.clone());
+        let answer = |(part, read): (FetchPartition, Read)| PartitionFetchResponse {
+            partition: part.partition,
             error: read.error,
             high_watermark: read.view.map(|view| view.high_watermark),
             last_stable_offset: read.view.filter(|_| stable).map(|view| view.stable),
@@ -421,10 +422,10 @@ impl ReplicaManager {
             aborted_transactions: read.aborted,
             records: read.records,
         };
-        let answers = asked.iter().zip(reads).map(answer).collect();
+        let answers = asked.into_iter().zip(reads).map(answer);
         let response = self
             .sessions
-            .answer(step.now.wall, fetch.context, (asked, answers));
+            .answer(step.now.wall, fetch.context, (named, answers));
         step.requests.respond(step.io, fetch.token, response);
     }
 

@@ -109,7 +109,10 @@ impl FetchSession {
     }
 
     /// Keeps of the answers those that the reader has to be told, and lets their partitions stand behind the others.
-    fn select(&mut self, answers: Vec<PartitionFetchResponse>) -> Vec<PartitionFetchResponse> {
+    fn select(
+        &mut self,
+        answers: impl Iterator<Item = PartitionFetchResponse>,
+    ) -> Vec<PartitionFetchResponse> {
         // Answers come in the order of the partitions, so that the next one is looked for where the last one was found.
         let (mut at, count) = (0, self.partitions.len());
         let mut told = Vec::new();
@@ -153,6 +156,13 @@ pub(super) enum FetchContext {
         /// Where the session has to be when the answer is ready.
         expected: FetchSessionEpoch,
     },
+}
+
+impl FetchContext {
+    /// Whether the answer may begin a session.
+    pub(super) fn may_begin(self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
 }
 
 /// All sessions of this broker.
@@ -232,17 +242,26 @@ impl FetchSessions {
         FetchContext::Incremental { id, expected }
     }
 
-    /// A request is answered (`updateAndGenerateResponseData`); `asked` and `answers` go together.
+    /// A request is answered (`updateAndGenerateResponseData`); `asked` and `answers` go together. Only a new session has to
+    /// know what was asked.
     pub(super) fn answer(
         &mut self,
         now: Wall,
         context: FetchContext,
-        (asked, answers): (Vec<FetchPartition>, Vec<PartitionFetchResponse>),
+        (asked, answers): (
+            Option<Vec<FetchPartition>>,
+            impl Iterator<Item = PartitionFetchResponse>,
+        ),
     ) -> FetchResponse {
         let (error, session, partitions) = match context {
             FetchContext::Refused(error) => (error, FetchSessionId::NONE, Vec::new()),
-            FetchContext::Sessionless => (ErrorCode::None, FetchSessionId::NONE, answers),
+            FetchContext::Sessionless => {
+                let answers = answers.collect();
+                (ErrorCode::None, FetchSessionId::NONE, answers)
+            }
             FetchContext::Full { privileged } => {
+                let answers: Vec<PartitionFetchResponse> = answers.collect();
+                let asked = asked.unwrap_or_default();
                 let id = self.create(now, privileged, (asked, &answers));
                 (ErrorCode::None, id, answers)
             }
@@ -262,7 +281,7 @@ impl FetchSessions {
         &mut self,
         id: FetchSessionId,
         expected: FetchSessionEpoch,
-        answers: Vec<PartitionFetchResponse>,
+        answers: impl Iterator<Item = PartitionFetchResponse>,
     ) -> (ErrorCode, Vec<PartitionFetchResponse>) {
         let running = self.sessions.get_mut(&id);
         let Some(session) = running.or_else(|| self.ended.get_mut(&id)) else {
@@ -431,8 +450,8 @@ mod tests {
         let context = sessions.open(now, &mut request);
         let asked = request.partitions;
         let answer = |one: &FetchPartition| quiet(&one.partition, marks(one.partition.partition.0));
-        let answers = asked.iter().map(answer).collect();
-        sessions.answer(now, context, (asked, answers))
+        let answers: Vec<PartitionFetchResponse> = asked.iter().map(answer).collect();
+        sessions.answer(now, context, (Some(asked), answers.into_iter()))
     }
 
     /// A new session of so many partitions.
@@ -585,7 +604,7 @@ mod tests {
         let mut waiting = request(CONSUMER, first, &[], &[]);
         let context = sessions.open(at(1), &mut waiting);
         assert_eq!(go_on(&mut sessions, at(1), (id, 2)), ErrorCode::None);
-        let overtaken = sessions.answer(at(2), context, (Vec::new(), Vec::new()));
+        let overtaken = sessions.answer(at(2), context, (None, std::iter::empty()));
         assert_eq!(overtaken.error, ErrorCode::InvalidFetchSessionEpoch);
     }
 
@@ -599,8 +618,8 @@ mod tests {
             begin(&mut sessions, at(1), FOLLOWER, 1),
             FetchSessionId::NONE
         );
-        let answers = vec![quiet(&name(0), 7)];
-        let told = sessions.answer(at(2), context, (waiting.partitions, answers));
+        let answers = [quiet(&name(0), 7)];
+        let told = sessions.answer(at(2), context, (None, answers.into_iter()));
         assert_eq!(
             (told.error, told.session, named(&told)),
             (ErrorCode::None, id, vec![0])

@@ -59,6 +59,7 @@ use protocol::ids::{
 };
 use protocol::machine::{Input, Io};
 use protocol::note::{Note, ReplicaNote};
+use protocol::partition_map::PartitionMap;
 use protocol::time::Now;
 use replica_logs::ReplicaLogs;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -130,7 +131,7 @@ pub struct ReplicaManager {
     rules: Rules,
     broker_epoch: Option<BrokerEpoch>,
     controller_epoch: Option<ControllerEpoch>,
-    slots: BTreeMap<TopicPartition, Slot>,
+    slots: PartitionMap<Slot>,
     hosted: Vec<Hosted>,
     logs: ReplicaLogs,
     metadata: MetadataCache,
@@ -173,7 +174,7 @@ impl ReplicaManager {
             rules,
             broker_epoch: None,
             controller_epoch: None,
-            slots: BTreeMap::new(),
+            slots: PartitionMap::new(),
             hosted: Vec::new(),
             logs: ReplicaLogs::new(config.clone(), behaviour),
             metadata: MetadataCache::default(),

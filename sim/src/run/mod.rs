@@ -131,6 +131,11 @@ impl Runner {
         self.final_read();
     }
 
+    /// The world as it is now; cloning it is a snapshot.
+    pub fn world(&self) -> &World<CoreBoot> {
+        &self.world
+    }
+
     fn take_messages(&mut self) -> Vec<SentMessage> {
         let named = |node: NodeId| {
             let node = self.nodes.manifest_nodes.get(usize::from(node.0));
