@@ -296,6 +296,15 @@ pub fn create(path: impl Into<Path>, data: Bytes) -> KeeperOp {
     }
 }
 
+/// `create` of a persistent znode whose name ends in a number that the keeper gives.
+pub fn create_sequential(prefix: impl Into<Path>, data: Bytes) -> KeeperOp {
+    KeeperOp::Create {
+        path: prefix.into(),
+        data,
+        mode: CreateMode::PersistentSequential,
+    }
+}
+
 /// `setData` over a version; −1 for any.
 pub fn set_data(path: impl Into<Path>, data: Bytes, version: i32) -> KeeperOp {
     KeeperOp::SetData {

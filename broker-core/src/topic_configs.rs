@@ -17,7 +17,8 @@ use std::sync::Arc;
 enum Asked {
     Notices,
     Notice,
-    Topic(TopicName),
+    /// And whether a notice named it.
+    Topic(TopicName, bool),
 }
 
 /// The settings.
@@ -30,6 +31,7 @@ pub struct TopicConfigs {
     last_notice: Option<Arc<str>>,
     started: bool,
     changed: Vec<TopicName>,
+    unclean_enabled: Vec<TopicName>,
 }
 
 impl TopicConfigs {
@@ -58,7 +60,7 @@ impl TopicConfigs {
         for topic in topics {
             if !self.known.contains_key(topic) {
                 all = false;
-                self.read(hands, topic);
+                self.read(hands, topic, false);
             }
         }
         all
@@ -72,6 +74,11 @@ impl TopicConfigs {
     /// Topics whose settings were read, for the first time or again, since the last call.
     pub fn take_changed(&mut self) -> Vec<TopicName> {
         std::mem::take(&mut self.changed)
+    }
+
+    /// Topics that a notice named since the last call and that allow unclean election for themselves.
+    pub fn take_unclean_enabled(&mut self) -> Vec<TopicName> {
+        std::mem::take(&mut self.unclean_enabled)
     }
 
     /// A watch fired; those of other parts are ignored.
@@ -96,10 +103,10 @@ impl TopicConfigs {
                 if let Ok(KeeperResult::Data(data, _)) = answer
                     && let Some(topic) = json::decode_config_change(data)
                 {
-                    self.read(hands, &topic);
+                    self.read(hands, &topic, true);
                 }
             }
-            Asked::Topic(topic) => {
+            Asked::Topic(topic, noticed) => {
                 self.asking.remove(&topic);
                 let mut overrides = TopicOverrides::default();
                 if let Ok(KeeperResult::Data(data, _)) = answer {
@@ -107,6 +114,9 @@ impl TopicConfigs {
                         // A setting that nobody knows has no effect, as in `LogConfig.fromProps`.
                         let _ = overrides.set(&key, &value);
                     }
+                }
+                if noticed && overrides.unclean_leader_election_enable == Some(true) {
+                    self.unclean_enabled.push(topic.clone());
                 }
                 self.known.insert(topic.clone(), overrides);
                 self.changed.push(topic);
@@ -121,10 +131,10 @@ impl TopicConfigs {
         self.asked.insert(ticket, asked);
     }
 
-    fn read(&mut self, hands: &mut Hands<'_, '_>, topic: &TopicName) {
+    fn read(&mut self, hands: &mut Hands<'_, '_>, topic: &TopicName, noticed: bool) {
         if self.asking.insert(topic.clone()) {
             let op = get_data(paths::topic_config(topic), false);
-            self.ask(hands, Asked::Topic(topic.clone()), op);
+            self.ask(hands, Asked::Topic(topic.clone(), noticed), op);
         }
     }
 

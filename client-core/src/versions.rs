@@ -80,6 +80,7 @@ impl Versions {
             }
             ApiKey::EndTxn | ApiKey::TxnOffsetCommit => pick([0, 0, 0, 3]),
             ApiKey::OffsetForLeaderEpoch => pick([0, 0, 0, 4]),
+            ApiKey::IncrementalAlterConfigs => pick([0, 0, 0, 1]),
             ApiKey::CreatePartitions => pick([0, 0, 0, 3]),
             ApiKey::ElectLeaders => pick([0, 0, 0, 2]),
             // Broker to broker.
@@ -145,6 +146,7 @@ pub(crate) fn fit(body: &mut RequestBody, version: i16) {
         | RequestBody::AlterPartitionReassignments(_)
         | RequestBody::ListPartitionReassignments(_)
         | RequestBody::CreatePartitions(_)
+        | RequestBody::IncrementalAlterConfigs(_)
         | RequestBody::ElectLeaders(_)
         | RequestBody::AddPartitionsToTxn(_)
         | RequestBody::AddOffsetsToTxn(_)

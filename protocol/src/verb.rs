@@ -154,6 +154,8 @@ pub enum Verb {
     DeleteTopics(Vec<TopicName>),
     /// `createPartitions`: topic and its new total.
     CreatePartitions(TopicName, i32),
+    /// `incrementalAlterConfigs` of a topic: settings to set, or to delete where there is no value.
+    AlterConfigs(TopicName, BTreeMap<String, Option<String>>),
     /// `deleteRecords`: everything before an offset, or before the high watermark where none is given; answered by
     /// [`Outcome::Offsets`] with the low watermarks.
     DeleteRecords(BTreeMap<TopicPartition, Option<Offset>>),

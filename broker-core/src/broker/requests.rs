@@ -124,7 +124,8 @@ impl Broker {
             }
             body @ (RequestBody::CreateTopics(_)
             | RequestBody::DeleteTopics(_)
-            | RequestBody::CreatePartitions(_)) => {
+            | RequestBody::CreatePartitions(_)
+            | RequestBody::IncrementalAlterConfigs(_)) => {
                 self.administer(now, (token, version), &body, io);
             }
             RequestBody::Produce(_)
@@ -349,6 +350,8 @@ impl Broker {
             } else {
                 TopicAdmin::refuse_partitions(&mut hands, token, request);
             }
+        } else if let RequestBody::IncrementalAlterConfigs(request) = body {
+            admin.alter_configs(&mut hands, cache, token, request);
         }
     }
 }
@@ -386,6 +389,7 @@ fn api_versions() -> ApiVersionsResponse {
         | ApiKey::InitProducerId
         | ApiKey::OffsetForLeaderEpoch => 4,
         ApiKey::ElectLeaders | ApiKey::DeleteRecords => 2,
+        ApiKey::IncrementalAlterConfigs => 1,
         ApiKey::AlterIsr
         | ApiKey::AlterPartitionReassignments
         | ApiKey::WriteTxnMarkers

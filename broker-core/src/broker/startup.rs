@@ -2,6 +2,7 @@
 
 use super::{Broker, Stage};
 use crate::coordination::CoordinationEvent;
+use protocol::behaviour::Era;
 use protocol::ids::{TopicName, TopicPartition};
 use protocol::machine::{Io, Lane};
 use protocol::note::{BrokerNote, Note};
@@ -80,6 +81,19 @@ impl Broker {
             self.replicas.set_topic_config(topic.clone(), overrides);
         }
         !changed.is_empty()
+    }
+
+    /// Topics that were changed to allow unclean election get a leader at once (KAFKA-6526, since 2.0); before, only the
+    /// next change of the controller or of the brokers gave them one.
+    pub(super) fn allow_unclean_elections(&mut self, io: &mut Io<'_>) {
+        let topics = self.coordination.configs.take_unclean_enabled();
+        if matches!(self.spec.behaviour.era, Era::V2_8 | Era::Sound) {
+            for topic in topics {
+                self.coordination
+                    .controller
+                    .unclean_election_enabled(io, topic);
+            }
+        }
     }
 
     pub(super) fn load_when_settings_are_known(&mut self, now: Now, io: &mut Io<'_>) {

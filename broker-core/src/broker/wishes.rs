@@ -29,6 +29,7 @@ impl Broker {
         }
         if self.apply_settings() {
             busy = true;
+            self.allow_unclean_elections(io);
             self.load_when_settings_are_known(now, io);
             self.serve_parked(now, io);
         }

@@ -4,7 +4,8 @@ use super::*;
 use crate::hands::Hands;
 use protocol::api::InitProducerIdRequest;
 use protocol::api::topics::{
-    CreatePartitionsRequest, DeleteTopicsRequest, DeleteTopicsResponse, NewPartitions,
+    CreatePartitionsRequest, DeleteTopicsRequest, DeleteTopicsResponse,
+    IncrementalAlterConfigsRequest, NewPartitions,
 };
 use protocol::error_code::ErrorCode;
 use protocol::ids::PartitionIndex;
@@ -315,4 +316,61 @@ fn producer_ids_come_from_blocks_of_a_thousand_per_broker() {
     assert_eq!(id(1), 3000);
     let block = cluster.world.keeper.data(paths::PRODUCER_IDS).unwrap();
     assert!(block.contains("\"block_start\":\"3000\""), "{block}");
+}
+
+fn configure(cluster: &mut Cluster, key: &str, value: Option<&str>) -> (ErrorCode, Option<String>) {
+    let changes = BTreeMap::from([(key.to_owned(), value.map(str::to_owned))]);
+    let request = IncrementalAlterConfigsRequest {
+        topics: vec![(TopicName::from("orders"), changes)],
+        validate_only: false,
+    };
+    match cluster.call(2, request) {
+        ResponseBody::IncrementalAlterConfigs(mut response) => {
+            let (_, error, message) = response.topics.remove(0);
+            (error, message)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn settings_are_changed_by_any_broker_over_those_that_were_there_and_a_notice_names_the_topic() {
+    let mut cluster = Cluster::modern();
+    cluster.create(placed("orders", &[&[2, 3]]));
+    let done = (ErrorCode::None, None);
+    assert_eq!(
+        configure(&mut cluster, "min.insync.replicas", Some("2")),
+        done
+    );
+    assert_eq!(configure(&mut cluster, "retention.ms", Some("1000")), done);
+    let stored = |cluster: &Cluster| cluster.world.keeper.data("/config/topics/orders");
+    let both = r#"{"version":1,"config":{"min.insync.replicas":"2","retention.ms":"1000"}}"#;
+    assert_eq!(stored(&cluster).as_deref(), Some(both));
+    assert_eq!(configure(&mut cluster, "retention.ms", None), done);
+    let one = r#"{"version":1,"config":{"min.insync.replicas":"2"}}"#;
+    assert_eq!(stored(&cluster).as_deref(), Some(one));
+    let notice = cluster
+        .world
+        .keeper
+        .data("/config/changes/config_change_0000000002");
+    let named = r#"{"version":2,"entity_path":"topics/orders"}"#;
+    assert_eq!(notice.as_deref(), Some(named));
+}
+
+#[test]
+fn a_setting_that_kafka_would_refuse_changes_nothing() {
+    let mut cluster = Cluster::modern();
+    let unknown = "The topic 'orders' does not exist.".to_owned();
+    assert_eq!(
+        configure(&mut cluster, "retention.ms", Some("1")),
+        (ErrorCode::UnknownTopicOrPartition, Some(unknown))
+    );
+    cluster.create(placed("orders", &[&[2, 3]]));
+    let message = "Invalid value soon for configuration retention.ms".to_owned();
+    assert_eq!(
+        configure(&mut cluster, "retention.ms", Some("soon")),
+        (ErrorCode::InvalidConfig, Some(message))
+    );
+    let notice = "/config/changes/config_change_0000000000";
+    assert_eq!(cluster.world.keeper.data(notice), None);
 }

@@ -290,6 +290,7 @@ impl ReplicaManager {
             | RequestBody::DeleteTopics(_)
             | RequestBody::InitProducerId(_)
             | RequestBody::CreatePartitions(_)
+            | RequestBody::IncrementalAlterConfigs(_)
             | RequestBody::ElectLeaders(_)
             | RequestBody::AlterPartitionReassignments(_)
             | RequestBody::ListPartitionReassignments(_)

@@ -210,6 +210,9 @@ impl TestBroker {
             RequestBody::DeleteTopics(request) => {
                 admin.delete_topics(hands, &self.cache, (token, 3), &request);
             }
+            RequestBody::IncrementalAlterConfigs(request) => {
+                admin.alter_configs(hands, &self.cache, token, &request);
+            }
             RequestBody::CreatePartitions(request) => {
                 admin.create_partitions(hands, &self.cache, token, &request);
             }

@@ -1,8 +1,8 @@
-//! Creating, deleting and growing topics (`AdminManager`, `AdminZkClient`, `DelayedCreatePartitions`).
+//! Creating, deleting, growing and configuring topics (`AdminManager`, `AdminZkClient`, `DelayedCreatePartitions`).
 //!
 //! None of it is the controller's doing: whoever takes the request writes the znodes, and the controller's watches do the
-//! rest. CreateTopics, DeleteTopics and CreatePartitions are for the active controller; creation on first use happens on any
-//! broker. An answer waits until this broker's metadata cache shows the effect or the request's time is over. Left out:
+//! rest. CreateTopics, DeleteTopics and CreatePartitions are for the active controller; creation on first use and changes of
+//! settings happen on any broker. An answer waits until this broker's metadata cache shows the effect or the request's time is over. Left out:
 //! policies, quotas. A handler thread of Kafka's is blocked while it writes; here the answer is late, but the next request is
 //! served, and creation on first use answers at once.
 
@@ -10,10 +10,10 @@ mod operation;
 mod plan;
 
 use self::operation::{Entry, Kind, Operation, Phase, Wish, entry_of, operation};
-use self::plan::{check_config, exists, grow};
+use self::plan::{check_config, configure, exists, grow};
 use crate::hands::Hands;
 use crate::keeper_session::{
-    Answer, KeeperOwner, Ticket, create, get_children, get_data, set_data,
+    Answer, KeeperOwner, Ticket, create, create_sequential, get_children, get_data, set_data,
 };
 use crate::metadata_cache::MetadataCache;
 use crate::placement::{
@@ -25,7 +25,7 @@ use crate::znode::{json, paths};
 use bytes::Bytes;
 use protocol::api::topics::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, NewPartitions,
+    DeleteTopicsRequest, DeleteTopicsResponse, IncrementalAlterConfigsRequest, NewPartitions,
 };
 use protocol::behaviour::{Behaviour, Era, Fix};
 use protocol::error_code::ErrorCode;
@@ -351,6 +351,29 @@ impl TopicAdmin {
         hands.respond(token, CreatePartitionsResponse { topics });
     }
 
+    /// IncrementalAlterConfigs, on any broker.
+    pub fn alter_configs(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        cache: &MetadataCache,
+        token: RequestToken,
+        request: &IncrementalAlterConfigsRequest,
+    ) {
+        let wish = |(topic, changes): &(TopicName, BTreeMap<String, Option<String>>)| {
+            let wish = if cache.contains_topic(topic) {
+                Ok(Wish::Configure(changes.clone()))
+            } else {
+                let message = format!("The topic '{topic}' does not exist.");
+                Err((ErrorCode::UnknownTopicOrPartition, message))
+            };
+            entry_of(topic, wish)
+        };
+        let entries = request.topics.iter().map(wish).collect();
+        let mut operation = operation(Kind::Configure, Some(token), Span::ZERO, entries);
+        operation.validate_only = request.validate_only;
+        self.begin(hands, cache, operation);
+    }
+
     fn begin(
         &mut self,
         hands: &mut Hands<'_, '_>,
@@ -362,6 +385,10 @@ impl TopicAdmin {
             Kind::Create | Kind::Delete => vec![get_children(paths::TOPICS, false)],
             Kind::Grow => {
                 let read = |entry: &Entry| get_data(paths::topic(&entry.topic), false);
+                operation.entries.iter().map(read).collect()
+            }
+            Kind::Configure => {
+                let read = |entry: &Entry| get_data(paths::topic_config(&entry.topic), false);
                 operation.entries.iter().map(read).collect()
             }
         };
@@ -480,9 +507,28 @@ impl TopicAdmin {
                     }
                     Err(refusal) => entry.refuse(refusal),
                 },
+                Wish::Configure(changes) => match configure(changes, answers.get(at)) {
+                    Ok(config) => {
+                        let (path, data) = (
+                            paths::topic_config(&entry.topic),
+                            json::encode_config(&config),
+                        );
+                        let era = self.settings.behaviour.era;
+                        ops.push(create(path.clone(), data.clone()));
+                        ops.push(set_data(path, data, -1));
+                        ops.push(create_sequential(
+                            paths::CONFIG_CHANGE_PREFIX,
+                            json::encode_config_change(&entry.topic, era),
+                        ));
+                    }
+                    Err(refusal) => entry.refuse(refusal),
+                },
             }
         }
-        let per_topic = if operation.kind == Kind::Create { 3 } else { 1 };
+        let per_topic = match operation.kind {
+            Kind::Create | Kind::Configure => 3,
+            Kind::Delete | Kind::Grow => 1,
+        };
         (per_topic, ops)
     }
 

@@ -7,7 +7,8 @@ use crate::metadata_cache::MetadataCache;
 use crate::placement::{Refusal, collides};
 use crate::znode::topic::Topic;
 use protocol::api::topics::{
-    CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, NewPartitions,
+    CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse,
+    IncrementalAlterConfigsResponse, NewPartitions,
 };
 use protocol::error_code::{ErrorCode, KeeperError};
 use protocol::ids::{PartitionIndex, TopicName, TopicPartition};
@@ -25,6 +26,8 @@ pub(super) enum Wish {
     },
     Delete,
     Grow(NewPartitions),
+    /// Settings to set, or to delete where there is no value.
+    Configure(BTreeMap<String, Option<String>>),
 }
 
 /// One topic of a request, and what has become of it.
@@ -43,6 +46,7 @@ pub(super) enum Kind {
     Create,
     Delete,
     Grow,
+    Configure,
 }
 
 #[derive(Clone, Debug)]
@@ -84,7 +88,7 @@ impl Operation {
     /// The list of topics decides what may be created or deleted (`validateTopicCreate`).
     pub(super) fn read(&mut self, answers: &[Answer]) {
         let Some(Ok(KeeperResult::Children(names, _))) = answers.first() else {
-            if self.kind != Kind::Grow {
+            if matches!(self.kind, Kind::Create | Kind::Delete) {
                 for entry in &mut self.entries {
                     entry.refuse((ErrorCode::UnknownServerError, String::new()));
                 }
@@ -111,7 +115,7 @@ impl Operation {
                 Wish::Delete if !known => {
                     entry.refuse((ErrorCode::UnknownTopicOrPartition, String::new()));
                 }
-                Wish::Delete | Wish::Grow(_) => {}
+                Wish::Delete | Wish::Grow(_) | Wish::Configure(_) => {}
             }
         }
     }
@@ -134,6 +138,9 @@ impl Operation {
 
     /// Whether this broker's metadata shows what was wanted.
     pub(super) fn is_done(&self, entry: &Entry, cache: &MetadataCache) -> bool {
+        if self.kind == Kind::Configure {
+            return true;
+        }
         if self.kind == Kind::Delete {
             return !cache.contains_topic(&entry.topic);
         }
@@ -173,6 +180,12 @@ impl Operation {
                     .map(|entry| (entry.topic, entry.error, entry.message))
                     .collect();
                 hands.respond(token, CreatePartitionsResponse { topics });
+            }
+            Kind::Configure => {
+                let topics = entries
+                    .map(|entry| (entry.topic, entry.error, entry.message))
+                    .collect();
+                hands.respond(token, IncrementalAlterConfigsResponse { topics });
             }
             Kind::Delete => {
                 let topics = entries.map(|entry| (entry.topic, entry.error)).collect();

@@ -2,6 +2,7 @@
 
 use crate::keeper_session::Answer;
 use crate::placement::{Draws, Refusal, Start, assign_replicas};
+use crate::znode::json;
 use crate::znode::topic::{Assignment, Topic};
 use protocol::api::topics::NewPartitions;
 use protocol::config::{SettingError, TopicOverrides};
@@ -105,6 +106,25 @@ pub(super) fn check_config(config: &BTreeMap<String, String>) -> Result<(), Refu
         }
     }
     Ok(())
+}
+
+/// The settings after some changes (`AdminManager.incrementalAlterConfigs` for SET and DELETE).
+pub(super) fn configure(
+    changes: &BTreeMap<String, Option<String>>,
+    answer: Option<&Answer>,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut config = match answer {
+        Some(Ok(KeeperResult::Data(data, _))) => json::decode_config(data),
+        _ => BTreeMap::new(),
+    };
+    for (key, value) in changes {
+        match value {
+            Some(value) => config.insert(key.clone(), value.clone()),
+            None => config.remove(key),
+        };
+    }
+    check_config(&config)?;
+    Ok(config)
 }
 
 pub(super) fn exists(topic: &TopicName) -> Refusal {

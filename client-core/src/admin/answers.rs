@@ -31,6 +31,9 @@ impl Call {
             ResponseBody::CreatePartitions(answer) => {
                 self.changed(answer.topics.iter().map(|(_, error, _)| *error), network)
             }
+            ResponseBody::IncrementalAlterConfigs(answer) => {
+                self.changed(answer.topics.iter().map(|(_, error, _)| *error), network)
+            }
             ResponseBody::ElectLeaders(answer) => {
                 let errors = answer.partitions.iter().map(|(_, error)| *error);
                 self.changed(std::iter::once(answer.error).chain(errors), network)
@@ -102,6 +105,7 @@ impl Call {
             Task::CreateTopics(_)
             | Task::DeleteTopics(_)
             | Task::CreatePartitions(..)
+            | Task::AlterConfigs(..)
             | Task::ElectLeaders(..)
             | Task::Reassign(_)
             | Task::DeleteRecords { .. } => true,

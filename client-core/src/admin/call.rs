@@ -9,7 +9,7 @@ use protocol::api::reassignment::{
 };
 use protocol::api::topics::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, ElectLeadersRequest,
-    MetadataRequest, NewPartitions,
+    IncrementalAlterConfigsRequest, MetadataRequest, NewPartitions,
 };
 use protocol::ids::{BrokerId, GroupId, LeaderEpoch, Offset, TopicName, TopicPartition};
 use protocol::time::{Mono, Span};
@@ -30,6 +30,7 @@ pub(super) enum Task {
     CreateTopics(Vec<NewTopic>),
     DeleteTopics(Vec<TopicName>),
     CreatePartitions(TopicName, i32),
+    AlterConfigs(TopicName, BTreeMap<String, Option<String>>),
     ElectLeaders(bool, Vec<TopicPartition>),
     Reassign(BTreeMap<TopicPartition, Option<Vec<i32>>>),
     ListReassignments,
@@ -60,6 +61,7 @@ impl Task {
             Verb::CreateTopics(topics) => Self::CreateTopics(topics),
             Verb::DeleteTopics(topics) => Self::DeleteTopics(topics),
             Verb::CreatePartitions(topic, total) => Self::CreatePartitions(topic, total),
+            Verb::AlterConfigs(topic, changes) => Self::AlterConfigs(topic, changes),
             Verb::DeleteRecords(open) => Self::DeleteRecords {
                 open,
                 done: BTreeMap::new(),
@@ -115,6 +117,7 @@ impl Task {
             Self::CreateTopics(_)
             | Self::DeleteTopics(_)
             | Self::CreatePartitions(..)
+            | Self::AlterConfigs(..)
             | Self::ElectLeaders(..)
             | Self::Reassign(_)
             | Self::ListReassignments
@@ -180,6 +183,14 @@ impl Call {
                 }
                 .into(),
             ),
+            Task::AlterConfigs(topic, changes) => (
+                Target::Anybody,
+                IncrementalAlterConfigsRequest {
+                    topics: vec![(topic.clone(), changes.clone())],
+                    validate_only: false,
+                }
+                .into(),
+            ),
             Task::CreateTopics(_)
             | Task::DeleteTopics(_)
             | Task::CreatePartitions(..)
@@ -236,6 +247,7 @@ impl Call {
             .into(),
             Task::DescribeTopics(_)
             | Task::DescribeGroup(..)
+            | Task::AlterConfigs(..)
             | Task::ListOffsets { .. }
             | Task::DeleteRecords { .. } => {
                 unreachable!("these do not go to the controller")
@@ -287,6 +299,7 @@ impl Call {
             Task::CreateTopics(_)
             | Task::DeleteTopics(_)
             | Task::CreatePartitions(..)
+            | Task::AlterConfigs(..)
             | Task::ElectLeaders(..)
             | Task::Reassign(_) => Outcome::Done(Err(failure)),
         }

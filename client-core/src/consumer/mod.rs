@@ -214,6 +214,7 @@ impl Consumer {
             | Verb::CreateTopics(_)
             | Verb::DeleteTopics(_)
             | Verb::CreatePartitions(..)
+            | Verb::AlterConfigs(..)
             | Verb::DeleteRecords(_)
             | Verb::Reassign(_)
             | Verb::ListReassignments

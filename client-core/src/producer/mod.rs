@@ -211,6 +211,7 @@ impl Producer {
             | Verb::CreateTopics(_)
             | Verb::DeleteTopics(_)
             | Verb::CreatePartitions(..)
+            | Verb::AlterConfigs(..)
             | Verb::DeleteRecords(_)
             | Verb::Reassign(_)
             | Verb::ListReassignments

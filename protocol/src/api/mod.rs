@@ -140,6 +140,7 @@ bodies! {
     TxnOffsetCommit => transaction::TxnOffsetCommitRequest, transaction::TxnOffsetCommitResponse, 28;
     CreatePartitions => topics::CreatePartitionsRequest, topics::CreatePartitionsResponse, 37;
     ElectLeaders => topics::ElectLeadersRequest, topics::ElectLeadersResponse, 43;
+    IncrementalAlterConfigs => topics::IncrementalAlterConfigsRequest, topics::IncrementalAlterConfigsResponse, 44;
     AlterPartitionReassignments => reassignment::AlterPartitionReassignmentsRequest, reassignment::AlterPartitionReassignmentsResponse, 45;
     ListPartitionReassignments => reassignment::ListPartitionReassignmentsRequest, reassignment::ListPartitionReassignmentsResponse, 46;
     AlterIsr => cluster::AlterIsrRequest, cluster::AlterIsrResponse, 56;

@@ -7,6 +7,7 @@ use crate::ids::{BrokerId, LeaderEpoch, PartitionIndex, TopicName, TopicPartitio
 use crate::message::{size_of, text_size};
 use crate::time::Span;
 use crate::verb::NewTopic;
+use std::collections::BTreeMap;
 
 /// What does the cluster look like?
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +118,22 @@ pub struct CreatePartitionsRequest {
 /// What became of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatePartitionsResponse {
+    /// One error and its message per topic.
+    pub topics: Vec<(TopicName, ErrorCode, Option<String>)>,
+}
+
+/// Change settings of topics (KIP-339).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncrementalAlterConfigsRequest {
+    /// Each topic with the settings to set, or to delete where there is no value.
+    pub topics: Vec<(TopicName, BTreeMap<String, Option<String>>)>,
+    /// Only say whether it could be done.
+    pub validate_only: bool,
+}
+
+/// What became of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncrementalAlterConfigsResponse {
     /// One error and its message per topic.
     pub topics: Vec<(TopicName, ErrorCode, Option<String>)>,
 }
@@ -244,6 +261,26 @@ impl CreatePartitionsRequest {
 }
 
 impl CreatePartitionsResponse {
+    pub(super) fn wire_size(&self) -> u64 {
+        answers(&self.topics)
+    }
+}
+
+impl IncrementalAlterConfigsRequest {
+    pub(super) fn wire_size(&self) -> u64 {
+        let mut size = 5;
+        for (topic, settings) in &self.topics {
+            size += text_size(topic.as_str()) + 5;
+            size += settings
+                .iter()
+                .map(|(key, value)| 1 + text_size(key) + value.as_deref().map_or(2, text_size))
+                .sum::<u64>();
+        }
+        size
+    }
+}
+
+impl IncrementalAlterConfigsResponse {
     pub(super) fn wire_size(&self) -> u64 {
         answers(&self.topics)
     }

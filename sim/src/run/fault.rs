@@ -127,6 +127,11 @@ pub fn resolve(action: &FaultAction, view: &ClusterView) -> Injection {
         FaultAction::AddPartitions { topic, partitions } => {
             operator(Verb::CreatePartitions(topic.clone(), *partitions))
         }
+        FaultAction::AlterConfig { topic, config } => {
+            let changes = config.iter();
+            let set = changes.map(|(key, value)| (key.clone(), Some(value.clone())));
+            operator(Verb::AlterConfigs(topic.clone(), set.collect()))
+        }
         FaultAction::DeleteRecords { partition, before } => operator(Verb::DeleteRecords(
             BTreeMap::from([(partition.clone(), *before)]),
         )),
@@ -414,6 +419,7 @@ pub fn effect_in_words(action: &FaultAction, hits: u64) -> String {
         | FaultAction::ClockDrift { .. }
         | FaultAction::Elect { .. }
         | FaultAction::AddPartitions { .. }
+        | FaultAction::AlterConfig { .. }
         | FaultAction::DeleteRecords { .. }
         | FaultAction::Reassign { .. }
         | FaultAction::DeleteTopic { .. } => "times it struck",

@@ -166,6 +166,12 @@ pub const FAULTS: &[(&str, &str)] = &[
          Example: `kind = \"add_partitions\", topic = \"orders\", partitions = 8, at = \"30s\"`.",
     ),
     (
+        "alter_config",
+        "The operator changes settings of a topic while it is in use; every broker learns of it by a notice under \
+         `/config/changes`. Takes `topic` and `config`. \
+         Example: `kind = \"alter_config\", topic = \"orders\", config = { \"min.insync.replicas\" = 2 }, at = \"30s\"`.",
+    ),
+    (
         "delete_records",
         "The operator deletes the records of `partition` that lie `before` an offset or before the `\"high watermark\"`. Takes \
          `partition` and `before`. \

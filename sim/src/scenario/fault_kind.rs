@@ -37,6 +37,7 @@ pub enum FaultKind {
     ElectPreferred,
     ElectUnclean,
     AddPartitions,
+    AlterConfig,
     DeleteRecords,
     Reassign,
     CancelReassignment,
@@ -211,7 +212,7 @@ pub enum Damage {
 
 impl FaultKind {
     /// Every kind, in the order of the catalogue.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Kill,
         Self::PowerFailure,
         Self::Stop,
@@ -239,6 +240,7 @@ impl FaultKind {
         Self::ElectPreferred,
         Self::ElectUnclean,
         Self::AddPartitions,
+        Self::AlterConfig,
         Self::DeleteRecords,
         Self::Reassign,
         Self::CancelReassignment,
@@ -275,6 +277,7 @@ impl FaultKind {
             Self::ElectPreferred => "elect_preferred",
             Self::ElectUnclean => "elect_unclean",
             Self::AddPartitions => "add_partitions",
+            Self::AlterConfig => "alter_config",
             Self::DeleteRecords => "delete_records",
             Self::Reassign => "reassign",
             Self::CancelReassignment => "cancel_reassignment",
@@ -333,6 +336,7 @@ impl FaultKind {
             ],
             Self::ElectPreferred | Self::ElectUnclean | Self::CancelReassignment => &["partition"],
             Self::AddPartitions => &["topic", "partitions"],
+            Self::AlterConfig => &["topic", "config"],
             Self::DeleteRecords => &["partition", "before"],
             Self::Reassign => &["partition", "replicas"],
             Self::DeleteTopic => &["topic"],

@@ -504,6 +504,9 @@ pub struct Fault {
     /// The new number of partitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<i32>,
+    /// The topic's new settings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: Settings,
     /// The replicas that a partition shall have, preferred leader first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Spanned<Vec<i32>>>,
@@ -568,6 +571,7 @@ impl Fault {
             partition: None,
             topic: None,
             partitions: None,
+            config: BTreeMap::new(),
             replicas: None,
             before: None,
             directory: None,

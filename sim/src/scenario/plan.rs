@@ -428,6 +428,13 @@ pub enum FaultAction {
         /// Its new total.
         partitions: i32,
     },
+    /// Change settings of a topic.
+    AlterConfig {
+        /// Which.
+        topic: TopicName,
+        /// What is set.
+        config: BTreeMap<String, String>,
+    },
     /// Delete the records at the front of a partition.
     DeleteRecords {
         /// Of which partition.

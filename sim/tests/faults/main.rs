@@ -8,6 +8,7 @@
 mod seen;
 
 use history::event::{Broker, Client, Controller, ElectionKind, Keeper, Process, Replica, What};
+use protocol::error_code::ErrorCode;
 use seen::{ALWAYS, Seen};
 use sim::scenario::check::{Vocabulary, check};
 use sim::scenario::format::FaultKind;
@@ -323,6 +324,18 @@ fn case(kind: FaultKind) -> Case {
                 })
             },
         ),
+        FaultKind::AlterConfig => Case::new(
+            "kind = 'alter_config', topic = 'orders', config = { 'min.insync.replicas' = 3 }, at = '5s'",
+            |seen| {
+                seen.somebody(0..40, |what| {
+                    matches!(what, What::Replica(_, Replica::AppendRefused { error })
+                        if *error == ErrorCode::NotEnoughReplicas)
+                })
+            },
+        )
+        .besides("kind = 'kill', target = 'broker 3', at = '1s'")
+        // What is under way when the broker dies waits for its request's time-out before a new try is refused.
+        .for_seconds(40),
         FaultKind::DeleteRecords => Case::new(
             "kind = 'delete_records', partition = 'orders-0', before = 50, at = '5s'",
             |seen| {

@@ -13,13 +13,23 @@ use std::ops::Range;
 use std::sync::Arc;
 use toml::Spanned;
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    fn era_word(&self) -> Option<&'a Spanned<String>> {
+        self.side
+            .and_then(|side| side.era.as_ref())
+            .or(self.file.cluster.era.as_ref())
+    }
+
+    /// The era that is named; the sound one where the name is wrong, which [`Self::behaviour`] complains about.
+    pub(super) fn era(&self) -> Era {
+        self.era_word()
+            .and_then(|word| word.get_ref().parse().ok())
+            .unwrap_or(Era::Sound)
+    }
+
     /// The era, with the fixes of the file and then of the variant.
     pub(super) fn behaviour(&mut self) -> (Behaviour, BTreeMap<String, bool>) {
-        let word = self
-            .side
-            .and_then(|side| side.era.as_ref())
-            .or(self.file.cluster.era.as_ref());
+        let word = self.era_word();
         let era = word.map_or(Era::Sound, |word| {
             word.get_ref().parse().unwrap_or_else(|()| {
                 let message = format!("`{}` is no era", word.get_ref());

@@ -91,6 +91,13 @@ fn describe_action(kind: FaultKind, action: &FaultAction, fault: &Fault) -> Stri
         FaultAction::AddPartitions { topic, partitions } => {
             format!("raise {topic} to {partitions} partitions")
         }
+        FaultAction::AlterConfig { topic, config } => {
+            let settings: Vec<String> = config
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            format!("set {} of {topic}", settings.join(", "))
+        }
         FaultAction::Reassign {
             partition,
             replicas,

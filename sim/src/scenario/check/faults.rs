@@ -4,9 +4,11 @@ use super::super::format::{Before, Fault, FaultKind, Unflushed};
 use super::super::plan::{
     DiskChange, FaultAction, FaultPlan, LinkChange, MessageChange, Restart, Trigger,
 };
+use super::super::settings::apply;
 use super::super::target::Target;
 use super::Checker;
 use super::describe::describe;
+use protocol::config::TopicOverrides;
 use protocol::ids::{Offset, TopicName, TopicPartition};
 use protocol::time::Span;
 use std::ops::Range;
@@ -197,6 +199,7 @@ impl Reader<'_, '_> {
             FaultKind::ElectPreferred => self.elect(false)?,
             FaultKind::ElectUnclean => self.elect(true)?,
             FaultKind::AddPartitions => self.add_partitions()?,
+            FaultKind::AlterConfig => self.alter_config()?,
             FaultKind::DeleteRecords => self.delete_records()?,
             FaultKind::Reassign => self.reassign()?,
             FaultKind::CancelReassignment => self.cancel_reassignment()?,
@@ -318,6 +321,31 @@ impl Reader<'_, '_> {
         })
     }
 
+    fn alter_config(&mut self) -> Option<FaultAction> {
+        let topic = self.topic()?;
+        let Some((first, _)) = self.fault.config.first_key_value() else {
+            self.needed(None::<()>, "config")?;
+            return None;
+        };
+        let era = self.checker.era();
+        let span = first.span();
+        let mut overrides = TopicOverrides::default();
+        let known = (TopicOverrides::KEYS, era);
+        apply(
+            &self.fault.config,
+            known,
+            &mut self.checker.complaints,
+            |key, value| overrides.set(key, value),
+        );
+        let config = overrides.entries();
+        if config.is_empty() {
+            let message = "none of these settings has an effect, so the fault would have none";
+            self.checker.complain("scenario::fault-key", span, message);
+            return None;
+        }
+        Some(FaultAction::AlterConfig { topic, config })
+    }
+
     fn delete_records(&mut self) -> Option<FaultAction> {
         let partition = self.partition_named()?;
         let before = self.needed(self.fault.before.as_ref(), "before")?;
@@ -371,6 +399,10 @@ fn present(fault: &Fault) -> Vec<(&'static str, Range<usize>)> {
         ("partition", at(fault.partition.as_ref())),
         ("topic", at(fault.topic.as_ref())),
         ("partitions", set(fault.partitions.is_some())),
+        (
+            "config",
+            fault.config.first_key_value().map(|(key, _)| key.span()),
+        ),
         ("replicas", at(fault.replicas.as_ref())),
         ("before", at(fault.before.as_ref())),
         ("directory", set(fault.directory.is_some())),

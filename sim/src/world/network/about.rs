@@ -151,7 +151,8 @@ fn in_request(body: &RequestBody) -> Vec<Mention<'_>> {
         | RequestBody::CreateTopics(_)
         | RequestBody::DeleteTopics(_)
         | RequestBody::InitProducerId(_)
-        | RequestBody::CreatePartitions(_) => Vec::new(),
+        | RequestBody::CreatePartitions(_)
+        | RequestBody::IncrementalAlterConfigs(_) => Vec::new(),
     }
 }
 
@@ -237,7 +238,8 @@ fn in_response(body: &ResponseBody) -> Vec<Mention<'_>> {
         | ResponseBody::CreateTopics(_)
         | ResponseBody::DeleteTopics(_)
         | ResponseBody::InitProducerId(_)
-        | ResponseBody::CreatePartitions(_) => Vec::new(),
+        | ResponseBody::CreatePartitions(_)
+        | ResponseBody::IncrementalAlterConfigs(_) => Vec::new(),
     }
 }
 
