@@ -3,6 +3,8 @@
 use super::super::format::{Disk, Fault, FaultKind};
 use super::super::plan::{FaultAction, Restart, Trigger};
 use super::super::text::Time;
+use protocol::ids::TopicName;
+use std::collections::BTreeMap;
 
 /// The fault in words, for the timeline.
 pub(super) fn describe(
@@ -37,6 +39,14 @@ pub(super) fn describe(
         .every
         .map_or_else(String::new, |every| format!(", again every {every}"));
     format!("{what}{lasting}{until},{when}{every}")
+}
+
+fn settings(topic: &TopicName, config: &BTreeMap<String, String>) -> String {
+    let settings: Vec<String> = config
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    format!("set {} of {topic}", settings.join(", "))
 }
 
 fn describe_action(kind: FaultKind, action: &FaultAction, fault: &Fault) -> String {
@@ -91,13 +101,7 @@ fn describe_action(kind: FaultKind, action: &FaultAction, fault: &Fault) -> Stri
         FaultAction::AddPartitions { topic, partitions } => {
             format!("raise {topic} to {partitions} partitions")
         }
-        FaultAction::AlterConfig { topic, config } => {
-            let settings: Vec<String> = config
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect();
-            format!("set {} of {topic}", settings.join(", "))
-        }
+        FaultAction::AlterConfig { topic, config } => settings(topic, config),
         FaultAction::Reassign {
             partition,
             replicas,
