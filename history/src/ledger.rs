@@ -1,11 +1,14 @@
 //! What a run amounted to, in numbers: counted, not judged. A scenario's `[expect]` names these entries as harm.
 
 use crate::checker::alo::{due, excuse};
+use crate::checker::cycles::Dependencies;
 use crate::checker::effects::{Effects, effects};
 use crate::checker::fifo::sweep;
-use crate::checker::index::{Acks, EventId, Fate, Index, NONE, Sent, wide};
-use crate::event::{Client, Controller, ElectionKind, Event, Group, Phase, Process, Replica, What};
-use crate::operation::{Action, Operation};
+use crate::checker::index::{Acks, EventId, Fate, Fated, Index, NONE, Sent, Unmade, ValueId, wide};
+use crate::event::{
+    Client, Controller, ElectionKind, Event, Group, Phase, Process, Replica, Transaction, What,
+};
+use crate::operation::{Action, Operation, Polled};
 use protocol::ids::{BrokerId, NodeId, TopicName, TopicPartition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -77,6 +80,31 @@ pub const LEDGER_KEYS: &[(&str, &str)] = &[
         "commits_refused",
         "offset commits that a coordinator refused",
     ),
+    ("transactions", "transactions that producers began"),
+    (
+        "transactions_committed",
+        "transactions whose commitTransaction returned",
+    ),
+    (
+        "transactions_aborted",
+        "transactions whose abortTransaction returned",
+    ),
+    (
+        "transactions_timed_out",
+        "transactions that a coordinator aborted because they took too long",
+    ),
+    (
+        "producers_fenced",
+        "calls that a coordinator refused because their epoch was old",
+    ),
+    (
+        "aborted_reads",
+        "records of aborted transactions that consumers polled",
+    ),
+    (
+        "write_cycles",
+        "circles of transactions that write before each other (G0)",
+    ),
     (
         "idle_consumers",
         "members without a partition while others of their group have some",
@@ -126,6 +154,7 @@ impl Ledger {
         count.sends();
         count.copies();
         count.groups();
+        count.transactions();
         for event in &index.history.events {
             count.event(event);
         }
@@ -253,13 +282,34 @@ impl<'i, 'h> Count<'i, 'h> {
         for value in repeats {
             self.hot(self.topic_of(index.values.get(value)), twice, 1);
         }
-        for effects in &groups {
+        for own in groups.iter().enumerate() {
             for (id, sent) in index.values.all() {
-                if missed(index, effects, sent, effects.first[wide(id.0)]) {
+                if missed(index, own, id) {
                     self.hot(self.topic_of(sent), never, 1);
                 }
             }
         }
+    }
+
+    fn transactions(&mut self) {
+        let index = self.index;
+        let all = &index.transactions.all;
+        if all.is_empty() {
+            return;
+        }
+        let ended = |wanted: fn(&Fated) -> bool| {
+            let own = all.iter().filter(|own| wanted(&own.fated()));
+            u64::try_from(own.count()).unwrap_or(u64::MAX)
+        };
+        let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
+        self.add("transactions", None, count);
+        let committed = ended(|fated| matches!(fated, Fated::Committed(_)));
+        self.add("transactions_committed", None, committed);
+        let aborted = ended(|fated| matches!(fated, Fated::Unmade(Unmade::Aborted(_))));
+        self.add("transactions_aborted", None, aborted);
+        let cycles = Dependencies::of(index).of_writes(index).len();
+        let cycles = u64::try_from(cycles).unwrap_or(u64::MAX);
+        self.add("write_cycles", None, cycles);
     }
 
     fn event(&mut self, event: &Event) {
@@ -275,6 +325,12 @@ impl<'i, 'h> Count<'i, 'h> {
                 self.add("retries", Some(&partition.topic), 1);
             }
             What::Process(Process::Died { .. }) => self.add("crashes", None, 1),
+            What::Transaction(_, Transaction::TimedOut) => {
+                self.add("transactions_timed_out", None, 1);
+            }
+            What::Transaction(_, Transaction::Fenced { .. }) => {
+                self.add("producers_fenced", None, 1);
+            }
             What::Broker(crate::event::Broker::SessionExpired) => {
                 self.add("sessions_expired", None, 1);
             }
@@ -301,6 +357,7 @@ impl<'i, 'h> Count<'i, 'h> {
                         .flatten();
                     let count = u64::try_from(polled.records.len()).unwrap_or(u64::MAX);
                     self.hot(topic, hot("polled"), count);
+                    self.aborted_reads(polled);
                 }
             }
             Action::Process { partition, .. } => {
@@ -320,6 +377,18 @@ impl<'i, 'h> Count<'i, 'h> {
             | Action::Position { .. }
             | Action::Admin { .. } => {}
         }
+    }
+
+    fn aborted_reads(&mut self, polled: &Polled) {
+        let index = self.index;
+        if index.transactions.all.is_empty() {
+            return;
+        }
+        let values = polled.records.iter().filter_map(|(_, value)| *value);
+        let ids = values.map(|value| index.values.id(value));
+        let unmade = ids.filter(|id| id.is_some() && index.transactions.is_unmade(*id));
+        let count = u64::try_from(unmade.count()).unwrap_or(u64::MAX);
+        self.add("aborted_reads", Some(&polled.partition.topic), count);
     }
 
     fn replica(&mut self, partition: &TopicPartition, replica: &Replica) {
@@ -508,8 +577,10 @@ impl<'i, 'h> Count<'i, 'h> {
 /// Stands for "counts nowhere".
 const NO_ENTRY: usize = usize::MAX;
 
-fn missed(index: &Index<'_>, effects: &Effects, sent: &Sent, first: EventId) -> bool {
-    !first.is_some() && due(effects, sent) && excuse(index, effects, sent).is_none()
+fn missed(index: &Index<'_>, (group, effects): (usize, &Effects), id: ValueId) -> bool {
+    !effects.first[wide(id.0)].is_some()
+        && due(index, (group, effects), id)
+        && excuse(index, effects, index.values.get(id)).is_none()
 }
 
 fn assignment(

@@ -8,10 +8,12 @@ mod kept;
 
 use builder::Builder;
 use builder::transactions::{Placed, copy, order};
-use history::manifest::Stream;
+use history::event::{Group, Phase};
+use history::manifest::{ClientKind, CommitPolicy, Stream};
 use history::operation::{Stage, TransactionCall};
 use history::verdict::Answer;
 use kept::{acquits, convicts, judged};
+use protocol::ids::{GenerationId, MemberId, Offset, ProducerId};
 use protocol::note::TransactionState;
 use protocol::verb::ResetReason;
 
@@ -468,6 +470,216 @@ fn e9_convicts_half_a_transfer() {
 #[test]
 fn e9_acquits_a_whole_one() {
     acquits(&transfer("e9-near", true), "E9", 0);
+}
+
+/// Two applications that copy: each writes one record and has read the other's before it committed, or only one has.
+fn two_copiers(name: &str, both: bool) -> history::History {
+    let mut b = Builder::new(name);
+    let (p, q) = (b.transactional("t"), b.transactional("u"));
+    let readers = [b.copier(p), b.copier(q)];
+    b.two_topics();
+    b.init(p);
+    b.init(q);
+    b.begin(p, 0);
+    b.begin(q, 0);
+    let records = [at(0, 0, p, 0), at(1, 0, q, 0)];
+    b.in_transaction(p, 0, &records[0]);
+    b.in_transaction(q, 0, &records[1]);
+    if both {
+        b.polls(readers[0], &records[1..]);
+    }
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Invoke);
+    b.marker(p, (&order(0), 1), true);
+    b.polls(readers[1], &records[..1]);
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Ok);
+    b.commit(q, 0, Stage::Ok);
+    b.marker(q, (&order(1), 1), true);
+    b.finish_committed(&records, &records)
+}
+
+#[test]
+fn g1c_convicts_two_transactions_that_read_from_each_other() {
+    let history = two_copiers("g1c-bad", true);
+    convicts(&history, "G1c", "G1c");
+    let judgement = judged(&history);
+    let finding = &judgement.verdict("G1c").unwrap().findings[0];
+    assert_eq!(
+        finding.summary,
+        "2 operations depend on each other in a circle: transaction 0 of p0 wrote 0:0, which transaction 0 of p1 read; transaction 0 of p1 wrote 1:0, which transaction 0 of p0 read"
+    );
+}
+
+#[test]
+fn g1c_acquits_a_transaction_that_reads_what_another_one_committed() {
+    acquits(&two_copiers("g1c-near", false), "G1c", 0);
+}
+
+#[test]
+fn g1c_convicts_a_read_of_what_was_sent_only_afterwards() {
+    let mut b = Builder::new("g1c-realtime-bad");
+    let p = b.transactional("t");
+    let c = b.reader_of_committed();
+    b.two_topics();
+    b.init(p);
+    let record = [at(0, 0, p, 0)];
+    b.polls(c, &record);
+    b.begin(p, 0);
+    b.in_transaction(p, 0, &record[0]);
+    b.commit(p, 0, Stage::Ok);
+    b.marker(p, (&order(0), 1), true);
+    convicts(&b.finish_committed(&record, &record), "G1c", "G1c-realtime");
+}
+
+/// Two transactions write into both partitions, the one first here, the other first there.
+#[test]
+fn g0_is_told_and_not_held_against_kafka() {
+    for (name, crossed) in [("g0-cycle", true), ("g0-near", false)] {
+        let mut b = Builder::new(name);
+        let (p, q) = (b.transactional("t"), b.transactional("u"));
+        b.two_topics();
+        b.init(p);
+        b.init(q);
+        b.begin(p, 0);
+        b.begin(q, 0);
+        let second = if crossed { [1, 0] } else { [0, 1] };
+        let records = [
+            at(0, 0, p, 0),
+            at(0, 1, q, 0),
+            at(1, second[0], p, 1),
+            at(1, second[1], q, 1),
+        ];
+        let mut order_of_sends: Vec<(u16, &Placed)> = vec![(p, &records[0]), (q, &records[1])];
+        let last = [(p, &records[2]), (q, &records[3])];
+        order_of_sends.extend(if crossed { [last[1], last[0]] } else { last });
+        for (client, record) in order_of_sends {
+            b.in_transaction(client, 0, record);
+        }
+        for (client, offset) in [(p, 2), (q, 3)] {
+            b.commit(client, 0, Stage::Ok);
+            b.marker(client, (&order(0), offset), true);
+            b.marker(client, (&order(1), offset), true);
+        }
+        let judgement = judged(&b.finish_committed(&records, &records));
+        let verdict = judgement.verdict("G0").unwrap();
+        assert!(matches!(verdict.answer, Answer::NotClaimed(_)));
+        let names: Vec<&str> = verdict
+            .excused
+            .iter()
+            .map(|finding| finding.anomaly.as_str())
+            .collect();
+        let expected: &[&str] = if crossed { &["G0"] } else { &[] };
+        assert_eq!(names, expected, "{name}");
+        let counted = judgement.ledger.get("write_cycles");
+        assert_eq!(counted, Some(u64::from(crossed)));
+    }
+}
+
+/// A group that reads committed records, and one that reads all; between two committed records lies an aborted one.
+fn read_around_an_aborted_record(name: &str, committed: bool) -> history::History {
+    let mut b = Builder::new(name);
+    let p = b.transactional("t");
+    let c = b.consumer(CommitPolicy::After);
+    if let ClientKind::Consumer { read_committed, .. } =
+        &mut b.history.manifest.clients[usize::from(c)].kind
+    {
+        *read_committed = committed;
+    }
+    b.two_topics();
+    b.init(p);
+    let records: Vec<Placed> = [0, 2, 4]
+        .map(|offset: i64| at(0, offset, p, offset.unsigned_abs()))
+        .to_vec();
+    for (number, record) in (0..).zip(&records) {
+        b.begin(p, number);
+        b.in_transaction(p, number, record);
+        if number == 1 {
+            b.abort(p, number);
+        } else {
+            b.commit(p, number, Stage::Ok);
+        }
+        b.marker(p, (&order(0), record.1 + 1), number != 1);
+    }
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    let seen = [records[0].clone(), records[2].clone()];
+    b.polls(c, &seen);
+    for (_, offset, value) in &seen {
+        b.processed(c, *offset, *value);
+    }
+    b.committed(c, 1, 5);
+    b.finish_committed(&records, &seen)
+}
+
+#[test]
+fn who_reads_committed_records_owes_nothing_for_an_aborted_one() {
+    let history = read_around_an_aborted_record("txn-aborted-skipped-near", true);
+    for code in ["ORD", "RES", "ALO", "PROGRESS"] {
+        acquits(&history, code, 0);
+    }
+    let ledger = judged(&history).ledger;
+    let counts = [
+        "transactions",
+        "transactions_committed",
+        "transactions_aborted",
+        "never_processed",
+        "lost",
+    ];
+    assert_eq!(
+        counts.map(|name| ledger.get(name)),
+        [3, 2, 1, 0, 0].map(Some)
+    );
+}
+
+#[test]
+fn who_reads_everything_may_not_leave_it_out() {
+    let history = read_around_an_aborted_record("txn-aborted-skipped-bad", false);
+    convicts(&history, "ORD", "skipped");
+    convicts(&history, "ALO", "never-processed");
+}
+
+#[test]
+fn progress_wants_an_answer_to_every_end_of_a_transaction() {
+    for (name, answered) in [("progress-txn-bad", false), ("progress-txn-near", true)] {
+        let (mut b, p, _) = two_partitions(name);
+        b.phase(Phase::Heal);
+        b.call(p, Some(0), TransactionCall::Commit, Stage::Invoke);
+        b.marker(p, (&order(0), 1), true);
+        b.marker(p, (&order(1), 1), true);
+        if answered {
+            b.call(p, Some(0), TransactionCall::Commit, Stage::Ok);
+        }
+        let records = [at(0, 0, p, 0), at(1, 0, p, 1)];
+        let history = b.finish_committed(&records, &records);
+        if answered {
+            acquits(&history, "PROGRESS", 0);
+        } else {
+            convicts(&history, "PROGRESS", "transaction-never-ends");
+        }
+    }
+}
+
+/// Offsets that were sent in one generation take effect in the next one.
+#[test]
+fn cm_acquits_pending_offsets_that_outlive_their_generation() {
+    let (mut b, p, inputs, outputs) = copying("cm-pending-near");
+    b.generation(1);
+    b.commit(p, 0, Stage::Ok);
+    b.marker(p, (&copy(0), 2), true);
+    b.generation(2);
+    b.group(Group::PendingDecided {
+        producer_id: ProducerId(i64::from(p)),
+        committed: true,
+    });
+    let step = b.history.events.last().unwrap().step;
+    b.group(Group::OffsetCommitted {
+        partition: order(0),
+        offset: Offset(2),
+        member: MemberId::from("m"),
+        generation: GenerationId(1),
+    });
+    b.history.events.last_mut().unwrap().step = step;
+    let all = joined(&inputs, &outputs);
+    acquits(&b.finish_committed(&all, &all), "CM", 0);
 }
 
 #[test]

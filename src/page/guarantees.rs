@@ -74,7 +74,12 @@ pub(super) fn findings(out: &mut String, judgement: &Judgement) {
             .first()
             .map(|finding| (verdict, finding, false))
     });
-    let excused = judgement.verdicts.iter().filter_map(|verdict| {
+    // What nobody promises needs no excuse.
+    let claimed = judgement
+        .verdicts
+        .iter()
+        .filter(|verdict| !matches!(verdict.answer, Answer::NotClaimed(_)));
+    let excused = claimed.filter_map(|verdict| {
         verdict
             .excused
             .first()

@@ -60,7 +60,7 @@ impl Checker for AtLeastOnce {
 
 fn judge_group(index: &Index<'_>, group: usize, effects: &Effects, verdict: &mut Verdict) {
     for (id, sent) in index.values.all() {
-        if !due(effects, sent) {
+        if !due(index, (group, effects), id) {
             continue;
         }
         verdict.judged += 1;
@@ -74,10 +74,13 @@ fn judge_group(index: &Index<'_>, group: usize, effects: &Effects, verdict: &mut
     }
 }
 
-/// Whether a group owes an effect for a record: acknowledged, still there, and of a partition that it read.
-pub(crate) fn due(effects: &Effects, sent: &Sent) -> bool {
+/// Whether a group owes an effect for a record: acknowledged, still there for those who read as it does, and of a partition
+/// that it read.
+pub(crate) fn due(index: &Index<'_>, (group, effects): (usize, &Effects), id: ValueId) -> bool {
+    let sent = index.values.get(id);
     sent.fate == Fate::Ok
         && sent.copies > 0
+        && (!index.groups[group].read_committed || index.transactions.is_seen(id))
         && (effects.started.contains_key(&sent.part) || effects.reached.contains_key(&sent.part))
 }
 

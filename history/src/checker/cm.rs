@@ -48,6 +48,7 @@ impl Checker for CommitsMonotone {
             resets: BTreeMap::new(),
             generations: BTreeMap::new(),
             members: BTreeMap::new(),
+            decided: None,
         };
         for event in &index.group_events {
             match &index.event(*event).what {
@@ -88,6 +89,8 @@ struct Walk<'i, 'h> {
     /// By group and coordinator: the generation.
     generations: BTreeMap<(GroupId, Option<NodeId>), (i32, EventId)>,
     members: BTreeMap<(u32, u32), InHand>,
+    /// The step in which pending offsets took effect: their generation was looked at when they were sent.
+    decided: Option<u64>,
 }
 
 impl Walk<'_, '_> {
@@ -105,7 +108,8 @@ impl Walk<'_, '_> {
                 generation,
             } => {
                 self.verdict.judged += 1;
-                let simple = generation.0 < 0 && member.as_str().is_empty();
+                let decided = self.decided == Some(self.index.event(event).step);
+                let simple = decided || (generation.0 < 0 && member.as_str().is_empty());
                 let current = self.generations.get(&(group.clone(), node)).copied();
                 if let Some((newest, since)) =
                     current.filter(|(newest, _)| !simple && generation.0 != *newest)
@@ -125,13 +129,13 @@ impl Walk<'_, '_> {
                 }
                 self.on_stored(event, group, partition, offset.0);
             }
+            Group::PendingDecided { .. } => self.decided = Some(self.index.event(event).step),
             Group::OffsetExpired(partition) => {
                 self.committed.remove(&(group.clone(), partition.clone()));
             }
             Group::State(_)
             | Group::MemberJoined(_)
             | Group::OffsetPending { .. }
-            | Group::PendingDecided { .. }
             | Group::MemberRemoved { .. }
             | Group::CommitRefused { .. }
             | Group::Unloaded => {}

@@ -1,7 +1,11 @@
 //! What groups did with records: which value had its first effect where, which partitions a group read, and from where.
+//!
+//! The effect of an application that copies within transactions is the record that readers of committed records see: what
+//! it did and aborted happened for nobody.
 
-use super::index::{EventId, Index, NONE, ValueId, wide};
-use crate::event::What;
+use super::copies::copies;
+use super::index::{EventId, Fated, Index, NONE, ValueId, wide};
+use crate::event::{Group, What};
 use crate::operation::{Action, Operation, Stage, Value};
 use crate::verdict::Moment;
 use protocol::ids::TopicPartition;
@@ -89,6 +93,7 @@ pub(crate) fn effects(index: &Index<'_>, mut again: impl FnMut(Again)) -> Vec<Ef
         }
     }
     walk.put_down();
+    walk.copies(&mut again);
     walk.groups
 }
 
@@ -107,7 +112,9 @@ impl Walk<'_, '_> {
                 value,
                 ..
             } => {
-                self.effect(event, group, *value, again);
+                if !copies(self.index, group) {
+                    self.effect(event, group, *value, again);
+                }
                 self.touch(group, partition, offset.0 + 1);
             }
             Action::Position {
@@ -136,6 +143,60 @@ impl Walk<'_, '_> {
             | Action::Revoked { .. }
             | Action::Lost { .. }
             | Action::Admin { .. } => {}
+        }
+    }
+
+    /// What copying groups wrote, and the offsets that took effect with it.
+    fn copies(&mut self, again: &mut impl FnMut(Again)) {
+        let index = self.index;
+        let copying: Vec<bool> = (0..index.groups.len())
+            .map(|group| copies(index, group))
+            .collect();
+        if !copying.contains(&true) {
+            return;
+        }
+        for (group, _) in copying.iter().enumerate().filter(|(_, copies)| **copies) {
+            let mut outputs: Vec<(EventId, ValueId)> = index
+                .transactions
+                .made_from
+                .iter()
+                .filter(|(output, _)| {
+                    let writer = index.values.get(**output).client;
+                    index.groups[group].feeds.contains(&writer)
+                        && index.transactions.is_seen(**output)
+                })
+                .map(|(output, input)| (index.values.get(*output).invoked, *input))
+                .collect();
+            outputs.sort_unstable();
+            for (event, input) in outputs {
+                self.effect(event, group, index.values.value(input), again);
+            }
+        }
+        for event in &index.group_events {
+            if let What::Group(
+                id,
+                Group::OffsetCommitted {
+                    partition, offset, ..
+                },
+            ) = &index.event(*event).what
+                && let Some(group) = index.group(id).filter(|group| copying[*group])
+            {
+                reach(&mut self.groups[group], index.part(partition), offset.0);
+            }
+        }
+        let made = index
+            .transactions
+            .all
+            .iter()
+            .filter(|own| matches!(own.fated(), Fated::Committed(_)));
+        for taken in made.flat_map(|own| &own.offsets) {
+            if let Some(group) = index.group(&taken.group).filter(|group| copying[*group]) {
+                reach(
+                    &mut self.groups[group],
+                    index.part(&taken.partition),
+                    taken.offset.0,
+                );
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod amo;
 mod cm;
 mod committed;
 mod copies;
+pub(crate) mod cycles;
 mod dup;
 mod e1;
 mod e2;
@@ -23,6 +24,8 @@ mod e9;
 pub(crate) mod effects;
 mod eo;
 pub(crate) mod fifo;
+mod g0;
+mod g1c;
 mod gap;
 pub mod index;
 mod loss;
@@ -56,7 +59,7 @@ pub trait Checker: Sync {
 }
 
 /// All checkers, in the order in which one would teach them.
-pub fn checkers() -> [&'static dyn Checker; 26] {
+pub fn checkers() -> [&'static dyn Checker; 28] {
     [
         &v0::Validity,
         &p0::FireAndForget,
@@ -83,6 +86,8 @@ pub fn checkers() -> [&'static dyn Checker; 26] {
         &e8::StableOffsetMoves,
         &e9::Conservation,
         &eo::ExactlyOnce,
+        &g0::WriteCycles,
+        &g1c::InformationFlow,
         &progress::Progress,
     ]
 }

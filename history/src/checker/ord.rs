@@ -2,7 +2,8 @@
 //! `nonmonotonic-poll`), or leaves out a record that is there (`poll-skip`).
 
 use super::Checker;
-use super::index::{EventId, Index, NONE};
+use super::effects::operation;
+use super::index::{EventId, Index, NONE, ValueId};
 use crate::event::What;
 use crate::manifest::{CommitPolicy, Stream};
 use crate::operation::{Action, Operation};
@@ -23,7 +24,7 @@ impl Checker for ConsumeOrder {
     }
 
     fn definition(&self) -> &'static str {
-        "While a member owns a partition, the offsets it polls and the offsets it acts on strictly increase and leave out no record that stays in the log. An assignment or a reset position begins anew. Claimed for groups that commit after processing or automatically."
+        "While a member owns a partition, the offsets it polls and the offsets it acts on strictly increase and leave out no record that stays in the log (and is committed, for readers of committed records). An assignment or a reset position begins anew. Claimed for groups that commit after processing, automatically or in transactions."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -31,9 +32,17 @@ impl Checker for ConsumeOrder {
     }
 
     fn check(&self, index: &Index<'_>) -> Verdict {
-        let claimed = |commit| matches!(commit, CommitPolicy::After | CommitPolicy::Auto);
+        let claimed = |commit| {
+            matches!(
+                commit,
+                CommitPolicy::After | CommitPolicy::Auto | CommitPolicy::Transactional
+            )
+        };
         if !index.groups.iter().any(|group| claimed(group.commit)) {
-            return Verdict::not_claimed(self.code(), "no group commits after it processes");
+            return Verdict::not_claimed(
+                self.code(),
+                "no group commits after it processes or in transactions",
+            );
         }
         let mut walk = Walk {
             index,
@@ -148,7 +157,9 @@ impl Walk<'_, '_> {
         if part == NONE || offset == before + 1 {
             return;
         }
-        let log = &index.partition(part).found;
+        let committed =
+            operation(index, event).is_some_and(|own| index.reads_committed(own.client));
+        let log = index.found_by(committed, part);
         // A hole as large as the log itself costs no more than the log.
         let end = log
             .bounds()
@@ -158,7 +169,7 @@ impl Walk<'_, '_> {
             return;
         };
         self.verdict.violate(|| {
-            let value = index.values.value(index.found(part, skipped));
+            let value = index.values.value(ValueId(log.get(skipped)));
             let text = format!("{client} {verb} {partition} at offset {before}, then {offset}, and skips {value} at offset {skipped}");
             Finding::new("skipped", text, format!("offset {skipped} next"), offset.to_string())
                 .at(partition, skipped)

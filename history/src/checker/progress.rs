@@ -6,6 +6,7 @@ use super::effects::{effects, operation};
 use super::index::{Acks, EventId, Fate, Index, NONE, Sent, ValueId};
 use crate::event::{Phase, Process, What};
 use crate::manifest::{NodeRole, Stream};
+use crate::operation::Stage;
 use crate::verdict::{Finding, Verdict};
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ impl Checker for Progress {
     }
 
     fn definition(&self) -> &'static str {
-        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send of a process that lives ends, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up. What a permanent fault took offline is excused and named. Claimed by every configuration."
+        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up. What a permanent fault took offline is excused and named. Claimed by every configuration."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -35,6 +36,7 @@ impl Checker for Progress {
         };
         let mut verdict = Verdict::new(self.code());
         sends(index, heal, &mut verdict);
+        transactions(index, heal, &mut verdict);
         silent_sends(index, heal, &mut verdict);
         final_read(index, &mut verdict);
         catching_up(index, &mut verdict);
@@ -79,7 +81,11 @@ fn sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
         deaths.iter().any(|death| *death > sent.invoked)
     };
     let mut last: BTreeMap<(u32, u32), ValueId> = BTreeMap::new();
-    for (id, sent) in index.values.all().filter(|(_, sent)| !orphaned(sent)) {
+    let alive = index.values.all().filter(|(_, sent)| !orphaned(sent));
+    // What fails with its transaction was not to happen.
+    let due =
+        alive.filter(|(id, sent)| sent.fate == Fate::Open || !index.transactions.is_unmade(*id));
+    for (id, sent) in due {
         let after = sent.invoked >= heal;
         if after {
             verdict.judged += 1;
@@ -99,6 +105,37 @@ fn sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
         let counted = sent.fate == Fate::Open || index.time(sent.invoked) > grace;
         if sent.fate != Fate::Ok && !counted {
             report(verdict, permanent(index, sent.part), || stuck(index, id));
+        }
+    }
+}
+
+/// Every call that ends a transaction of a process that lives returns; one that begins after the grace time is answered.
+fn transactions(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
+    let grace = index
+        .time(heal)
+        .saturating_add(index.history.manifest.progress_within);
+    let deaths = deaths(index);
+    for (transaction, own) in index.transactions.iter() {
+        let died = deaths.get(&own.client).map_or(&[][..], Vec::as_slice);
+        for (call, end) in [
+            ("commitTransaction", own.commit),
+            ("abortTransaction", own.abort),
+        ] {
+            let Some(end) = end.filter(|end| died.iter().all(|death| *death < end.invoked)) else {
+                continue;
+            };
+            verdict.judged += u64::from(end.invoked >= heal);
+            let open = end.stage == Stage::Invoke;
+            let unanswered = end.stage == Stage::Info && index.time(end.invoked) > grace;
+            if open || unanswered {
+                report(verdict, permanent(index, NONE), || {
+                    let name = index.transaction_name(transaction);
+                    let text =
+                        format!("{call} of {name} is not answered although the cluster had healed");
+                    Finding::new("transaction-never-ends", text, "an answer", "none")
+                        .told(index.transaction_story(transaction))
+                });
+            }
         }
     }
 }
@@ -252,8 +289,9 @@ fn catching_up(index: &Index<'_>, verdict: &mut Verdict) {
             .chain(effects.reached.keys())
             .copied()
         {
+            let committed = index.groups[group].read_committed;
             let Some((_, last)) = (part != NONE)
-                .then(|| index.partition(part).found.bounds())
+                .then(|| index.found_by(committed, part).bounds())
                 .flatten()
             else {
                 continue;

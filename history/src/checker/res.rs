@@ -26,7 +26,7 @@ impl Checker for Resume {
     }
 
     fn definition(&self) -> &'static str {
-        "After an assignment a member reads on from the group's committed offset, and its first poll leaves out no record from there on. If it says that there is no commit, there is none or it expired. Resets with another recorded reason (out of range, truncated, sought) are lawful. Claimed for groups that commit after processing or automatically."
+        "After an assignment a member reads on from the group's committed offset, and its first poll leaves out no record from there on. If it says that there is no commit, there is none or it expired. Resets with another recorded reason (out of range, truncated, sought) are lawful. Claimed for groups that commit after processing, automatically or in transactions."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -34,9 +34,17 @@ impl Checker for Resume {
     }
 
     fn check(&self, index: &Index<'_>) -> Verdict {
-        let claimed = |commit| matches!(commit, CommitPolicy::After | CommitPolicy::Auto);
+        let claimed = |commit| {
+            matches!(
+                commit,
+                CommitPolicy::After | CommitPolicy::Auto | CommitPolicy::Transactional
+            )
+        };
         if !index.groups.iter().any(|group| claimed(group.commit)) {
-            return Verdict::not_claimed(self.code(), "no group commits after it processes");
+            return Verdict::not_claimed(
+                self.code(),
+                "no group commits after it processes or in transactions",
+            );
         }
         let mut walk = Walk {
             index,
@@ -45,6 +53,7 @@ impl Checker for Resume {
             expired: BTreeMap::new(),
             assigned: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            committed_only: false,
         };
         for event in &index.group_events {
             match &index.event(*event).what {
@@ -94,6 +103,8 @@ struct Walk<'i, 'h> {
     assigned: BTreeMap<(u32, u32), EventId>,
     /// Positions whose first poll is still to come.
     waiting: BTreeMap<(u32, u32), (i64, EventId)>,
+    /// Whoever is at it reads committed records only.
+    committed_only: bool,
 }
 
 impl Walk<'_, '_> {
@@ -129,6 +140,7 @@ impl Walk<'_, '_> {
     }
 
     fn on_operation(&mut self, event: EventId, group: usize, operation: &Operation) {
+        self.committed_only = self.index.reads_committed(operation.client);
         let process = operation.process.0;
         match &operation.action {
             Action::Assigned { partitions, .. } => {
@@ -235,7 +247,7 @@ impl Walk<'_, '_> {
         if part == NONE || first.0 <= position {
             return;
         }
-        let log = &self.index.partition(part).found;
+        let log = self.index.found_by(self.committed_only, part);
         let end = log
             .bounds()
             .map_or(position, |(_, last)| last + 1)

@@ -307,6 +307,14 @@ impl<'h> Index<'h> {
         self.reads_committed.get(usize::from(client)).copied() == Some(true)
     }
 
+    /// What the final read found of a partition, as far as a reader may see it: all of it, or what is committed.
+    pub fn found_by(&self, committed: bool, part: u32) -> &OffsetMap<u32> {
+        match &self.transactions.visible {
+            Some(visible) if committed => visible.log(part),
+            Some(_) | None => &self.partition(part).found,
+        }
+    }
+
     /// The place of a group.
     pub fn group(&self, id: &GroupId) -> Option<usize> {
         self.groups.iter().position(|group| group.id == *id)

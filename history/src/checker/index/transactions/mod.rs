@@ -181,11 +181,11 @@ impl Transactions {
             .is_some_and(|of| matches!(self.get(of).fated(), Fated::Unmade(_)))
     }
 
-    /// Whether a reader of committed records sees a record at a place in the end. Where the history does not tell, whoever
-    /// wrote it has the word.
-    pub fn shows(&self, part: u32, offset: i64, value: ValueId) -> bool {
+    /// Whether a reader of committed records sees a record in the end. Where the history does not tell, whoever wrote it has
+    /// the word.
+    pub fn is_seen(&self, value: ValueId) -> bool {
         match &self.visible {
-            Some(visible) => visible.at(part, offset) == value,
+            Some(visible) => visible.copies(value) > 0,
             None => !self.is_unmade(value),
         }
     }
