@@ -272,7 +272,8 @@ impl Coordination {
             | TimerOwner::Group
             | TimerOwner::Log
             | TimerOwner::Transaction
-            | TimerOwner::TransactionMarkers => return false,
+            | TimerOwner::TransactionMarkers
+            | TimerOwner::Verification => return false,
         }
         true
     }

@@ -124,6 +124,13 @@ impl RequestChannel {
         })
     }
 
+    /// A handler thread stands still in the middle of a request: others are handled before it goes on.
+    pub fn put_back(&mut self, io: &mut Io<'_>, taken: Taken) {
+        let connection = taken.token.connection;
+        self.queue.push_back((connection, taken.request));
+        io.queue(Lane::RequestHandler);
+    }
+
     /// Answers a request and lets the connection's next one in.
     pub fn respond(&mut self, io: &mut Io<'_>, token: RequestToken, body: impl Into<ResponseBody>) {
         let closing = |state: &Connection| state.closing;

@@ -34,10 +34,12 @@ pub enum TimerOwner {
     Transaction = 12,
     /// Channels from the transaction coordinator to leaders.
     TransactionMarkers = 13,
+    /// Channels to transaction coordinators that verify.
+    Verification = 14,
 }
 
 impl TimerOwner {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Keeper,
         Self::Purgatory,
         Self::Replication,
@@ -51,6 +53,7 @@ impl TimerOwner {
         Self::Admin,
         Self::Transaction,
         Self::TransactionMarkers,
+        Self::Verification,
     ];
 
     #[expect(

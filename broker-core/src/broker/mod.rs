@@ -15,7 +15,7 @@ use crate::group::{Desk, GroupCoordinator, GroupTicket};
 use crate::replication::{AppendTicket, ReplicaManager, Step};
 use crate::request_channel::{RequestChannel, Taken};
 use crate::timer::TimerOwner;
-use crate::transaction::{TransactionCoordinator, TransactionTicket};
+use crate::transaction::{TransactionCoordinator, TransactionTicket, Verifier};
 use protocol::behaviour::Behaviour;
 use protocol::config::BrokerConfig;
 use protocol::ids::{BrokerId, Endpoint, TopicName};
@@ -71,6 +71,7 @@ pub struct Broker {
     transactions: TransactionCoordinator,
     /// Appends of the transaction coordinator that replicas have not decided.
     transaction_appends: BTreeMap<AppendTicket, TransactionTicket>,
+    verifier: Verifier,
     /// Requests that wait for settings of topics.
     parked: VecDeque<Taken>,
     /// Handler work that came before the broker was registered.
@@ -97,6 +98,7 @@ impl Broker {
             group_appends: BTreeMap::new(),
             transactions: TransactionCoordinator::new(&spec.config, spec.behaviour, spec.id),
             transaction_appends: BTreeMap::new(),
+            verifier: Verifier::new(spec.id, spec.config.request_timeout_ms),
             parked: VecDeque::new(),
             early: 0,
             shutdown: None,
@@ -135,6 +137,8 @@ impl Broker {
             self.replicas.on_connection(&mut step, connection, input);
         } else if self.transactions.owns(connection) {
             self.on_marker_connection(now, (connection, input), io);
+        } else if self.verifier.owns(connection) {
+            self.verifier.on_connection(now, io, (connection, input));
         } else if !self.is_shutdown_connection(connection) {
             self.coordinate(now, input, io);
         } else {
@@ -164,6 +168,7 @@ impl Broker {
             TimerOwner::Transaction => self.transact(now, io, |transactions, desk| {
                 transactions.on_timer(desk, number);
             }),
+            TimerOwner::Verification => self.verifier.on_timer(now, io, number),
             TimerOwner::TransactionMarkers => self.transact(now, io, |transactions, desk| {
                 transactions.on_marker_timer(desk, number);
             }),

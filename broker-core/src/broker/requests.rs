@@ -14,6 +14,7 @@ use protocol::api::group::{
 };
 use protocol::api::topics::{MetadataRequest, TopicMetadata};
 use protocol::api::{ApiKey, ApiVersionsResponse, RequestBody};
+use protocol::behaviour::{Behaviour, Fix};
 use protocol::error_code::ErrorCode;
 use protocol::ids::{GroupId, TopicName, TopicPartition};
 use protocol::machine::{Io, RequestToken};
@@ -81,7 +82,10 @@ impl Broker {
         } = taken;
         let version = request.api_version;
         match request.body {
-            RequestBody::ApiVersions(_) => self.requests.respond(io, token, api_versions()),
+            RequestBody::ApiVersions(_) => {
+                let versions = api_versions(self.spec.behaviour);
+                self.requests.respond(io, token, versions);
+            }
             RequestBody::Metadata(body) => self.metadata(now, (token, version), &body, io),
             RequestBody::FindCoordinator(body) => self.find_coordinator(now, token, &body, io),
             body @ (RequestBody::JoinGroup(_)
@@ -363,9 +367,10 @@ fn not_controller() -> ControlledShutdownResponse {
     }
 }
 
-/// The ranges of Kafka 2.8, for the apis that are modelled.
-fn api_versions() -> ApiVersionsResponse {
+/// The ranges of Kafka 2.8, for the apis that are modelled; those of 4.0 where KIP-890 needs them.
+fn api_versions(behaviour: Behaviour) -> ApiVersionsResponse {
     let highest = |key: ApiKey| match key {
+        ApiKey::EndTxn if behaviour.has(Fix::EpochPerTransaction) => 5,
         ApiKey::Produce => 9,
         ApiKey::Fetch => 12,
         ApiKey::ListOffsets | ApiKey::DeleteTopics => 6,

@@ -95,6 +95,7 @@ impl Broker {
 
     pub(super) fn carry_transactions(&mut self, now: Now, io: &mut Io<'_>) -> bool {
         let mut busy = self.carry_producer_ids(now, io);
+        busy |= self.carry_verifications(now, io);
         let appends = self.transactions.take_appends();
         busy |= !appends.is_empty();
         for append in appends {
@@ -119,6 +120,30 @@ impl Broker {
             if !ended.partitions.is_empty() {
                 self.groups.on_transaction_ended(io, ended);
             }
+        }
+        busy
+    }
+
+    /// Questions of leaders to transaction coordinators, and their answers.
+    fn carry_verifications(&mut self, now: Now, io: &mut Io<'_>) -> bool {
+        let mut busy = false;
+        for question in self.replicas.take_verifications() {
+            busy = true;
+            let id = &question.producer.transactional_id;
+            let partition = transaction_partition(self.transactions.partition_for(id));
+            let cache = self.replicas.metadata();
+            let leader = cache.partition(&partition).and_then(|known| known.leader);
+            let home = leader.and_then(|leader| Some((leader, cache.endpoint(leader)?.clone())));
+            self.verifier.ask(now, io, home, question);
+        }
+        for (number, verified) in self.verifier.take_answers() {
+            busy = true;
+            let mut step = Step {
+                now,
+                io,
+                requests: &mut self.requests,
+            };
+            self.replicas.on_verified(&mut step, number, verified);
         }
         busy
     }

@@ -44,6 +44,7 @@ mod validation;
 pub use append::{AppendBy, AppendOrigin, FollowerAppendInfo, LogAppendInfo};
 pub use flush::{FlushTicket, LogFlush};
 pub use log_manager::{LogManager, NewLog};
+pub use producer_state::VerificationGuard;
 pub use read::{FetchDataInfo, LogOffsetMetadata, ReadRequest};
 pub use segment::TimestampOffset;
 
@@ -55,7 +56,7 @@ use protocol::behaviour::{Behaviour, Fix};
 use protocol::config::TopicConfig;
 use protocol::disk::{Disk, DiskError};
 use protocol::error_code::ErrorCode;
-use protocol::ids::{LeaderEpoch, Offset, TopicPartition};
+use protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicPartition};
 use protocol::machine::Io;
 use protocol::note::{Note, ReplicaNote};
 use protocol::time::{Mono, Span};
@@ -182,6 +183,11 @@ impl Log {
     /// What is known of producers.
     pub fn producers(&self) -> &ProducerStates {
         &self.producers
+    }
+
+    /// A verification of a producer's transaction begins ([`ProducerStates::begin_verification`]).
+    pub fn begin_verification(&mut self, producer: ProducerId) -> Option<VerificationGuard> {
+        self.producers.begin_verification(producer)
     }
 
     /// Forgets producers that were silent for `expiration` (`transactional.id.expiration.ms`).

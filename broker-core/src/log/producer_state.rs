@@ -1,8 +1,8 @@
 //! What a log remembers of its idempotent and transactional producers (`ProducerStateManager`, `ProducerStateEntry`;
 //! KIP-98, KIP-360).
 //!
-//! Per producer: epoch, the last five batches (KAFKA-5494), and where its open transaction began. Left out:
-//! `VerificationStateEntry` (KIP-890), which lies above the log.
+//! Per producer: epoch, the last five batches (KAFKA-5494), where its open transaction began, and whether a verification of
+//! its next one is under way (KIP-890). Left out: the lowest sequence that `VerificationStateEntry` remembers.
 
 use super::transaction_index::AbortedSpan;
 use protocol::behaviour::{Behaviour, Fix};
@@ -97,6 +97,10 @@ pub struct CompletedTransaction {
     pub aborted: bool,
 }
 
+/// Names one verification of a producer's transaction in one log (`VerificationGuard`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VerificationGuard(u64);
+
 /// The producers of one log.
 #[derive(Clone, Debug, Default)]
 pub struct ProducerStates {
@@ -107,6 +111,9 @@ pub struct ProducerStates {
     unreplicated: BTreeMap<Offset, CompletedTransaction>,
     /// Whether there ever was a transaction.
     transactions: bool,
+    /// Producers whose transaction is being verified; a batch or a marker in between takes them out.
+    verifying: BTreeMap<ProducerId, VerificationGuard>,
+    next_guard: u64,
     /// Everything below this offset is taken into account.
     pub(super) map_end: Offset,
     /// The offsets of the snapshots on disk.
@@ -134,6 +141,30 @@ impl ProducerStates {
         self.transactions
     }
 
+    /// A verification begins, or one that is under way is joined; `None` where a transaction is open already.
+    pub fn begin_verification(&mut self, producer: ProducerId) -> Option<VerificationGuard> {
+        if self.has_open_transaction(producer) {
+            return None;
+        }
+        let next = &mut self.next_guard;
+        let guard = self.verifying.entry(producer).or_insert_with(|| {
+            *next += 1;
+            VerificationGuard(*next)
+        });
+        Some(*guard)
+    }
+
+    /// Whether a batch of a transaction may be appended: the transaction is open, or was verified and has not ended since.
+    pub fn admits(&self, producer: ProducerId, guard: Option<VerificationGuard>) -> bool {
+        let verified = || guard.is_some() && self.verifying.get(&producer).copied() == guard;
+        self.has_open_transaction(producer) || verified()
+    }
+
+    fn has_open_transaction(&self, producer: ProducerId) -> bool {
+        let entry = self.producers.get(&producer);
+        entry.is_some_and(|entry| entry.transaction_start.is_some())
+    }
+
     /// The first offset that a reader of committed data must not pass: the start of the earliest transaction that is open
     /// or whose end is not replicated yet.
     pub fn first_unstable_offset(&self) -> Option<Offset> {
@@ -151,6 +182,9 @@ impl ProducerStates {
         self.map_end = batch.next_offset();
         self.transactions |= batch.is_transactional();
         let (id, epoch) = batch.producer_id().zip(batch.producer_epoch())?;
+        if batch.is_transactional() {
+            self.verifying.remove(&id);
+        }
         let entry = self.producers.entry(id).or_insert_with(ProducerEntry::new);
         if batch.is_control() {
             let completed = apply_marker(entry, id, batch, behaviour)?;

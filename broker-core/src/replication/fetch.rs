@@ -10,7 +10,9 @@ use super::fetch_session::FetchContext;
 use super::partition::Slot;
 use super::replica_logs::View;
 use super::{ReplicaManager, Step};
+use crate::request_channel::Taken;
 use bytes::Bytes;
+use protocol::api::RequestBody;
 use protocol::api::data::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, IsolationLevel,
     PartitionFetchResponse,
@@ -119,6 +121,7 @@ impl ReplicaManager {
         version: i16,
         mut request: FetchRequest,
     ) {
+        self.looked = self.first_looks.remove(&token);
         let context = self.sessions.open(step.now.wall, &mut request);
         let known = |part: &FetchPartition| self.metadata.contains(&part.partition);
         let mut unknown = Vec::new();
@@ -133,6 +136,31 @@ impl ReplicaManager {
             unknown,
         };
         self.fetch_known(step, fetch);
+        self.looked = None;
+    }
+
+    /// Until KAFKA-9807 a reader of committed data looked first whether a transaction begins below the high watermark, and
+    /// then took the high watermark. Whether this is the first of these two looks.
+    pub(super) fn looks_first(&mut self, taken: &Taken) -> bool {
+        let RequestBody::Fetch(request) = &taken.request.body else {
+            return false;
+        };
+        let stable = Visible::to(request.replica_id, request.isolation_level) == Visible::Stable;
+        let token = taken.token;
+        if !stable
+            || self.rules.behaviour.has(Fix::StableOffsetOnce)
+            || self.first_looks.contains_key(&token)
+        {
+            return false;
+        }
+        let names = self.slots.iter().map(|(name, _)| name);
+        let bounded = names.filter_map(|name| {
+            let view = self.logs.view(name)?;
+            (view.stable < view.high_watermark).then(|| (name.clone(), view.stable))
+        });
+        let bounds = bounded.collect();
+        self.first_looks.insert(token, bounds);
+        true
     }
 
     /// `ReplicaManager.fetchMessages`.
@@ -162,6 +190,11 @@ impl ReplicaManager {
             .collect();
         let keys = awaited.iter().map(|one| one.slot.key()).collect();
         let deadline = step.now.mono + request.max_wait;
+        let mut fetch = fetch;
+        if !self.rules.behaviour.has(Fix::IsolationInPurgatory) {
+            // Until KAFKA-5355 a fetch that waited was answered like any other.
+            fetch.request.isolation_level = IsolationLevel::ReadUncommitted;
+        }
         let mut operation = DelayedFetch {
             fetch,
             awaited,
@@ -252,9 +285,13 @@ impl ReplicaManager {
     fn access(&self, slot: Slot, part: &FetchPartition) -> Result<View, ErrorCode> {
         let partition = self.online(slot).ok_or(ErrorCode::NotLeaderOrFollower)?;
         partition.check_access(part.current_leader_epoch, &self.rules)?;
-        self.logs
-            .view(&part.partition)
-            .ok_or(ErrorCode::NotLeaderOrFollower)
+        let view = self.logs.view(&part.partition);
+        let mut view = view.ok_or(ErrorCode::NotLeaderOrFollower)?;
+        if let Some(looked) = &self.looked {
+            let bound = looked.get(&part.partition).copied();
+            view.stable = bound.unwrap_or(view.high_watermark);
+        }
+        Ok(view)
     }
 
     /// Where the reader's log leaves this one, if it does (KIP-595).

@@ -105,6 +105,12 @@ impl ReplicaManager {
                 leader_epoch: self.logs.epoch_at(name, view.start),
             }),
             OffsetSpec::Timestamp(timestamp) => {
+                // Until KAFKA-5522 a time was looked up as far as the high watermark, whoever asked.
+                let last = if self.rules.behaviour.has(Fix::StableListOffsets) {
+                    last
+                } else {
+                    last.max(view.high_watermark)
+                };
                 let found = self.logs.find_by_time(step.io, name, timestamp)?;
                 match found.filter(|found| found.offset < last) {
                     Some(found) => Ok(Found {

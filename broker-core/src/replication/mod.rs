@@ -31,11 +31,13 @@ mod scenarios;
 mod stop_replica;
 mod transaction_markers;
 mod truncation;
+mod verification;
 
 pub use in_sync_replicas::IsrPath;
 pub use internal_append::{AppendTicket, InternalAppend};
 pub use leader_and_isr::LeadershipChange;
 pub use transaction_markers::ReplicatedMarker;
+pub use verification::{Verification, Verified};
 
 use crate::isr_writer::IsrUpdate;
 use crate::metadata_cache::MetadataCache;
@@ -57,7 +59,7 @@ use protocol::error_code::ErrorCode;
 use protocol::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicName, TopicPartition,
 };
-use protocol::machine::{Input, Io};
+use protocol::machine::{Input, Io, RequestToken};
 use protocol::note::{Note, ReplicaNote};
 use protocol::partition_map::PartitionMap;
 use protocol::time::Now;
@@ -65,6 +67,7 @@ use replica_logs::ReplicaLogs;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use transaction_markers::MarkerRequest;
+use verification::Unverified;
 
 /// What a part of the broker needs in one step: the clocks, the hands, and the channel to answer requests on.
 pub struct Step<'s, 'io> {
@@ -154,6 +157,12 @@ pub struct ReplicaManager {
     next_ticket: u64,
     marker_requests: BTreeMap<u64, MarkerRequest>,
     replicated_markers: Vec<ReplicatedMarker>,
+    verifications: Vec<Verification>,
+    unverified: BTreeMap<u64, Unverified>,
+    /// Where transactions begin, as fetches saw it that are still to take the high watermark (KAFKA-9807).
+    first_looks: BTreeMap<RequestToken, BTreeMap<TopicPartition, Offset>>,
+    /// The same, of the fetch that is being served.
+    looked: Option<BTreeMap<TopicPartition, Offset>>,
 }
 
 impl ReplicaManager {
@@ -195,6 +204,10 @@ impl ReplicaManager {
             next_ticket: 0,
             marker_requests: BTreeMap::new(),
             replicated_markers: Vec::new(),
+            verifications: Vec::new(),
+            unverified: BTreeMap::new(),
+            first_looks: BTreeMap::new(),
+            looked: None,
             config,
         }
     }
@@ -253,6 +266,10 @@ impl ReplicaManager {
     pub fn handle(&mut self, step: &mut Step<'_, '_>, taken: Taken) -> Handled {
         if self.is_blocked(&taken.request.body) {
             self.blocked.push_back(taken);
+            return Handled::Done;
+        }
+        if self.looks_first(&taken) {
+            step.requests.put_back(step.io, taken);
             return Handled::Done;
         }
         let Taken {
@@ -331,7 +348,8 @@ impl ReplicaManager {
             | TimerOwner::Isr
             | TimerOwner::Admin
             | TimerOwner::Transaction
-            | TimerOwner::TransactionMarkers => {}
+            | TimerOwner::TransactionMarkers
+            | TimerOwner::Verification => {}
         }
     }
 

@@ -8,6 +8,7 @@ use super::log_upkeep::Waiter;
 use super::partition::Slot;
 use super::replica_logs::Appended;
 use super::transaction_markers::MarkerTicket;
+use super::verification::Admission;
 use super::{AppendTicket, ReplicaManager, Step};
 use crate::log::AppendBy;
 use crate::metadata_cache::is_internal;
@@ -163,10 +164,27 @@ impl ReplicaManager {
         client: &ClientId,
         request: ProduceRequest,
     ) {
+        if !self.verify_first(token, client, &request) {
+            self.append_all(step, (token, client), request, &Admission::default());
+        }
+    }
+
+    /// Appends what a producer sent, as far as it is admitted.
+    pub(super) fn append_all(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        (token, client): (RequestToken, &ClientId),
+        request: ProduceRequest,
+        admission: &Admission,
+    ) {
         let mut resumed = Resumed::new(Sink::Client(token), request.acks, request.timeout);
         for (partition, batch) in request.partitions {
             let result = self
                 .admit(&partition, client, request.acks)
+                .and_then(|slot| {
+                    self.is_verified(admission, &partition, &batch)?;
+                    Ok(slot)
+                })
                 .and_then(|slot| self.append_local(step, slot, (batch, false), request.acks));
             // Since KAFKA-5793 a producer can tell by it whether its records are lost or deleted.
             let start = match &result {
@@ -220,7 +238,7 @@ impl ReplicaManager {
     }
 
     /// What `KafkaApis` and `ReplicaManager` check before they look at the log.
-    fn admit(
+    pub(super) fn admit(
         &self,
         partition: &TopicPartition,
         client: &ClientId,

@@ -28,7 +28,7 @@ pub(crate) struct ScriptedKeeper {
     zxid: i64,
     next_session: i64,
     sessions: BTreeSet<SessionId>,
-    pub(super) connections: BTreeMap<ConnectionId, SessionId>,
+    pub(crate) connections: BTreeMap<ConnectionId, SessionId>,
     data_watches: BTreeSet<(String, SessionId)>,
     child_watches: BTreeSet<(String, SessionId)>,
     /// Every write that succeeded, for tests that look.

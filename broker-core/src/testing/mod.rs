@@ -161,6 +161,14 @@ impl<M: Machine> World<M> {
         self.run();
     }
 
+    /// The keeper sessions of a host.
+    pub(crate) fn sessions_of(&self, host: &str) -> Vec<SessionId> {
+        let ends = self.peers.iter();
+        let ours = ends.filter(|(_, end)| matches!(end, End::Keeper(owner) if owner == host));
+        ours.filter_map(|(connection, _)| self.keeper.connections.get(connection).copied())
+            .collect()
+    }
+
     /// Ends a keeper session and cuts its connection.
     pub(crate) fn expire(&mut self, session: SessionId) {
         let connection = self.keeper.connection_of(session);

@@ -26,9 +26,11 @@ mod record;
 mod scans;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
 pub use append::{TransactionAppend, TransactionTicket};
 pub use placement::{TRANSACTION_TOPIC, partition_for, transaction_partition};
+pub use verifier::Verifier;
 
 use crate::metadata_cache::MetadataCache;
 use crate::request_channel::RequestChannel;
@@ -170,7 +172,8 @@ impl TransactionCoordinator {
         self.behaviour.has(fix)
     }
 
-    fn partition_for(&self, id: &TransactionalId) -> i32 {
+    /// The partition of the transaction topic that holds an id.
+    pub fn partition_for(&self, id: &TransactionalId) -> i32 {
         partition_for(id, self.partitions)
     }
 }

@@ -5,6 +5,7 @@ mod failover;
 mod joins;
 mod sessions;
 mod statics;
+mod transactions;
 
 use super::*;
 use crate::testing::NoDisk;
@@ -435,6 +436,7 @@ answers! {
     LeaveGroup => LeaveGroupResponse;
     OffsetCommit => OffsetCommitResponse;
     OffsetFetch => OffsetFetchResponse;
+    TxnOffsetCommit => protocol::api::transaction::TxnOffsetCommitResponse;
     DescribeGroups => protocol::api::group::DescribeGroupsResponse;
 }
 

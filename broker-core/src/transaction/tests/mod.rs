@@ -5,7 +5,12 @@
     reason = "a test asks for one kind of answer and fails on any other"
 )]
 
+mod bench;
+mod fencing;
+mod isolation;
+mod markers;
 mod path;
+mod verification;
 
 use crate::peer_channel::{PeerChannel, PeerEvent};
 use crate::testing::World;
@@ -55,7 +60,8 @@ fn payments() -> TopicPartition {
 #[derive(Clone)]
 enum Node {
     Broker(Box<Broker>),
-    Client(BTreeMap<String, PeerChannel>, Vec<ResponseBody>),
+    /// A client: its channels, and the answers with the channel each came on.
+    Client(BTreeMap<String, PeerChannel>, Vec<(String, ResponseBody)>),
 }
 
 impl Machine for Node {
@@ -70,11 +76,11 @@ impl Machine for Node {
                     | Input::Received { connection, .. } => *connection,
                     _ => return,
                 };
-                let mut owners = channels.values_mut();
-                let owner = owners.find(|channel| channel.owns(connection));
-                let event = owner.and_then(|channel| channel.handle(input, io));
-                if let Some(PeerEvent::Response(body)) = event {
-                    answers.push(body);
+                let mut owners = channels.iter_mut();
+                let owner = owners.find(|(_, channel)| channel.owns(connection));
+                let Some((name, channel)) = owner else { return };
+                if let Some(PeerEvent::Response(body)) = channel.handle(input, io) {
+                    answers.push((name.clone(), body));
                 }
             }
         }
@@ -88,6 +94,7 @@ struct Cluster {
     config: BrokerConfig,
     /// What the next batches of the producer count from, per partition.
     sequences: BTreeMap<TopicPartition, i32>,
+    timers: u64,
 }
 
 fn host(id: i32) -> String {
@@ -114,6 +121,7 @@ impl Cluster {
             behaviour,
             config,
             sequences: BTreeMap::new(),
+            timers: 0,
         };
         for id in 1..=3 {
             cluster.start(id);
@@ -140,6 +148,27 @@ impl Cluster {
         self.world.start(&host(id), broker);
     }
 
+    /// The process dies, and the keeper notices.
+    fn kill(&mut self, host: &str) {
+        let connections = self.world.sessions_of(host);
+        self.world.kill(host);
+        for session in connections {
+            self.world.expire(session);
+        }
+        self.world.pass(Span::secs(1));
+    }
+
+    /// Forgets the connection to a broker, and what was asked on it.
+    fn hang_up(&mut self, host: &str) {
+        self.world.with(CLIENT, |node, _, io| {
+            if let Node::Client(channels, _) = node
+                && let Some(mut channel) = channels.remove(host)
+            {
+                channel.close(io);
+            }
+        });
+    }
+
     fn brokers(&self) -> impl Iterator<Item = (&String, &Broker)> {
         self.world
             .nodes
@@ -164,7 +193,7 @@ impl Cluster {
     fn ask(&mut self, host: &str, version: i16, body: impl Into<RequestBody>) -> ResponseBody {
         self.send(host, version, body);
         for _ in 0..100 {
-            if let Some(answer) = self.answer() {
+            if let Some(answer) = self.answer_of(host) {
                 return answer;
             }
             self.world.pass(Span::millis(100));
@@ -174,11 +203,12 @@ impl Cluster {
 
     fn send(&mut self, host: &str, version: i16, body: impl Into<RequestBody>) {
         let body = body.into();
+        self.timers += 1;
+        let number = self.timers;
         self.world.with(CLIENT, |node, now, io| {
             let Node::Client(channels, _) = node else {
                 panic!("the client");
             };
-            let number = u64::try_from(channels.len()).unwrap();
             let channel = channels.entry(host.to_owned()).or_insert_with(|| {
                 let timer = TimerOwner::Fetcher.timer(number);
                 let endpoint = Endpoint::new(host, 9092);
@@ -188,11 +218,26 @@ impl Cluster {
         });
     }
 
-    fn answer(&mut self) -> Option<ResponseBody> {
+    /// The answer that came on a channel.
+    fn answer_of(&mut self, name: &str) -> Option<ResponseBody> {
         match self.world.nodes.get_mut(CLIENT) {
-            Some(Node::Client(_, answers)) if !answers.is_empty() => Some(answers.remove(0)),
+            Some(Node::Client(_, answers)) => {
+                let place = answers.iter().position(|(from, _)| from == name)?;
+                Some(answers.remove(place).1)
+            }
             _ => None,
         }
+    }
+
+    /// Lets the channel to a broker wait for its answer under another name, and uses a new one from now on.
+    fn set_aside(&mut self, host: &str) -> String {
+        let aside = format!("{host} aside");
+        if let Some(Node::Client(channels, _)) = self.world.nodes.get_mut(CLIENT)
+            && let Some(channel) = channels.remove(host)
+        {
+            channels.insert(aside.clone(), channel);
+        }
+        aside
     }
 
     fn create(&mut self, topic: &str) {
