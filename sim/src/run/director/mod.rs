@@ -2,24 +2,21 @@
 //!
 //! The director is the world's observer. Conditions are offered every note as it is said, and what they set off goes to the
 //! world before any effect of that step is delivered. What is due at a time waits in the director's own schedule, which the
-//! run works off between two steps.
+//! run works off between two steps. What it is told as an observer is in `observing`, what that proves about the faults in
+//! `witness`.
+
+mod observing;
+mod witness;
 
 use super::barrier::{Barriers, Reaction};
 use super::fault::{self, Injection};
 use super::recorder::Recorder;
 use super::view::ClusterView;
 use crate::random::{Draws, Purpose};
-use crate::scenario::format::Disk;
 use crate::scenario::plan::{FaultAction, FaultPlan, Plan, Restart, Trigger};
-use crate::world::{
-    At, Commands, DiskAtRestart, FaultId, Happening, KillKind, MessageName, Observer, Place,
-    PowerLoss, Step, Transfer, Unflushed, WorldCommand,
-};
-use history::event::{FaultStage, Process};
-use protocol::ids::{NodeId, SessionId};
-use protocol::keeper::KeeperReply;
-use protocol::message::Message;
-use protocol::note::{BrokerNote, KeeperNote, Note};
+use crate::world::{At, Commands, DiskAtRestart, FaultId, MessageName, Place, WorldCommand};
+use history::event::FaultStage;
+use protocol::ids::NodeId;
 use protocol::time::Span;
 use protocol::verb::{OperationId, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
@@ -475,23 +472,6 @@ impl Director {
         pending
     }
 
-    /// Says for every fault whether it was seen to have an effect.
-    pub fn witness(&mut self) {
-        let plan = self.plan.clone();
-        for (index, fault) in plan.faults.iter().enumerate() {
-            let state = std::mem::take(&mut self.states[index]);
-            if state.occurrences == 0 {
-                let why = "its time or condition never came".to_owned();
-                self.recorder
-                    .fault(index, fault.kind, String::new(), FaultStage::Inert(why));
-            } else if state.effects.is_empty() {
-                let why = "nothing was seen to be different".to_owned();
-                self.recorder
-                    .fault(index, fault.kind, String::new(), FaultStage::Inert(why));
-            }
-        }
-    }
-
     fn names(&self, nodes: &BTreeSet<NodeId>) -> String {
         let directory = self.view.directory();
         let name = |node: &NodeId| {
@@ -513,275 +493,6 @@ impl Director {
             broker.or(keeper).or(client).unwrap_or_default()
         };
         nodes.iter().map(name).collect::<Vec<_>>().join(", ")
-    }
-
-    fn effective(&mut self, index: usize, target: String, what: String) {
-        let kind = self.plan.faults[index].kind;
-        let first = self.states[index].effects.is_empty();
-        self.states[index].effects.push(what.clone());
-        if first {
-            self.recorder
-                .fault(index, kind, target, FaultStage::Effective(what));
-        }
-    }
-
-    /// Of the faults of a kind that were injected at this node's cost, the latest.
-    fn blame(&self, node: NodeId, matches: impl Fn(&FaultAction) -> bool) -> Option<usize> {
-        let injected = |index: &usize| {
-            self.states[*index].hit.contains(&node) && matches(&self.plan.faults[*index].action)
-        };
-        let all = (0..self.plan.faults.len()).filter(injected);
-        all.max_by_key(|index| self.states[*index].last)
-    }
-
-    fn on_exited(&mut self, place: Place, clean: bool) {
-        let node = place.node;
-        self.alive.remove(&node);
-        self.stopping.remove(&node);
-        let process = if clean {
-            Process::Stopped
-        } else {
-            Process::Died {
-                how: "exit".to_owned(),
-                bytes_lost: 0,
-            }
-        };
-        self.recorder.process(node, process);
-        self.supervise(place, clean);
-        if clean {
-            self.seen(node, "ended in good order", |action| {
-                matches!(action, FaultAction::Stop { .. }) && !orders_another_disk(action)
-            });
-        }
-    }
-
-    /// Something that a fault of a kind was meant to do to this node was seen.
-    fn seen(&mut self, node: NodeId, what: &str, matches: impl Fn(&FaultAction) -> bool) {
-        if let Some(index) = self.blame(node, matches) {
-            let name = self.names(&BTreeSet::from([node]));
-            self.effective(index, name.clone(), format!("{name} {what}"));
-        }
-    }
-
-    /// A dead node found another disk than it left: the witness of whoever ordered that, and of the moment it came from.
-    fn on_disk_replaced(&mut self, node: NodeId, before: u64, after: u64) {
-        if before == after {
-            return;
-        }
-        let wanted = self.disks.get(&node).copied();
-        let what = format!("found {after} bytes on its disk instead of {before}");
-        self.seen(node, &what, orders_another_disk);
-        if wanted != Some(DiskAtRestart::Empty) {
-            let what = "got back the disk of that moment";
-            self.seen(node, what, |action| {
-                matches!(action, FaultAction::SnapshotDisk { .. })
-            });
-        }
-    }
-
-    fn on_killed(&mut self, node: NodeId, kind: KillKind, loss: PowerLoss) {
-        let power = matches!(kind, KillKind::Power(_));
-        let bytes_lost = loss.bytes_lost;
-        let how = if power { "power" } else { "process" };
-        self.recorder.process(
-            node,
-            Process::Died {
-                how: how.to_owned(),
-                bytes_lost,
-            },
-        );
-        let torn = kind == KillKind::Power(Unflushed::Torn);
-        let what = if torn {
-            format!("lost power with {} bytes of garbage", loss.bytes_torn)
-        } else if power {
-            format!("lost power and {bytes_lost} unflushed bytes")
-        } else {
-            "was killed".to_owned()
-        };
-        if !torn || loss.bytes_torn > 0 {
-            self.seen(node, &what, |action| {
-                let kills = matches!(action, FaultAction::Kill { power: with, .. } if with.is_some() == power);
-                kills && !orders_another_disk(action)
-            });
-        }
-    }
-}
-
-impl Observer for Director {
-    // Only connects of keeper sessions matter, and they are few: see `delivered`.
-    const WANTS_MESSAGES: bool = true;
-
-    fn note(&mut self, place: Place, note: &Note, commands: &mut Commands) {
-        self.recorder.moment(place.at.0, self.step);
-        self.recorder.note(place.node, note);
-        self.view.on_note(place.node, note);
-        if let Note::Keeper(KeeperNote::SessionExpired(session)) = note {
-            self.on_session_expired(*session);
-        }
-        if *note == Note::Broker(BrokerNote::ShuttingDown) {
-            self.on_shutting_down(place.node);
-        }
-        let reactions = self.barriers.on_note(place.node, note);
-        self.react(place.at, reactions, commands);
-    }
-
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "only these concern this part; the rest passes by"
-    )]
-    fn outcome(
-        &mut self,
-        place: Place,
-        operation: OperationId,
-        outcome: &Outcome,
-        _commands: &mut Commands,
-    ) {
-        if let Some(index) = self.operator_calls.remove(&operation) {
-            self.recorder.moment(place.at.0, self.step);
-            match outcome {
-                Outcome::Done(Ok(())) | Outcome::Offsets(Ok(_)) => self.effective(
-                    index,
-                    "operator".to_owned(),
-                    "the cluster did what it was asked".to_owned(),
-                ),
-                other => {
-                    let kind = self.plan.faults[index].kind;
-                    self.recorder.fault(
-                        index,
-                        kind,
-                        "operator".to_owned(),
-                        FaultStage::Inert(format!("the cluster answered {other:?}")),
-                    );
-                }
-            }
-        } else if self.own.contains(&place.node) {
-            self.outcomes.push((place.node, operation, outcome.clone()));
-        }
-    }
-
-    fn sent(&mut self, transfer: Transfer<'_>) {
-        if let Some(messages) = &mut self.messages {
-            messages.push((transfer.at, transfer.name));
-        }
-    }
-
-    fn delivered(&mut self, transfer: Transfer<'_>) {
-        if let Message::KeeperReply(reply) = transfer.message
-            && let KeeperReply::Connected { session, .. } = **reply
-        {
-            self.view.session_opened(transfer.name.to, session);
-        }
-    }
-
-    fn happened(&mut self, place: Place, happening: &Happening, _commands: &mut Commands) {
-        self.recorder.moment(place.at.0, self.step);
-        let node = place.node;
-        match happening {
-            Happening::Started => {
-                self.alive.insert(node);
-                self.recorder
-                    .process(node, Process::Started { life: place.life });
-                self.disks.remove(&node);
-                self.seen(node, "started", |action| {
-                    matches!(action, FaultAction::Start { .. }) && !orders_another_disk(action)
-                });
-            }
-            Happening::Killed { kind, loss, .. } => {
-                self.alive.remove(&node);
-                self.stopping.remove(&node);
-                self.on_killed(node, *kind, *loss);
-            }
-            Happening::Exited { clean } => self.on_exited(place, *clean),
-            Happening::Paused => self.recorder.process(node, Process::Paused),
-            Happening::Resumed { waiting } => {
-                self.recorder.process(node, Process::Resumed);
-                if *waiting > 0 {
-                    let what = format!("kept {waiting} inputs waiting");
-                    self.seen(node, &what, |action| {
-                        matches!(action, FaultAction::Pause { .. })
-                    });
-                }
-            }
-            Happening::ClockChanged => {
-                self.seen(node, "has another clock", |action| {
-                    matches!(
-                        action,
-                        FaultAction::ClockJump { .. } | FaultAction::ClockDrift { .. }
-                    )
-                });
-            }
-            Happening::Corrupted { bytes } => {
-                if *bytes > 0 {
-                    let what = format!("has {bytes} damaged bytes");
-                    self.seen(node, &what, |action| {
-                        matches!(action, FaultAction::Corrupt { .. })
-                    });
-                }
-            }
-            Happening::DiskReplaced { before, after } => {
-                self.on_disk_replaced(node, *before, *after);
-            }
-            Happening::Flushed { .. }
-            | Happening::Accepted { .. }
-            | Happening::Broken { .. }
-            | Happening::Ignored => {}
-        }
-    }
-
-    fn fault(&mut self, at: At, id: FaultId, began: bool, hits: u64) {
-        if began {
-            return;
-        }
-        self.recorder.moment(at.0, self.step);
-        let Some(position) = self
-            .active
-            .iter()
-            .position(|active| active.ids.contains(&id))
-        else {
-            return;
-        };
-        let (index, target) = (
-            self.active[position].fault,
-            self.active[position].target.clone(),
-        );
-        if hits > 0 {
-            self.effective(
-                index,
-                target.clone(),
-                fault::effect_in_words(&self.plan.faults[index].action, hits),
-            );
-        }
-        self.recorder.fault(
-            index,
-            self.plan.faults[index].kind,
-            target,
-            FaultStage::Healed,
-        );
-        self.active[position].ids.retain(|other| *other != id);
-        if self.active[position].ids.is_empty() {
-            self.active.remove(position);
-        }
-    }
-
-    fn after_step(&mut self, step: &Step, _commands: &mut Commands) {
-        self.step = step.position;
-    }
-}
-
-impl Director {
-    /// A broker that was asked to stop has begun to: the fault has had its effect, whatever ends the process then.
-    fn on_shutting_down(&mut self, node: NodeId) {
-        self.seen(node, "began to shut down", |action| {
-            matches!(action, FaultAction::Stop { .. }) && !orders_another_disk(action)
-        });
-    }
-
-    fn on_session_expired(&mut self, session: SessionId) {
-        if let Some(node) = self.view.owner(session) {
-            self.seen(node, "lost its keeper session", |action| {
-                matches!(action, FaultAction::ExpireSession { .. })
-            });
-        }
     }
 }
 
@@ -806,27 +517,4 @@ fn undo_of(command: &WorldCommand) -> Option<(NodeId, WorldCommand)> {
         }
         _ => None,
     }
-}
-
-/// The fault lets a node come back with another disk than it left.
-fn orders_another_disk(action: &FaultAction) -> bool {
-    matches!(
-        action,
-        FaultAction::Kill {
-            restart: Restart {
-                disk: Disk::Empty | Disk::Older,
-                ..
-            },
-            ..
-        } | FaultAction::Stop {
-            restart: Restart {
-                disk: Disk::Empty | Disk::Older,
-                ..
-            },
-            ..
-        } | FaultAction::Start {
-            disk: Disk::Empty | Disk::Older,
-            ..
-        }
-    )
 }
