@@ -11,11 +11,30 @@ pub(crate) mod yardstick;
 use crate::exit::Exit;
 use history::judge::Outcome;
 use protocol::behaviour::{Era, Fix};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How many threads a command uses: as many as were asked for, or all cores.
 fn jobs(wanted: Option<usize>) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     wanted.unwrap_or(cores).max(1)
+}
+
+/// Does the work numbered 0, 1, 2 and so on, each once, on so many threads, until a piece of it says that it was the last.
+/// What others have begun by then is finished.
+fn on_threads(jobs: usize, work: impl Fn(u64) -> ControlFlow<()> + Sync) {
+    let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    if work(next.fetch_add(1, Ordering::Relaxed)).is_break() {
+                        over.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
 }
 
 /// The exit of a judged run.

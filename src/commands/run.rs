@@ -17,8 +17,8 @@ use sim::effective;
 use sim::scenario::plan::Plan;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -85,28 +85,21 @@ struct Shows {
 /// All runs, on as many threads as there are cores; the results are in the order of the plans.
 fn run_plans(args: &Run, plans: &[Arc<Plan>], shows: Shows) -> Result<Vec<Done>, Exit> {
     let jobs = super::jobs(args.jobs).min(plans.len());
-    let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let bar = progress_bar(plans.len());
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(plan) = plans.get(index) else { return };
-                    let done = run_one(args, plan, shows);
-                    bar.inc(1);
-                    results
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push((index, done));
-                }
-            });
-        }
+    super::on_threads(jobs, |nth| {
+        let Some(plan) = usize::try_from(nth).ok().and_then(|nth| plans.get(nth)) else {
+            return ControlFlow::Break(());
+        };
+        let done = run_one(args, plan, shows);
+        bar.inc(1);
+        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.push((nth, done));
+        ControlFlow::Continue(())
     });
     bar.finish_and_clear();
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(index, _)| *index);
+    results.sort_by_key(|(nth, _)| *nth);
     results.into_iter().map(|(_, done)| done).collect()
 }
 

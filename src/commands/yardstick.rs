@@ -18,8 +18,8 @@ use sim::scenario::plan::Plan;
 use sim::scenario::text::SettingText;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a seed found, by seed: the codes of what is broken.
@@ -151,23 +151,17 @@ fn spanned<T>(value: T) -> Spanned<T> {
 
 /// What the seeds of a plan find, on all cores.
 fn find(plan: &Arc<Plan>, args: &Yardstick) -> Found {
-    let next = AtomicU64::new(1);
     let found = Mutex::new(Found::new());
-    std::thread::scope(|scope| {
-        for _ in 0..super::jobs(args.jobs) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > args.seeds {
-                        return;
-                    }
-                    if let Some(codes) = broken(&run_and_judge(plan, seed)) {
-                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                        found.insert(seed, codes);
-                    }
-                }
-            });
+    super::on_threads(super::jobs(args.jobs), |nth| {
+        let seed = nth + 1;
+        if seed > args.seeds {
+            return ControlFlow::Break(());
         }
+        if let Some(codes) = broken(&run_and_judge(plan, seed)) {
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.insert(seed, codes);
+        }
+        ControlFlow::Continue(())
     });
     found.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sim::scenario::plan::Plan;
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tally::Tally;
@@ -84,28 +84,21 @@ fn sweep_plan(args: &Sweep, plan: &Arc<Plan>) -> Tally {
     let deadline = args
         .lasting
         .map(|lasting| Instant::now() + Duration::from_nanos(lasting.0.0));
-    let next = AtomicU64::new(0);
-    let stop = AtomicBool::new(false);
+    let in_time = || deadline.is_none_or(|deadline| Instant::now() < deadline);
     let tally = Mutex::new(Tally::default());
     let bar = progress_bar(plan, seeds.count);
     let earlier = keep_panics();
     let began = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..super::jobs(args.jobs) {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed)
-                    && deadline.is_none_or(|deadline| Instant::now() < deadline)
-                {
-                    let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                        return;
-                    };
-                    let failed = tally::one_seed(plan, seed, &tally);
-                    if failed && args.stop_on_first {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                    show(&bar, &tally);
-                }
-            });
+    super::on_threads(super::jobs(args.jobs), |nth| {
+        let Some(seed) = seeds.get(nth).filter(|_| in_time()) else {
+            return ControlFlow::Break(());
+        };
+        let failed = tally::one_seed(plan, seed, &tally);
+        show(&bar, &tally);
+        if failed && args.stop_on_first {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     });
     std::panic::set_hook(earlier);
