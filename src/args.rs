@@ -155,6 +155,9 @@ impl FromStr for Shard {
 pub(crate) struct Check {
     /// The history (JSON lines).
     pub file: PathBuf,
+    /// Write its operations to this file in the form of Jepsen's workload for Kafka.
+    #[arg(long, value_name = "FILE")]
+    pub edn: Option<PathBuf>,
     /// Print the verdict as JSON.
     #[arg(long)]
     pub json: bool,

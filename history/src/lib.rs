@@ -8,6 +8,7 @@ pub mod checker;
 pub mod event;
 pub mod expectation;
 pub mod invariant;
+pub mod jepsen;
 pub mod jsonl;
 pub mod judge;
 pub mod ledger;

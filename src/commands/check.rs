@@ -5,14 +5,17 @@ use crate::args::Check;
 use crate::exit::Exit;
 use crate::load;
 use crate::page;
+use history::History;
 use history::judge::judge;
 use serde_json::json;
-use std::io::BufReader;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::Path;
 
 /// Reads and judges.
 pub(crate) fn check(args: &Check) -> Exit {
     let shown = args.file.display();
-    let file = match std::fs::File::open(&args.file) {
+    let file = match File::open(&args.file) {
         Ok(file) => file,
         Err(error) => {
             load::complain_plainly(&format!("cannot read {shown}: {error}"));
@@ -26,6 +29,12 @@ pub(crate) fn check(args: &Check) -> Exit {
             return Exit::Usage;
         }
     };
+    if let Some(path) = &args.edn
+        && let Err(error) = write_edn(&history, path)
+    {
+        load::complain_plainly(&format!("cannot write {}: {error}", path.display()));
+        return Exit::Usage;
+    }
     let judgement = judge(&history);
     if args.json {
         say(&json!({ "runs": [run::as_json(&history, &judgement)] }).to_string());
@@ -33,4 +42,11 @@ pub(crate) fn check(args: &Check) -> Exit {
         say(&page::page(&history, &judgement));
     }
     exit_of(&judgement.outcome)
+}
+
+/// Jepsen's own form.
+fn write_edn(history: &History, path: &Path) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    history::jepsen::write(history, &mut out)?;
+    out.flush()
 }

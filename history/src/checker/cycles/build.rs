@@ -1,12 +1,11 @@
 //! The operations of a history and what ties them.
 
 use super::{Dependencies, Edge, Node, Operation, What};
-use crate::checker::index::{EventId, Fate, Index, TransactionIndex, ValueId};
+use crate::checker::index::{EventId, Fate, Index, ValueId};
 use crate::event;
-use crate::manifest::ClientKind;
-use crate::operation::{Action, Polled, Stage, TransactionCall};
+use crate::operation::{Action, Polled, Stage};
 use petgraph::graph::{DiGraph, NodeIndex};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 impl Dependencies {
     /// Reads a history.
@@ -15,7 +14,6 @@ impl Dependencies {
             index,
             graph: DiGraph::new(),
             nodes: BTreeMap::new(),
-            waiting: BTreeMap::new(),
         };
         building.transactions();
         building.sends();
@@ -34,8 +32,6 @@ struct Building<'i, 'h> {
     index: &'i Index<'h>,
     graph: DiGraph<Node, Edge>,
     nodes: BTreeMap<What, NodeIndex>,
-    /// Polls of clients that copy, which the next transaction takes in: in which life, and where.
-    waiting: BTreeMap<u16, Vec<(u32, EventId)>>,
 }
 
 impl Building<'_, '_> {
@@ -81,80 +77,24 @@ impl Building<'_, '_> {
         self.nodes.get(&what).copied()
     }
 
-    /// Polls of committed records, and the transactions that take them in, in order.
+    /// Polls of committed records: in the transaction that took them in, or alone.
     fn polls(&mut self) {
         let index = self.index;
-        let feeds = feeds(index);
-        let named: BTreeMap<(u32, u32), TransactionIndex> = index
-            .transactions
-            .iter()
-            .map(|(number, own)| ((own.process, own.number), number))
-            .collect();
-        let copying: BTreeSet<u16> = feeds.values().flatten().copied().collect();
-        let mut events: Vec<EventId> = index.polls.clone();
-        events.extend(&index.transaction_events);
-        events.sort_unstable();
-        for event in events {
-            let event::What::Operation(operation) = &index.event(event).what else {
+        let mut taken = BTreeMap::new();
+        for (number, own) in index.transactions.iter() {
+            taken.extend(own.polls.iter().map(|event| (*event, number)));
+        }
+        for event in &index.polls {
+            let event::What::Operation(operation) = &index.event(*event).what else {
                 continue;
             };
-            match &operation.action {
-                Action::Poll { .. } if index.reads_committed(operation.client) => {
-                    let (client, process) = (operation.client, operation.process.0);
-                    if copying.contains(&client) {
-                        self.wait(client, process, event);
-                    } else {
-                        self.read_alone(process, event);
-                    }
-                }
-                Action::Transaction {
-                    call: TransactionCall::Commit | TransactionCall::Abort,
-                    transaction: Some(number),
-                    ..
-                } if operation.stage == Stage::Invoke => {
-                    let own = named.get(&(operation.process.0, number.0));
-                    let feeding = feeds.get(&operation.client);
-                    if let (Some(own), Some(feeding)) = (own, feeding) {
-                        self.take_in(*own, feeding);
-                    }
-                }
-                Action::Send { .. }
-                | Action::Poll { .. }
-                | Action::Commit { .. }
-                | Action::Assigned { .. }
-                | Action::Revoked { .. }
-                | Action::Lost { .. }
-                | Action::Position { .. }
-                | Action::Process { .. }
-                | Action::Transaction { .. }
-                | Action::Admin { .. } => {}
+            if !index.reads_committed(operation.client) {
+                continue;
             }
-        }
-        for (process, event) in std::mem::take(&mut self.waiting).into_values().flatten() {
-            self.read_alone(process, event);
-        }
-    }
-
-    /// A poll that the next transaction takes in; what an earlier life of its client had left belongs to nobody's.
-    fn wait(&mut self, client: u16, process: u32, event: EventId) {
-        let waiting = self.waiting.entry(client).or_default();
-        let left = match waiting.first() {
-            Some((other, _)) if *other != process => std::mem::take(waiting),
-            Some(_) | None => Vec::new(),
-        };
-        waiting.push((process, event));
-        for (process, event) in left {
-            self.read_alone(process, event);
-        }
-    }
-
-    fn take_in(&mut self, transaction: TransactionIndex, feeding: &[u16]) {
-        let Some(reader) = self.nodes.get(&What::Transaction(transaction)).copied() else {
-            return;
-        };
-        for client in feeding {
-            for (_, event) in self.waiting.remove(client).unwrap_or_default() {
-                self.reads(reader, event);
+            let of = taken.get(event).map(|of| What::Transaction(*of));
+            match of.and_then(|of| self.nodes.get(&of)).copied() {
+                Some(reader) => self.reads(reader, *event),
+                None => self.read_alone(operation.process.0, *event),
             }
         }
     }
@@ -265,19 +205,4 @@ type Step = (EventId, Bound, NodeIndex);
 enum Bound {
     Begin,
     End,
-}
-
-/// By producer client: the consumers that feed it.
-fn feeds(index: &Index<'_>) -> BTreeMap<u16, Vec<u16>> {
-    let mut feeds: BTreeMap<u16, Vec<u16>> = BTreeMap::new();
-    for (number, client) in (0..).zip(&index.history.manifest.clients) {
-        if let ClientKind::Consumer {
-            feeds: Some(producer),
-            ..
-        } = client.kind
-        {
-            feeds.entry(producer).or_default().push(number);
-        }
-    }
-    feeds
 }

@@ -1,6 +1,7 @@
 //! Gathers each transaction from the calls and sends that name it.
 
 use super::log::{TransactionLog, Visible};
+use super::polls;
 use super::{Ending, Init, TakenOffset, Transaction, Transactions};
 use crate::checker::index::{EventId, Index, NONE, wide};
 use crate::event::What;
@@ -40,6 +41,7 @@ pub(super) fn collect(index: &Index<'_>) -> Transactions {
         }
     }
     let mut found = gathering.found;
+    polls::take_in(index, &mut found.all);
     if index.any_producer(|facts| facts.transactional) {
         found.log = TransactionLog::of(index);
         found.visible = Visible::of(index, &found.log);
@@ -128,6 +130,7 @@ impl Gathering<'_, '_> {
                 began: event,
                 init: self.rests_on.get(&process).copied(),
                 sends: Vec::new(),
+                polls: Vec::new(),
                 offsets: Vec::new(),
                 commit: None,
                 abort: None,

@@ -6,6 +6,7 @@
 
 mod collect;
 mod log;
+mod polls;
 mod words;
 
 pub use log::{Decided, LoggedBatch, TransactionLog, Visible};
@@ -82,6 +83,8 @@ pub struct Transaction {
     pub init: Option<usize>,
     /// The records sent in it.
     pub sends: Vec<ValueId>,
+    /// What the application that copies with it polled for it: everything since it had ended the one before.
+    pub polls: Vec<EventId>,
     /// The offsets sent with it.
     pub offsets: Vec<TakenOffset>,
     /// `commitTransaction`.
