@@ -668,6 +668,71 @@ fn res_acquits_a_reset_with_a_recorded_reason() {
     );
 }
 
+/// What becomes of a commit of offset 2 that no coordinator confirms, after 1 had been committed.
+#[derive(Clone, Copy, PartialEq)]
+enum Unconfirmed {
+    /// Nobody knows, and another coordinator reads it in the log.
+    Loaded,
+    /// Nobody knows, and the coordinator is the same.
+    SameCoordinator,
+    /// It was refused, and another coordinator reads the log.
+    Refused,
+    /// It was resumed from once, and then the group is back at 1.
+    LoadedAndGone,
+}
+
+fn resuming_unconfirmed(name: &str, fate: Unconfirmed) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    let d = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0)), (1, v(1))]);
+    b.processed(c, 0, v(0));
+    b.commit_asked(c, 1, Stage::Invoke);
+    b.committed(c, 1, 1);
+    b.processed(c, 1, v(1));
+    b.commit_asked(c, 2, Stage::Invoke);
+    if fate == Unconfirmed::Refused {
+        b.commit_asked(c, 2, Stage::Fail);
+    }
+    if fate != Unconfirmed::SameCoordinator {
+        b.group_loaded(1);
+    }
+    b.generation(2);
+    b.assigned(d, 2);
+    b.position(d, 2, ResetReason::Committed);
+    if fate == Unconfirmed::LoadedAndGone {
+        b.revoked(d);
+        b.generation(3);
+        b.assigned(c, 3);
+        b.position(c, 1, ResetReason::Committed);
+    }
+    b.finish(&[(0, v(0)), (1, v(1))])
+}
+
+#[test]
+fn res_acquits_a_commit_without_answer_that_the_next_coordinator_finds_in_its_log() {
+    let near = resuming_unconfirmed("res-unconfirmed-near", Unconfirmed::Loaded);
+    acquits(&near, "RES", 0);
+    for (name, fate) in [
+        ("res-unconfirmed-bad", Unconfirmed::SameCoordinator),
+        ("res-refused-bad", Unconfirmed::Refused),
+        ("res-unconfirmed-gone-bad", Unconfirmed::LoadedAndGone),
+    ] {
+        convicts(
+            &resuming_unconfirmed(name, fate),
+            "RES",
+            "resumed-elsewhere",
+        );
+    }
+}
+
 /// A send begins after healing and ends like this; another one failed before.
 fn healing(name: &str, ends: Stage) -> History {
     let mut b = Builder::new(name);

@@ -1,13 +1,15 @@
 //! RES, resume. The anomalies: after an assignment a member reads on from another place than the group had committed, or
 //! finds no commit where there is one, or its first poll skips records behind its position.
 //!
-//! A position set by the reset policy for a recorded reason (expired, out of range, truncated) is lawful.
+//! A position set by the reset policy for a recorded reason (expired, out of range, truncated) is lawful. So is a commit that
+//! nobody confirmed: it may lie in the log of a coordinator that died before it could answer, and the next coordinator reads
+//! that log to its end.
 
 use super::Checker;
 use super::index::{EventId, Index, NONE};
 use crate::event::{Group, What};
 use crate::manifest::{CommitPolicy, Stream};
-use crate::operation::{Action, Operation, Polled};
+use crate::operation::{Action, Operation, Polled, Stage};
 use crate::verdict::{Finding, Verdict};
 use protocol::ids::{Offset, TopicPartition};
 use protocol::verb::ResetReason;
@@ -26,7 +28,7 @@ impl Checker for Resume {
     }
 
     fn definition(&self) -> &'static str {
-        "After an assignment a member reads on from the group's committed offset, and its first poll leaves out no record from there on. If it says that there is no commit, there is none or it expired. Resets with another recorded reason (out of range, truncated, sought) are lawful. Claimed for groups that commit after processing, automatically or in transactions."
+        "After an assignment a member reads on from the group's committed offset, and its first poll leaves out no record from there on. A commit of unknown outcome may be that offset once another coordinator has loaded the group. If it says that there is no commit, there is none or it expired. Resets with another recorded reason (out of range, truncated, sought) are lawful. Claimed for groups that commit after processing, automatically or in transactions."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -50,6 +52,8 @@ impl Checker for Resume {
             index,
             verdict: Verdict::new(self.code()),
             committed: BTreeMap::new(),
+            unconfirmed: BTreeMap::new(),
+            loaded: BTreeMap::new(),
             expired: BTreeMap::new(),
             assigned: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -98,6 +102,11 @@ struct Walk<'i, 'h> {
     verdict: Verdict,
     /// By group and partition.
     committed: BTreeMap<(usize, u32), Commit>,
+    /// Commits that were asked for and neither stored, as far as is known, nor refused for certain; in the order of the log,
+    /// because one member at a time commits a partition.
+    unconfirmed: BTreeMap<(usize, u32), Vec<(i64, EventId)>>,
+    /// When a coordinator last read a group from its log.
+    loaded: BTreeMap<usize, EventId>,
     expired: BTreeMap<(usize, u32), EventId>,
     /// By life of a client and partition.
     assigned: BTreeMap<(u32, u32), EventId>,
@@ -121,6 +130,10 @@ impl Walk<'_, '_> {
                     before,
                 };
                 self.committed.insert(key, commit);
+                self.settle(key, offset.0);
+            }
+            Group::Loaded { .. } => {
+                self.loaded.insert(group, event);
             }
             Group::OffsetExpired(partition) => {
                 let key = (group, self.index.part(partition));
@@ -134,7 +147,6 @@ impl Walk<'_, '_> {
             | Group::PendingDecided { .. }
             | Group::MemberRemoved { .. }
             | Group::CommitRefused { .. }
-            | Group::Loaded { .. }
             | Group::Unloaded => {}
         }
     }
@@ -163,14 +175,64 @@ impl Walk<'_, '_> {
                     self.on_polled(event, process, polled);
                 }
             }
+            Action::Commit { offsets, .. } => {
+                for (partition, offset) in offsets {
+                    let key = (group, self.index.part(partition));
+                    self.on_commit(event, key, offset.0, operation.stage);
+                }
+            }
             Action::Send { .. }
-            | Action::Commit { .. }
             | Action::Transaction { .. }
             | Action::Revoked { .. }
             | Action::Lost { .. }
             | Action::Process { .. }
             | Action::Admin { .. } => {}
         }
+    }
+
+    fn on_commit(&mut self, event: EventId, key: (usize, u32), offset: i64, stage: Stage) {
+        let asked = self.unconfirmed.entry(key).or_default();
+        match stage {
+            Stage::Invoke => asked.push((offset, event)),
+            Stage::Fail => {
+                if let Some(refused) = asked.iter().rposition(|(other, _)| *other == offset) {
+                    asked.remove(refused);
+                }
+            }
+            Stage::Ok | Stage::Info => {}
+        }
+    }
+
+    /// A stored commit leaves nothing open of those asked for up to it. Whether one of this offset had been asked for.
+    fn settle(&mut self, key: (usize, u32), offset: i64) -> bool {
+        let Some(asked) = self.unconfirmed.get_mut(&key) else {
+            return false;
+        };
+        let Some(stored) = asked.iter().position(|(other, _)| *other == offset) else {
+            return false;
+        };
+        asked.drain(..=stored);
+        true
+    }
+
+    /// A coordinator has found a commit in the log that no coordinator had confirmed: from here on that is the committed one.
+    fn found_in_the_log(&mut self, key: (usize, u32), offset: i64) -> bool {
+        let Some(loaded) = self.loaded.get(&key.0).copied() else {
+            return false;
+        };
+        let asked = self.unconfirmed.get(&key).map_or(&[][..], Vec::as_slice);
+        let in_time = |(other, at): &(i64, EventId)| *other == offset && *at < loaded;
+        if !asked.iter().any(in_time) || !self.settle(key, offset) {
+            return false;
+        }
+        let before = self.committed.get(&key).map(|commit| commit.offset);
+        let commit = Commit {
+            offset,
+            at: loaded,
+            before,
+        };
+        self.committed.insert(key, commit);
+        true
     }
 
     fn on_position(
@@ -189,7 +251,8 @@ impl Walk<'_, '_> {
                 // A commit that raced with the question may have come after the answer.
                 let raced = commit.before == Some(offset.0)
                     && assigned.is_none_or(|assigned| commit.at > assigned);
-                if commit.offset != offset.0 && !raced {
+                let resumes = commit.offset == offset.0 || raced;
+                if !resumes && !self.found_in_the_log((group, part), offset.0) {
                     self.verdict.violate(|| {
                         let (name, stored) = (&index.groups[group].id, commit.offset);
                         let text = format!("{name} resumes {partition} at offset {offset}, but had committed {stored}");

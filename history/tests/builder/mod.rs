@@ -457,6 +457,25 @@ impl Builder {
         self.operation(client, Stage::Ok, action);
     }
 
+    /// A member asks for a commit, or learns what became of it; the coordinator says nothing.
+    pub(crate) fn commit_asked(&mut self, client: u16, offset: i64, stage: Stage) {
+        let action = Action::Commit {
+            group: GroupId::from("g"),
+            offsets: vec![(orders(), Offset(offset))],
+            auto: false,
+            error: None,
+        };
+        self.operation(client, stage, action);
+    }
+
+    /// A coordinator reads the group from its log.
+    pub(crate) fn group_loaded(&mut self, generation: i32) {
+        self.group(Group::Loaded {
+            generation: GenerationId(generation),
+            offsets: 1,
+        });
+    }
+
     pub(crate) fn keeper(&mut self, keeper: u16, zxid: i64, digest: u32) {
         self.at(
             Some(2 + keeper),
