@@ -52,7 +52,8 @@ pub enum CoordinationEvent {
     Registered(BrokerEpoch),
     /// The registration was refused. Fatal at start-up; later the broker lives on unregistered, as Kafka does.
     Refused(Arc<str>),
-    /// The session expired. The controller has resigned or will at once, and a new session opens by itself.
+    /// The session expired. The controller has resigned or will at once, and a new session opens by itself. Fatal at
+    /// start-up, except with zkclient, which tries what was asked again in the next session.
     SessionExpired,
     /// The session was closed as asked.
     Closed,
@@ -315,7 +316,9 @@ impl Coordination {
             KeeperNews::Expired => {
                 hands.io.note(Note::Broker(BrokerNote::SessionExpired));
                 self.events.push_back(CoordinationEvent::SessionExpired);
-                if hands.keeper.reopens() {
+                if !self.started {
+                    // Nobody listens to the session's state yet: a session that ends now is the start-up's affair.
+                } else if hands.keeper.reopens() {
                     // `KafkaHealthcheck` and the controller are told on their own, and neither waits for the other.
                     self.registration.register(hands);
                     self.controller.on_session_reopened(hands.io);

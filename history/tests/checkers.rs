@@ -235,6 +235,37 @@ fn dup_acquits_what_the_application_itself_sent_twice() {
     acquits(&b.finish(&[(0, v(0)), (1, v(0))]), "DUP", 0);
 }
 
+/// Two batches of one producer, of which the leader has read its state back; then a copy under a raised epoch.
+fn remembered(name: &str, first: u64, leader: u16, again_from: u16) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, true);
+    b.born();
+    for number in 0..2 {
+        b.send(p, number);
+        let offset = i64::try_from(number).unwrap();
+        let sequence = i32::try_from(number).unwrap();
+        b.append_numbered(&[1, 2, 3], offset, (0, sequence), v(number));
+    }
+    b.high_watermark(&[1, 2, 3], 2);
+    b.loaded(leader, 2);
+    let others = [1, 2, 3].into_iter().filter(|broker| *broker != again_from);
+    let all: Vec<u16> = std::iter::once(again_from).chain(others).collect();
+    b.append_numbered(&all, 2, (1, 0), v(first));
+    b.acked(p, first, 2);
+    b.finish(&[(0, v(0)), (1, v(1)), (2, v(first))])
+}
+
+#[test]
+fn dup_excuses_a_retry_that_the_leader_does_not_know_again_and_nothing_else() {
+    acquits(&remembered("dup-window-near", 0, 1, 1), "DUP", 1);
+    // The last batch is in the snapshot.
+    let last = remembered("dup-window-last-bad", 1, 1, 1);
+    convicts(&last, "DUP", "duplicate");
+    // Another broker read its state back than the one that appended again.
+    let other = remembered("dup-window-other-bad", 0, 2, 1);
+    convicts(&other, "DUP", "duplicate");
+}
+
 #[test]
 fn fifo_convicts_a_later_record_before_an_earlier_one() {
     let mut b = Builder::new("fifo-bad");

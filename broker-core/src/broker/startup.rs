@@ -20,12 +20,25 @@ impl Broker {
                     self.serve(now, io);
                 }
             }
-            CoordinationEvent::Refused(why) if self.stage == Stage::Registering => {
+            CoordinationEvent::Refused(why) if self.is_starting() => {
                 io.note(Note::Broker(BrokerNote::Fatal(why)));
                 io.exit(false);
             }
+            CoordinationEvent::SessionExpired
+                if self.is_starting() && !self.coordination.keeper.reopens() =>
+            {
+                Self::halt("the keeper session expired during start-up", io);
+            }
             CoordinationEvent::Refused(_) | CoordinationEvent::SessionExpired => {}
             CoordinationEvent::Closed => io.exit(true),
+        }
+    }
+
+    /// `KafkaServer.startup` is not over: what fails in it ends the process.
+    fn is_starting(&self) -> bool {
+        match self.stage {
+            Stage::Connecting | Stage::ReadingSettings(_) | Stage::Registering => true,
+            Stage::Running | Stage::Stopping => false,
         }
     }
 

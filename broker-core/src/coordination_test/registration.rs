@@ -106,3 +106,35 @@ fn without_kafka_7165_the_broker_lives_on_unregistered() {
     let (epochs, refused) = with_left_over_node(false);
     assert!(epochs.len() == 1 && refused);
 }
+
+/// The first session of a broker ends before the broker hears that it is registered.
+fn expired_at_startup(behaviour: Behaviour) -> Vec<CoordinationEvent> {
+    let mut cluster = Cluster::of(behaviour);
+    cluster.crash(2);
+    cluster.world.keeper.lose_reply_to("/brokers/ids/2");
+    cluster.start(2);
+    let session = cluster.session(2);
+    cluster.world.expire(session);
+    cluster.world.pass(Span::secs(30));
+    cluster.broker(2).events.clone()
+}
+
+#[test]
+fn a_session_that_ends_during_startup_is_followed_by_no_registration() {
+    let events = expired_at_startup(Behaviour::of(Era::V2_8));
+    assert!(
+        events.contains(&CoordinationEvent::SessionExpired),
+        "{events:?}"
+    );
+    let registered = |event: &CoordinationEvent| matches!(event, CoordinationEvent::Registered(_));
+    assert!(!events.iter().any(registered), "{events:?}");
+}
+
+#[test]
+fn zkclient_tries_the_registration_again_in_the_next_session() {
+    let events = expired_at_startup(Behaviour::of(Era::V0_9));
+    assert!(
+        matches!(events.last(), Some(CoordinationEvent::Registered(_))),
+        "{events:?}"
+    );
+}

@@ -6,6 +6,7 @@
 
 use super::Checker;
 use super::index::{Index, NONE, ProducerFacts, ValueId};
+use super::window::forgotten;
 use crate::event::{Replica, What};
 use crate::manifest::Stream;
 use crate::verdict::{Finding, Moment, Verdict};
@@ -23,7 +24,7 @@ impl Checker for NoDuplicates {
     }
 
     fn definition(&self) -> &'static str {
-        "A record that an idempotent producer was asked to send once is in the log at most once, whatever was retried. Claimed for producers with enable.idempotence; duplicates of others are counted in the ledger."
+        "A record that an idempotent producer was asked to send once is in the log at most once, whatever was retried. Excused is a copy that a leader appended because it had read its producer state back from a snapshot, which keeps a producer's last batch alone. Claimed for producers with enable.idempotence; duplicates of others are counted in the ledger."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -57,7 +58,10 @@ pub(super) fn copies(
         }
         verdict.judged += 1;
         if sent.copies > sent.sends.max(1) {
-            verdict.violate(|| finding(index, id));
+            match forgotten(index, id) {
+                Some(why) => verdict.excuse(|| finding(index, id).because(why)),
+                None => verdict.violate(|| finding(index, id)),
+            }
         }
     }
 }

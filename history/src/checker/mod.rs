@@ -38,6 +38,7 @@ mod progress;
 mod res;
 mod rt;
 mod v0;
+mod window;
 
 use crate::invariant::{self, INVARIANTS};
 use crate::manifest::Stream;

@@ -23,7 +23,7 @@ use history::manifest::{
 use history::operation::{Action, Operation, Polled, ProcessId, Stage, Value};
 use protocol::ids::{
     BrokerId, ControllerEpoch, GenerationId, GroupId, KeeperId, LeaderEpoch, MemberId, NodeId,
-    Offset, PartitionEpoch, TopicName, TopicPartition, Zxid,
+    Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence, TopicName, TopicPartition, Zxid,
 };
 use protocol::verb::ResetReason;
 use std::collections::BTreeMap;
@@ -296,6 +296,35 @@ impl Builder {
             };
             self.broker(*broker, Replica::Appended(append));
         }
+    }
+
+    /// The same by an idempotent producer, under this epoch and first sequence.
+    pub(crate) fn append_numbered(
+        &mut self,
+        brokers: &[u16],
+        offset: i64,
+        (epoch, sequence): (i16, i32),
+        value: Value,
+    ) {
+        let begin = self.history.events.len();
+        self.append(brokers, offset, 0, value);
+        for event in &mut self.history.events[begin..] {
+            if let What::Replica(_, Replica::Appended(append)) = &mut event.what {
+                append.producer =
+                    Some((ProducerId(1000), ProducerEpoch(epoch), Sequence(sequence)));
+            }
+        }
+    }
+
+    /// The broker starts again with everything it had.
+    pub(crate) fn loaded(&mut self, broker: u16, end: i64) {
+        let loaded = Replica::Loaded {
+            log_start_offset: Offset(0),
+            log_end_offset: Offset(end),
+            high_watermark: Offset(end),
+            clean: false,
+        };
+        self.broker(broker, loaded);
     }
 
     pub(crate) fn high_watermark(&mut self, brokers: &[u16], mark: i64) {

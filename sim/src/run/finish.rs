@@ -157,6 +157,11 @@ impl Progress {
         }
     }
 
+    /// How far the log of each partition has ever been committed.
+    pub(super) fn committed(&self) -> &BTreeMap<TopicPartition, Offset> {
+        &self.high_watermarks
+    }
+
     /// Whatever the leader has is committed, so that a reader can see it.
     pub(super) fn is_committed(&self, partition: &TopicPartition) -> bool {
         let known = self.high_watermarks.get(partition);
@@ -270,6 +275,21 @@ impl FinalRead {
             self.submit(Verb::SeekToBeginning(Vec::new())),
             self.submit(Verb::EndOffsets(partitions)),
         ]
+    }
+
+    /// What has been committed since reading began belongs to it, too.
+    pub(super) fn reach(
+        &mut self,
+        committed: &BTreeMap<TopicPartition, Offset>,
+        before: &BTreeMap<TopicPartition, Offset>,
+    ) {
+        let Some(ends) = &mut self.ends else { return };
+        for (partition, end) in ends {
+            let now = committed.get(partition).copied().unwrap_or_default();
+            if now > before.get(partition).copied().unwrap_or_default() {
+                *end = now.max(*end);
+            }
+        }
     }
 
     /// Every partition has been read to its end.

@@ -26,6 +26,7 @@ use protocol::ids::{NodeId, TopicPartition};
 use protocol::operation::{Action, Operation, ProcessId, Stage};
 use protocol::time::Span;
 use protocol::verb::{NewTopic, OperationId, Outcome, Verb};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How long a cluster may take to form: more than the slowest honest start, keeper elections included.
@@ -89,6 +90,8 @@ pub struct Runner {
     nodes: Nodes,
     /// Follows what is still to be done before the run may end.
     progress: Progress,
+    /// Who is started again at the healing and is not there yet.
+    returning: BTreeSet<NodeId>,
     steps: u64,
 }
 
@@ -119,6 +122,7 @@ impl Runner {
             director,
             nodes,
             progress,
+            returning: BTreeSet::new(),
             steps: 0,
         }
     }
@@ -411,6 +415,14 @@ impl Runner {
         let mut commands = Vec::new();
         self.director
             .heal(&self.nodes.producers, &self.nodes.absent, &mut commands);
+        let started = commands.iter().filter_map(|command| {
+            if let WorldCommand::Restart { node, .. } = command {
+                Some(*node)
+            } else {
+                None
+            }
+        });
+        self.returning = started.collect();
         self.command(commands);
         self.director
             .recorder
@@ -423,8 +435,16 @@ impl Runner {
         self.phase(Phase::Liveness);
         let limit = self.plan.progress_within;
         self.advance_until(limit, |this| {
-            this.progress.is_done(&this.director) && this.replicas_are_back()
+            this.everybody_is_back()
+                && this.progress.is_done(&this.director)
+                && this.replicas_are_back()
         });
+    }
+
+    /// Whoever the healing starts again has been started: who is not there yet has nothing to do only in appearance.
+    fn everybody_is_back(&mut self) -> bool {
+        self.returning.retain(|node| !self.director.is_alive(*node));
+        self.returning.is_empty()
     }
 
     /// Every replica is in sync again and has what its leader has, unless a broker is gone for good: what is not committed
@@ -456,12 +476,15 @@ impl Runner {
         }]);
         self.advance_until(SETUP_LIMIT, |this| this.director.is_alive(node));
         let mut read = FinalRead::new(node, client, self.partitions());
+        let before = self.progress.committed().clone();
         let limit = self.plan.progress_within;
         let verbs = read.begin();
         self.command(verbs);
         self.advance_until(limit, |this| {
             let answers = std::mem::take(&mut this.director.outcomes);
             let mut commands = Vec::new();
+            // A producer that goes on meanwhile is told of records that have to be read as well.
+            read.reach(this.progress.committed(), &before);
             this.director
                 .recorder
                 .moment(this.world.now().0, this.world.position());
