@@ -255,12 +255,40 @@ fn remembered(name: &str, first: u64, leader: u16, again_from: u16) -> History {
     b.finish(&[(0, v(0)), (1, v(1)), (2, v(first))])
 }
 
+/// Two batches, the first of which is forgotten; the second comes again, with or without the first.
+fn carried(name: &str, with_the_forgotten: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, true);
+    b.born();
+    for number in 0..2 {
+        b.send(p, number);
+        let offset = i64::try_from(number).unwrap();
+        let sequence = i32::try_from(number).unwrap();
+        b.append_numbered(&[1, 2, 3], offset, (0, sequence), v(number));
+    }
+    b.loaded(1, 2);
+    let mut found = vec![(0, v(0)), (1, v(1))];
+    let again = if with_the_forgotten { 0..2 } else { 1..2 };
+    for (number, offset) in again.zip(2..) {
+        let sequence = i32::try_from(offset - 2).unwrap();
+        b.append_numbered(&[1, 2, 3], offset, (1, sequence), v(number));
+        b.acked(p, number, offset);
+        found.push((offset, v(number)));
+    }
+    b.high_watermark(&[1, 2, 3], i64::try_from(found.len()).unwrap());
+    b.finish(&found)
+}
+
 #[test]
 fn dup_excuses_a_retry_that_the_leader_does_not_know_again_and_nothing_else() {
     acquits(&remembered("dup-window-near", 0, 1, 1), "DUP", 1);
     // The last batch is in the snapshot.
     let last = remembered("dup-window-last-bad", 1, 1, 1);
     convicts(&last, "DUP", "duplicate");
+    // It goes with the one before it, which was forgotten.
+    acquits(&carried("dup-window-carried-near", true), "DUP", 2);
+    let alone = carried("dup-window-alone-bad", false);
+    convicts(&alone, "DUP", "duplicate");
     // Another broker read its state back than the one that appended again.
     let other = remembered("dup-window-other-bad", 0, 2, 1);
     convicts(&other, "DUP", "duplicate");

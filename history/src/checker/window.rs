@@ -3,12 +3,15 @@
 //! A leader knows a producer's last five batches, but a snapshot of producer state keeps the last one alone. A replica that
 //! reads its state back, at its start or after a truncation, from a snapshot behind those batches does not know the others
 //! again: it refuses the retry of one as out of order, the producer raises its epoch (KIP-360), and the batch is appended
-//! under new numbers. No release of Kafka keeps the window. A duplicate is excused by that alone: same producer id, raised
-//! epoch, a leader that read its state back in between, and a later batch of that producer below it.
+//! under new numbers, and so are those behind it that were still open. No release of Kafka keeps the window. A duplicate is excused
+//! by that alone: same producer id, raised epoch, a leader that read its state back in between, and a later batch of that
+//! producer below it, or one before it that was forgotten like that.
 
 use super::index::{EventId, Index, ValueId, wide};
 use crate::event::{Append, Replica, What};
-use protocol::ids::{BrokerId, TopicPartition};
+use crate::operation::Value;
+use protocol::ids::{BrokerId, ProducerEpoch, ProducerId, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One copy of a record, as its leader appended it.
 #[derive(Clone, Copy)]
@@ -69,37 +72,68 @@ fn forgot(index: &Index<'_>, first: Copy<'_>, second: Copy<'_>) -> Option<String
     }
     let own = |node| index.history.manifest.broker_of(node) == Some(second.leader);
     let events = &index.history.events[..wide(second.event.0)];
-    // What the leader's log holds of the first copy and of what its producer sent after it, and whether it read that back.
-    let (mut has, mut has_later, mut read_back) = (false, false, false);
+    let mut memory = Memory::default();
     for event in events.iter().filter(|event| event.node.is_some_and(own)) {
-        let What::Replica(partition, replica) = &event.what else {
-            continue;
-        };
-        if partition != first.partition {
-            continue;
-        }
-        let from_here = |append: &Append| {
-            append
-                .producer
-                .is_some_and(|(by, of, _)| by == id && of == epoch)
-        };
-        if let Replica::Appended(append) = replica {
-            has |= append.base_offset == first.append.base_offset;
-            has_later |= from_here(append) && append.base_offset > first.append.base_offset;
-        } else if let Replica::Truncated { to, .. } = replica {
-            has &= *to > first.append.base_offset;
-            has_later &= has;
-            read_back |= has && has_later;
-        } else if let Replica::Loaded { log_end_offset, .. } = replica {
-            has &= *log_end_offset > first.append.base_offset;
-            has_later &= has;
-            read_back |= has && has_later;
+        if let What::Replica(partition, replica) = &event.what
+            && partition == first.partition
+        {
+            memory.step(replica, (id, epoch, raised));
         }
     }
-    (has && read_back).then(|| {
+    let place = first.append.base_offset.0;
+    let forgotten = memory.forgotten.contains(&place);
+    let carried = memory
+        .forgotten
+        .iter()
+        .any(|batch| *batch < place && memory.again.contains(batch));
+    (forgotten || carried && memory.batches.contains_key(&place)).then(|| {
         format!(
             "broker {} read its producer state back and knew only the last batch of producer id {id}, which raised its epoch to {raised}",
             second.leader
         )
     })
+}
+
+/// What a leader's log holds of one producer and epoch, and what it has forgotten of that.
+#[derive(Default)]
+struct Memory<'h> {
+    /// By offset, with what is in them.
+    batches: BTreeMap<i64, &'h [Value]>,
+    /// Those that were not the last one when the producer state was read back.
+    forgotten: BTreeSet<i64>,
+    /// Those that it appended again under the raised epoch.
+    again: BTreeSet<i64>,
+}
+
+impl<'h> Memory<'h> {
+    fn step(
+        &mut self,
+        replica: &'h Replica,
+        (id, epoch, raised): (ProducerId, ProducerEpoch, ProducerEpoch),
+    ) {
+        if let Replica::Appended(append) = replica {
+            let Some((_, of, _)) = append.producer.filter(|(by, ..)| *by == id) else {
+                return;
+            };
+            if of == epoch {
+                self.batches.insert(append.base_offset.0, &append.values);
+            } else if of == raised && append.leader {
+                let known = self.batches.iter();
+                let same = known.filter(|(_, values)| **values == append.values);
+                self.again.extend(same.map(|(offset, _)| *offset));
+            }
+        } else if let Replica::Truncated { to, .. } = replica {
+            self.read_back(to.0);
+        } else if let Replica::Loaded { log_end_offset, .. } = replica {
+            self.read_back(log_end_offset.0);
+        }
+    }
+
+    fn read_back(&mut self, end: i64) {
+        self.batches.split_off(&end);
+        self.forgotten.split_off(&end);
+        let offsets = self.batches.keys().copied();
+        let but_the_last = self.batches.len().saturating_sub(1);
+        self.forgotten.extend(offsets.take(but_the_last));
+    }
 }
