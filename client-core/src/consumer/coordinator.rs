@@ -112,16 +112,14 @@ impl Consumer {
             .joined_topics
             .as_ref()
             .is_some_and(|joined| joined != topics);
-        let version = self.network.metadata.version();
         let metadata = &self.network.metadata;
         let has_changed =
             |(topic, count): (&TopicName, &Option<i32>)| metadata.partition_count(topic) != *count;
-        let counts = self.seen_metadata != version
-            && member
-                .divided_by
-                .as_ref()
-                .is_some_and(|divided| divided.iter().any(has_changed));
-        self.seen_metadata = version;
+        // Compared anew each time: an answer that came between the division and its acceptance counts as well.
+        let counts = member
+            .divided_by
+            .as_ref()
+            .is_some_and(|divided| divided.iter().any(has_changed));
         if subscribes || counts {
             self.membership.rejoin_needed = true;
         }

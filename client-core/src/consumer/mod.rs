@@ -102,8 +102,6 @@ pub struct Consumer {
     next_auto_commit: Mono,
     /// Asynchronous commits that wait for a coordinator have to be told that there is none.
     failed_commits: bool,
-    /// The metadata by which the leader of the group last checked its division.
-    seen_metadata: u64,
     /// The metadata that positions have taken over.
     positions_seen: Option<u64>,
     /// For sticky assignors: what this member last had, and of which generation.
@@ -159,7 +157,6 @@ impl Consumer {
             closed: false,
             next_auto_commit: Mono(0),
             failed_commits: false,
-            seen_metadata: 0,
             positions_seen: None,
             last_assignment: Vec::new(),
             last_generation: GenerationId(-1),
