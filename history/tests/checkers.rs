@@ -170,17 +170,47 @@ fn pa_excuses_an_unclean_election_and_names_it() {
     assert_eq!(judgement.ledger.get("unclean_elections"), Some(1));
 }
 
-/// All three have the record; `lossy` of them lose it with their power, then broker 2 is elected.
+/// All three have the record; `lossy` of them lose it with their power, and what loses power leaves the in-sync replicas.
+/// Then broker 2 is let in again, and elected.
 fn power_failures(name: &str, lossy: &[u16]) -> History {
     let mut b = Builder::new(name);
     let p = b.producer("all", 5, false);
     b.born();
     b.written(p, 0, 0);
+    b.elect(3, 1, ElectionKind::Clean, &[3], 1);
     for broker in lossy {
         b.power_loss(*broker, 0);
     }
+    b.let_in(3, 1, &[3, 2], &[3, 2]);
+    b.elect(2, 2, ElectionKind::Clean, &[2], 0);
+    b.finish(&[])
+}
+
+/// Broker 2 alone loses the record with its power or, without a loss of power, with its disk; it stays an in-sync replica
+/// and is elected.
+fn last_in_sync(name: &str, power: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    if power {
+        b.power_loss(2, 0);
+    } else {
+        b.kill(2);
+        b.loaded(2, 0);
+    }
     b.elect(2, 1, ElectionKind::Clean, &[2], 0);
     b.finish(&[])
+}
+
+#[test]
+fn pa_excuses_power_lost_by_who_stayed_in_sync_and_convicts_a_replaced_disk() {
+    let near = last_in_sync("pa-last-in-sync-near", true);
+    acquits(&near, "PA", 1);
+    acquits(&near, "INV-COMPLETE", 0);
+    let bad = last_in_sync("pa-replaced-disk-bad", false);
+    convicts(&bad, "PA", "acknowledged-lost");
+    convicts(&bad, "INV-COMPLETE", "INV-COMPLETE");
 }
 
 #[test]
@@ -1042,13 +1072,17 @@ fn inv_valid_hw_convicts_a_member_without_what_is_committed_only() {
 #[test]
 fn inv_log_excuses_what_lost_disks_hide_within_one_epoch() {
     for (name, lossy) in [
-        ("inv-log-one-disk-bad", vec![1]),
+        ("inv-log-one-disk-bad", vec![]),
         ("inv-log-two-disks-near", vec![1, 2]),
     ] {
         let mut b = Builder::new(name);
         b.born();
         b.append(&[1, 2, 3], 0, 0, v(0));
         b.high_watermark(&[1, 2, 3], 1);
+        if lossy.is_empty() {
+            b.kill(1);
+            b.loaded(1, 0);
+        }
         for broker in &lossy {
             b.power_loss(*broker, 0);
         }
@@ -1057,7 +1091,7 @@ fn inv_log_excuses_what_lost_disks_hide_within_one_epoch() {
         b.high_watermark(&[1], 1);
         b.high_watermark(&[3], 1);
         let history = b.finish(&[]);
-        if lossy.len() == 1 {
+        if lossy.is_empty() {
             convicts(&history, "INV-COMPLETE", "INV-COMPLETE");
             convicts(&history, "INV-LOG", "INV-LOG");
         } else {

@@ -1,15 +1,16 @@
 //! Why a record is gone: who had it when it was acknowledged, what took it away, and whether the configuration admits that.
 //!
 //! A record acknowledged by the leader alone may go with any election. One acknowledged by all in-sync replicas may go with
-//! an unclean election, with the disks of as many replicas as `min.insync.replicas` asks for, or with machines that are
-//! declared gone for good; nothing else excuses it. The rule follows `LeaderCompleteness` of Kafka's replication
+//! an unclean election, with the disks of as many replicas as `min.insync.replicas` asks for, with the power of a leader that
+//! nobody took out of the in-sync replicas, or with machines that are declared gone for good; nothing else excuses it. The rule follows `LeaderCompleteness` of Kafka's replication
 //! specification.
 
-use super::index::{CutKind, EventId, Index, Leadership, NONE, Sent, ValueId};
+use super::index::{CutKind, EventId, Index, Leadership, NONE, Sent, ValueId, wide};
 use crate::event::{ElectionKind, Process, Replica, What};
 use crate::operation::Value;
 use crate::verdict::Moment;
-use protocol::ids::BrokerId;
+use protocol::ids::{BrokerId, GroupId, TopicPartition};
+use protocol::java_hash::partition_for_id;
 
 /// How far an acknowledgement promises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +75,10 @@ pub(super) fn held(
 }
 
 fn brings(index: &Index<'_>, record: Record, append: EventId) -> bool {
+    if index.partition(record.part).topic.is_none() {
+        // What is in batches of Kafka's own topics is not told.
+        return true;
+    }
     let What::Replica(_, Replica::Appended(append)) = &index.event(append).what else {
         return false;
     };
@@ -177,14 +182,53 @@ pub(super) fn cause(index: &Index<'_>, record: Record, level: Level) -> Cause {
     if let Some(why) = disks(index, record, level, &lost) {
         return Cause::Excused(format!("{why}, then {what}"));
     }
+    if led_without_its_tail(index, record, (event, winner)) {
+        return Cause::Excused(format!(
+            "unflushed data lost by broker {winner}, which stayed an in-sync replica all the time, then {what}"
+        ));
+    }
     match level {
         Level::Leader => Cause::Excused(what),
         Level::InSync => Cause::Unexcused(format!("{what}, which did not have it")),
     }
 }
 
-/// Lost disks that excuse.
+/// Why a group's commit is gone, if it went with the log of its coordinator in a way that the configuration admits.
+pub(super) fn commit_cause(index: &Index<'_>, group: &GroupId, commit: EventId) -> Option<String> {
+    const OFFSETS: &str = "__consumer_offsets";
+    let offsets = index.partitions.iter().map(|partition| &partition.name);
+    let offsets = offsets.filter(|name| name.topic.as_str() == OFFSETS);
+    let count = offsets.map(|name| name.partition.0 + 1).max()?;
+    let home = TopicPartition::new(OFFSETS, partition_for_id(group.as_str(), count));
+    // Its coordinator has just appended it.
+    let node = index.event(commit).node;
+    let events = &index.history.events[..wide(commit.0)];
+    let append = events.iter().rev().find_map(|event| {
+        if let What::Replica(name, Replica::Appended(append)) = &event.what
+            && event.node == node
+            && append.leader
+            && *name == home
+        {
+            Some(append)
+        } else {
+            None
+        }
+    })?;
+    let record = Record {
+        part: index.part(&home),
+        offset: append.last_offset.0,
+        value: Value(0),
+        since: commit,
+    };
+    match cause(index, record, Level::InSync) {
+        Cause::Excused(why) => Some(format!("the commit was lost: {why}")),
+        Cause::Unexcused(_) | Cause::Unread | Cause::Untold => None,
+    }
+}
+
+/// Lost disks that excuse. Of a topic that the manifest does not tell of nobody knows how many it takes.
 fn disks(index: &Index<'_>, record: Record, level: Level, lost: &[BrokerId]) -> Option<String> {
+    index.partition(record.part).topic?;
     let least = match level {
         Level::Leader => 1,
         Level::InSync => index.topic(record.part).map_or(1, |topic| {
@@ -194,6 +238,40 @@ fn disks(index: &Index<'_>, record: Record, level: Level, lost: &[BrokerId]) -> 
         }),
     };
     (lost.len() >= least).then(|| format!("unflushed data or disk lost by {}", names(lost)))
+}
+
+/// The new leader had lost the record with its own power, and nobody took it out of the in-sync replicas until it led: before
+/// KIP-966 the last of them stays one, however it ended, and no release without Raft has that. Who was let in again after
+/// the loss was let in wrongly, and is not excused.
+fn led_without_its_tail(
+    index: &Index<'_>,
+    record: Record,
+    (led, winner): (EventId, BrokerId),
+) -> bool {
+    let partition = index.partition(record.part);
+    let Some(log) = partition.replicas.get(&winner) else {
+        return false;
+    };
+    let mut losses = log.cuts_of(record.offset).filter(|cut| {
+        let before = EventId(cut.event.0.saturating_sub(1));
+        let append = held(index, record, winner, before);
+        cut.kind == CutKind::DiskLoss
+            && cut.event <= led
+            && append.is_some_and(|append| lost_power(index, winner, (append, cut.event)))
+    });
+    losses.any(|cut| partition.stays_in_sync(winner, cut.event, led))
+}
+
+/// Whether a broker lost power in between: another disk in its place is a matter of its own.
+fn lost_power(index: &Index<'_>, broker: BrokerId, (from, to): (EventId, EventId)) -> bool {
+    let theirs = |node| index.history.manifest.broker_of(node) == Some(broker);
+    let mut deaths = index
+        .deaths
+        .iter()
+        .filter(|death| theirs(death.node) && from < death.event && death.event < to);
+    deaths.any(|death| {
+        matches!(&index.event(death.event).what, What::Process(Process::Died { how, .. }) if how == "power")
+    })
 }
 
 /// No leader lacked the record, and yet it was not read.

@@ -7,6 +7,7 @@
 
 use super::Checker;
 use super::index::{EventId, Index, NONE};
+use super::loss::commit_cause;
 use crate::event::{Group, What};
 use crate::manifest::{CommitPolicy, Stream};
 use crate::operation::{Action, Operation, Polled, Stage};
@@ -28,7 +29,7 @@ impl Checker for Resume {
     }
 
     fn definition(&self) -> &'static str {
-        "After an assignment a member reads on from the group's committed offset, and its first poll leaves out no record from there on. A commit of unknown outcome may be that offset once another coordinator has loaded the group. If it says that there is no commit, there is none or it expired. Resets with another recorded reason (out of range, truncated, sought) are lawful. Claimed for groups that commit after processing, automatically or in transactions."
+        "After an assignment a member reads on from the group's committed offset, and its first poll leaves out no record from there on. A commit of unknown outcome may be that offset once another coordinator has loaded the group. If it says that there is no commit, there is none or it expired. Resets with another recorded reason (out of range, truncated, sought) are lawful, and a commit that went with the log of its coordinator is excused where that loss is. Claimed for groups that commit after processing, automatically or in transactions."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -253,21 +254,34 @@ impl Walk<'_, '_> {
                     && assigned.is_none_or(|assigned| commit.at > assigned);
                 let resumes = commit.offset == offset.0 || raced;
                 if !resumes && !self.found_in_the_log((group, part), offset.0) {
-                    self.verdict.violate(|| {
+                    let why = commit_cause(index, &index.groups[group].id, commit.at);
+                    let finding = || {
                         let (name, stored) = (&index.groups[group].id, commit.offset);
-                        let text = format!("{name} resumes {partition} at offset {offset}, but had committed {stored}");
-                        Finding::new("resumed-elsewhere", text, stored.to_string(), offset.to_string())
-                            .at(partition, offset.0)
-                            .told(vec![
-                                index.moment(commit.at, format!("{name} has committed {stored} of {partition}")),
-                                index.moment(event, format!("reads {partition} from offset {offset}")),
-                            ])
-                    });
+                        let text = format!(
+                            "{name} resumes {partition} at offset {offset}, but had committed {stored}"
+                        );
+                        Finding::new(
+                            "resumed-elsewhere",
+                            text,
+                            stored.to_string(),
+                            offset.to_string(),
+                        )
+                        .at(partition, offset.0)
+                        .told(vec![
+                            index.moment(
+                                commit.at,
+                                format!("{name} has committed {stored} of {partition}"),
+                            ),
+                            index.moment(event, format!("reads {partition} from offset {offset}")),
+                        ])
+                    };
+                    self.report(why, finding);
                 }
             }
             (ResetReason::NoCommit, Some(commit)) => {
                 self.verdict.judged += 1;
-                self.verdict.violate(|| {
+                let why = commit_cause(index, &index.groups[group].id, commit.at);
+                self.report(why, || {
                     let (name, stored) = (&index.groups[group].id, commit.offset);
                     let text = format!("{name} begins {partition} at offset {offset} as if nothing had been committed; {stored} had been");
                     Finding::new("commit-forgotten", text, stored.to_string(), format!("no commit, so {offset}"))
@@ -296,6 +310,13 @@ impl Walk<'_, '_> {
             }
             (ResetReason::Committed, None)
             | (ResetReason::OutOfRange | ResetReason::Truncated | ResetReason::Seek, _) => {}
+        }
+    }
+
+    fn report(&mut self, cause: Option<String>, finding: impl FnOnce() -> Finding) {
+        match cause {
+            Some(why) => self.verdict.excuse(|| finding().because(why)),
+            None => self.verdict.violate(finding),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{Breach, Findings, Seen, Spot, broker_name};
 use crate::event::{Controller, ElectionKind, Replica};
 use crate::manifest::Manifest;
 use protocol::ids::{BrokerId, LeaderEpoch, TopicName, TopicPartition};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is committed in one partition.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Committed {
     smallest_isr: usize,
     /// Who lost its disk from which offset on, and has not caught up since.
     pub(super) lossy: BTreeMap<BrokerId, i64>,
+    /// Those of them that have stayed in-sync replicas since: before KIP-966 nobody takes out the last one, however it ended.
+    kept: BTreeSet<BrokerId>,
     /// When the end moved last.
     moved: Option<Seen>,
     pub(super) stored: StoredIsr,
@@ -42,6 +44,8 @@ pub(super) struct Commitments {
     last: usize,
     partitions: Vec<Committed>,
     min_isr: Vec<(TopicName, usize)>,
+    /// Who lost power and is not registered again.
+    powerless: BTreeSet<BrokerId>,
 }
 
 impl Commitments {
@@ -55,6 +59,7 @@ impl Commitments {
             last: usize::MAX,
             partitions: Vec::new(),
             min_isr: min_isr.collect(),
+            powerless: BTreeSet::new(),
         }
     }
 
@@ -75,6 +80,14 @@ impl Commitments {
         &mut self.partitions[self.last]
     }
 
+    pub(super) fn on_power_loss(&mut self, broker: BrokerId) {
+        self.powerless.insert(broker);
+    }
+
+    pub(super) fn on_registered(&mut self, broker: BrokerId) {
+        self.powerless.remove(&broker);
+    }
+
     pub(super) fn on_controller(
         &mut self,
         seen: Seen,
@@ -86,6 +99,7 @@ impl Commitments {
                 let partition = self.partition(&election.partition);
                 partition.kinds.insert(election.leader_epoch, election.kind);
                 partition.stored.on_elected(election);
+                partition.retain_kept();
                 partition.check_in_sync(seen, findings);
             }
             Controller::IsrWritten {
@@ -97,6 +111,7 @@ impl Commitments {
                 let partition = self.partition(partition);
                 partition.isr(isr.len());
                 partition.stored.on_written(isr, *partition_epoch);
+                partition.retain_kept();
                 partition.check_in_sync(seen, findings);
             }
             Controller::TopicDeleted(topic) => {
@@ -125,13 +140,19 @@ impl Commitments {
         replica: &Replica,
         findings: &mut Findings,
     ) {
+        let powerless = self.powerless.contains(&broker);
         let partition = self.partition(name);
         partition.reads.on_role(broker, replica);
         let state = partition.replicas.entry(broker).or_default();
         match replica {
             Replica::Appended(append) => state.append(Batch::of(append)),
             Replica::Truncated { to, rule, .. } => match rule.as_str() {
-                "recovery" => partition.lose(broker, to.0),
+                "recovery" => {
+                    partition.lose(broker, to.0);
+                    if powerless {
+                        partition.came_back_without_power(broker);
+                    }
+                }
                 "full_and_start_at" => {
                     state.cut(i64::MIN);
                     state.end = to.0;
@@ -146,7 +167,12 @@ impl Commitments {
                 log_end_offset,
                 high_watermark,
                 ..
-            } => partition.load(broker, log_end_offset.0, high_watermark.0),
+            } => {
+                partition.load(broker, log_end_offset.0, high_watermark.0);
+                if powerless {
+                    partition.came_back_without_power(broker);
+                }
+            }
             Replica::HighWatermark(mark) => {
                 partition.on_high_watermark((seen, broker), mark.0, findings);
                 if partition.is_newest_leader(broker) {
@@ -172,6 +198,7 @@ impl Commitments {
             } => {
                 partition.isr(isr.len());
                 partition.stored.on_changed(broker, isr, *partition_epoch);
+                partition.retain_kept();
                 partition.check_in_sync(seen, findings);
             }
             Replica::Stopped { deleted: true } => *state = ReplicaState::default(),
@@ -201,6 +228,7 @@ impl Committed {
             in_sync: usize::MAX,
             smallest_isr: usize::MAX,
             lossy: BTreeMap::new(),
+            kept: BTreeSet::new(),
             moved: None,
             stored: StoredIsr::default(),
             reads: Reads::default(),
@@ -211,8 +239,20 @@ impl Committed {
         self.leader.is_some_and(|(leader, ..)| leader == broker)
     }
 
+    fn retain_kept(&mut self) {
+        let stored = &self.stored;
+        self.kept.retain(|broker| stored.has(*broker));
+    }
+
     fn isr(&mut self, size: usize) {
         self.in_sync = size.max(1);
+    }
+
+    /// The broker has come back after a loss of power.
+    fn came_back_without_power(&mut self, broker: BrokerId) {
+        if self.lossy.contains_key(&broker) && self.stored.has(broker) {
+            self.kept.insert(broker);
+        }
     }
 
     /// A crash took everything from `to` on.
@@ -373,7 +413,10 @@ impl Committed {
         if let Some(lacking) = self.first_lacking(&mut state) {
             let unclean = self.kinds.get(&epoch) == Some(&ElectionKind::Unclean);
             let lossy = self.lossy.values().filter(|to| **to < self.end).count();
-            let excused = unclean || lossy >= self.min_isr.min(self.smallest_isr);
+            let led_without_its_tail = self.kept.contains(&broker)
+                && self.lossy.get(&broker).is_some_and(|to| *to <= lacking);
+            let excused =
+                unclean || lossy >= self.min_isr.min(self.smallest_isr) || led_without_its_tail;
             if !excused {
                 findings
                     .breaches
@@ -499,7 +542,8 @@ impl Committed {
                 broker_name(leader),
                 self.name
             );
-            breach.story.insert(0, took_over.moment(text));
+            breach.story.push(took_over.moment(text));
+            breach.story.sort_by_key(|spot| spot.seen.step);
         }
         breach
     }

@@ -19,7 +19,7 @@ mod reads;
 mod replica;
 mod strong_isr;
 
-use crate::event::{Event, What};
+use crate::event::{Broker, Event, Process, What};
 use crate::manifest::{Manifest, Node, NodeRole};
 use crate::verdict::{Answer, Finding, Moment, Verdict, WITNESSES};
 use commitment::Commitments;
@@ -229,6 +229,18 @@ impl Invariants {
             What::Operation(operation) => {
                 self.commitments
                     .on_operation(seen, operation, &mut self.findings);
+            }
+            What::Process(Process::Died { how, .. }) if how == "power" => {
+                if let NodeRole::Broker(broker) = self.nodes.get(node)?.role {
+                    self.commitments.on_power_loss(broker);
+                }
+                return None;
+            }
+            What::Broker(Broker::Registered { .. }) => {
+                if let NodeRole::Broker(broker) = self.nodes.get(node)?.role {
+                    self.commitments.on_registered(broker);
+                }
+                return None;
             }
             What::Broker(_)
             | What::Group(..)

@@ -25,6 +25,10 @@ pub(super) struct StoredIsr {
 }
 
 impl StoredIsr {
+    pub(super) fn has(&self, broker: BrokerId) -> bool {
+        self.members.contains(&broker)
+    }
+
     pub(super) fn on_elected(&mut self, election: &LeaderElection) {
         self.members.clone_from(&election.isr);
         self.version = None;

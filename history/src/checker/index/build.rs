@@ -164,6 +164,7 @@ fn intern(index: &mut Index<'_>, topic: &TopicName, partition: i32) -> u32 {
         leaders: Vec::new(),
         replicas: BTreeMap::new(),
         isr: Vec::new(),
+        stored_isr: Vec::new(),
     });
     number
 }
@@ -190,6 +191,17 @@ fn take(index: &mut Index<'_>, current: &mut Current, id: EventId, event: &Event
             }
         }
         What::Controller(Controller::LeaderElected(election)) => on_election(index, id, election),
+        What::Controller(Controller::IsrWritten {
+            partition,
+            isr,
+            partition_epoch,
+            ..
+        }) => {
+            let part = named(index, partition);
+            if part != NONE {
+                index.partitions[wide(part)].stored(id, isr, Some(*partition_epoch));
+            }
+        }
         What::Group(..) | What::Client(Client::Joined { .. } | Client::LeftGroup(_)) => {
             index.group_events.push(id);
         }
@@ -335,6 +347,7 @@ fn on_election(index: &mut Index<'_>, id: EventId, election: &LeaderElection) {
             epoch: election.leader_epoch,
             kind: election.kind,
         });
+        index.partitions[wide(part)].stored(id, &election.isr, None);
     }
 }
 
@@ -389,7 +402,15 @@ fn on_replica(
             });
             partition.isr.push((id, isr.len()));
         }
-        Replica::IsrChanged { isr, .. } => partition.isr.push((id, isr.len())),
+        Replica::IsrChanged {
+            isr,
+            partition_epoch,
+        } => {
+            partition.isr.push((id, isr.len()));
+            if leads {
+                partition.stored(id, isr, Some(*partition_epoch));
+            }
+        }
         Replica::HighWatermark(mark) if leads => partition.high_watermark = mark.0,
         Replica::LastStableOffset(offset) if leads => partition.last_stable = Some(offset.0),
         Replica::Stopped { deleted: true } => {

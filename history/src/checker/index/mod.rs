@@ -22,7 +22,9 @@ use crate::event::{ElectionKind, Event, Phase, Replica, What};
 use crate::invariant::Broken;
 use crate::manifest::{ClientKind, CommitPolicy, Topic};
 use crate::verdict::Moment;
-use protocol::ids::{BrokerId, GroupId, LeaderEpoch, NodeId, Offset, TopicName, TopicPartition};
+use protocol::ids::{
+    BrokerId, GroupId, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicName, TopicPartition,
+};
 use std::collections::BTreeMap;
 
 /// A dense number that stands for nothing.
@@ -155,6 +157,19 @@ pub struct Partition {
     pub replicas: BTreeMap<BrokerId, ReplicaLog>,
     /// In-sync replicas by the leader's word.
     pub isr: Vec<(EventId, usize)>,
+    /// In-sync replicas as they were stored, by the word of whoever wrote them.
+    pub stored_isr: Vec<StoredIsr>,
+}
+
+/// In-sync replicas as the keeper has them.
+#[derive(Clone, Debug)]
+pub struct StoredIsr {
+    /// When that was said.
+    pub event: EventId,
+    /// Who they are.
+    pub members: Vec<BrokerId>,
+    /// The version of the znode; an election does not tell it.
+    pub version: Option<PartitionEpoch>,
 }
 
 impl Partition {
@@ -162,6 +177,31 @@ impl Partition {
     fn led_anew(&mut self, log_end: i64) {
         self.high_watermark = self.high_watermark.min(log_end);
         self.last_stable = None;
+    }
+
+    /// Somebody says what was stored; what is told late, after something newer, is passed over.
+    fn stored(&mut self, event: EventId, members: &[BrokerId], version: Option<PartitionEpoch>) {
+        let known = self.stored_isr.last().and_then(|last| last.version);
+        if version.is_none() || known < version {
+            self.stored_isr.push(StoredIsr {
+                event,
+                members: members.to_vec(),
+                version,
+            });
+        }
+    }
+
+    /// Whether a broker was an in-sync replica at every moment between the two.
+    pub fn stays_in_sync(&self, broker: BrokerId, from: EventId, to: EventId) -> bool {
+        let after = self
+            .stored_isr
+            .partition_point(|stored| stored.event <= from);
+        let since = self
+            .stored_isr
+            .get(after.saturating_sub(1)..)
+            .unwrap_or(&[]);
+        let mut until = since.iter().take_while(|stored| stored.event <= to);
+        after > 0 && until.all(|stored| stored.members.contains(&broker))
     }
 
     /// A leader moved its log start; one that only learns of what another has deleted deletes nothing, unless its log was
