@@ -434,6 +434,34 @@ fn rt_excuses_the_offset_of_a_record_that_was_lost_with_its_log() {
     acquits(&b.finish(&[(0, v(0)), (1, v(1))]), "RT", 1);
 }
 
+/// A record is acknowledged, lost with the power of broker 2 or for no reason, and written again by a retry further on; its
+/// offset is given to a later one.
+fn rewritten(name: &str, power: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    if power {
+        b.power_loss(2, 0);
+    } else {
+        b.kill(2);
+        b.loaded(2, 0);
+    }
+    b.elect(2, 1, ElectionKind::Clean, &[2], 0);
+    b.send(p, 1);
+    b.append(&[2, 1, 3], 0, 1, v(1));
+    b.append(&[2, 1, 3], 1, 1, v(0));
+    b.acked(p, 1, 0);
+    b.finish(&[(0, v(1)), (1, v(0))])
+}
+
+#[test]
+fn rt_excuses_the_place_of_a_lost_record_that_a_retry_wrote_again_and_convicts_without_a_reason() {
+    acquits(&rewritten("rt-rewritten-near", true), "RT", 1);
+    let bad = rewritten("rt-rewritten-bad", false);
+    convicts(&bad, "RT", "offset-back-in-time");
+}
+
 #[test]
 fn agree_convicts_two_values_read_at_one_offset() {
     let mut b = Builder::new("agree-bad");

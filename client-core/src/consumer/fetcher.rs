@@ -329,7 +329,8 @@ impl Consumer {
     }
 
     /// Takes records out of one answer and moves the position behind them (`fetchRecords`). An error behind records that
-    /// were taken already is left for the next poll.
+    /// were taken already is left for the next poll. What is not next in line, or of a partition whose position is being
+    /// looked into, is thrown away.
     fn hand_over(
         &mut self,
         fetched: &mut Fetched,
@@ -337,6 +338,15 @@ impl Consumer {
         is_first: bool,
     ) -> (Vec<ConsumerRecord>, bool) {
         let (isolation, checks) = (self.config.isolation_level, self.config.check_crcs);
+        let is_next = self
+            .subscription
+            .get(&fetched.partition)
+            .is_none_or(|state| {
+                matches!(&state.fetch, FetchState::Fetching(position) if position.offset == fetched.next)
+            });
+        if !is_next {
+            return (Vec::new(), true);
+        }
         let mut records = Vec::new();
         let mut is_done = false;
         while records.len() < most {

@@ -193,19 +193,18 @@ pub(super) fn cause(index: &Index<'_>, record: Record, level: Level) -> Cause {
     }
 }
 
-/// Why a group's commit is gone, if it went with the log of its coordinator in a way that the configuration admits.
+/// Why what a group's coordinator had stored at some moment is gone, if it went with its log in a way that the
+/// configuration admits.
 pub(super) fn commit_cause(index: &Index<'_>, group: &GroupId, commit: EventId) -> Option<String> {
     const OFFSETS: &str = "__consumer_offsets";
     let offsets = index.partitions.iter().map(|partition| &partition.name);
     let offsets = offsets.filter(|name| name.topic.as_str() == OFFSETS);
     let count = offsets.map(|name| name.partition.0 + 1).max()?;
     let home = TopicPartition::new(OFFSETS, partition_for_id(group.as_str(), count));
-    // Its coordinator has just appended it.
-    let node = index.event(commit).node;
+    // Its coordinator appended it last, at the latest.
     let events = &index.history.events[..wide(commit.0)];
     let append = events.iter().rev().find_map(|event| {
         if let What::Replica(name, Replica::Appended(append)) = &event.what
-            && event.node == node
             && append.leader
             && *name == home
         {
@@ -221,7 +220,7 @@ pub(super) fn commit_cause(index: &Index<'_>, group: &GroupId, commit: EventId) 
         since: commit,
     };
     match cause(index, record, Level::InSync) {
-        Cause::Excused(why) => Some(format!("the commit was lost: {why}")),
+        Cause::Excused(why) => Some(format!("what the coordinator had stored was lost: {why}")),
         Cause::Unexcused(_) | Cause::Unread | Cause::Untold => None,
     }
 }

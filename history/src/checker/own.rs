@@ -6,6 +6,7 @@
 use super::Checker;
 use super::effects::operation;
 use super::index::{EventId, Index};
+use super::loss::commit_cause;
 use crate::event::{Client, Process, What};
 use crate::manifest::Stream;
 use crate::operation::{Action, Operation};
@@ -26,7 +27,7 @@ impl Checker for Ownership {
     }
 
     fn definition(&self) -> &'static str {
-        "At no time do two members of a group's current generation own the same partition. Effects of a member whose generation is over are zombie processing: excused and counted. Claimed for every group."
+        "At no time do two members of a group's current generation own the same partition. Effects of a member whose generation is over are zombie processing: excused and counted. A group whose state went with its coordinator's log counts its generations anew; where that loss is excused, so is the second owner. Claimed for every group."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -162,7 +163,8 @@ impl Walk<'_, '_> {
             let theirs = self.generations.get(&other.process).copied();
             if own.is_some() && own == theirs {
                 let (index, since) = (self.index, other.since);
-                self.verdict.violate(|| {
+                let forgotten = commit_cause(index, &index.groups[group].id, since);
+                let finding = || {
                     let name = |event| {
                         operation(index, event)
                             .map_or("?", |operation| index.client_name(operation.client))
@@ -177,7 +179,13 @@ impl Walk<'_, '_> {
                             index.moment(since, format!("{a} is assigned {partition}")),
                             index.moment(event, format!("{b} is assigned {partition}")),
                         ])
-                });
+                };
+                match forgotten {
+                    Some(why) => self.verdict.excuse(|| {
+                        finding().because(format!("the group began to count anew: {why}"))
+                    }),
+                    None => self.verdict.violate(finding),
+                }
             }
         }
         owners.push(Owner {

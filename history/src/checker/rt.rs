@@ -21,7 +21,7 @@ impl Checker for AppendOrder {
     }
 
     fn definition(&self) -> &'static str {
-        "If one send is acknowledged before another to the same partition begins, the first has the lower offset. Where one of the two was lost, which P1 and PA judge, a lower offset is excused. Claimed for producers with acks=1 or acks=all."
+        "If one send is acknowledged before another to the same partition begins, the first has the lower offset. Where one of the two was lost, which P1 and PA judge, a lower offset is excused, and likewise where one is gone from its place for a reason that excuses. Claimed for producers with acks=1 or acks=all."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -36,7 +36,6 @@ impl Checker for AppendOrder {
             );
         }
         let mut verdict = Verdict::new(self.code());
-        let whole = index.history.manifest.has(Stream::FinalRead);
         // The acknowledged record with the highest offset so far, by partition: of all, and of those that stay.
         let none = (-1_i64, ValueId::NONE);
         let mut highest = vec![[none, none]; index.partitions.len()];
@@ -63,7 +62,7 @@ impl Checker for AppendOrder {
                         (offset >= sent.offset && other != id).then_some(other)
                     };
                     if let Some(earlier) = above(slot[1]) {
-                        if whole && index.is_lost(sent) {
+                        if has_gone(index, id) {
                             judge_lost(index, (earlier, id), id, &mut verdict);
                         } else {
                             verdict.violate(|| finding(index, earlier, id));
@@ -73,7 +72,7 @@ impl Checker for AppendOrder {
                     }
                 }
                 Stage::Ok => {
-                    let stays = !whole || !index.is_lost(sent);
+                    let stays = !has_gone(index, id);
                     if sent.offset > slot[0].0 {
                         slot[0] = (sent.offset, id);
                     }
@@ -102,13 +101,27 @@ fn judge_lost(
         .is_some_and(|facts| facts.acks == Acks::All);
     let level = if all { Level::InSync } else { Level::Leader };
     let why = match cause(index, Record::acknowledged(index, lost), level) {
-        Cause::Excused(why) | Cause::Unexcused(why) => why,
-        Cause::Unread | Cause::Untold => "it is missing in the end".to_owned(),
+        Cause::Excused(why) => why,
+        // Its loss is judged by P1 and PA; here it only explains the offset.
+        Cause::Unexcused(why) if index.is_lost(index.values.get(lost)) => why,
+        Cause::Unread | Cause::Untold if index.is_lost(index.values.get(lost)) => {
+            "it is missing in the end".to_owned()
+        }
+        Cause::Unexcused(_) | Cause::Unread | Cause::Untold => {
+            verdict.violate(|| finding(index, earlier, later));
+            return;
+        }
     };
-    // Its loss is judged by P1 and PA; here it only explains the offset.
     verdict.excuse(|| {
         finding(index, earlier, later).because(format!("the {which} record was lost: {why}"))
     });
+}
+
+/// Whether an acknowledged record is not in its place in the end, and was not deleted from there. A retry may have brought it
+/// back elsewhere, so that nobody misses it.
+fn has_gone(index: &Index<'_>, id: ValueId) -> bool {
+    let sent = index.values.get(id);
+    index.whole && index.found(sent.part, sent.offset) != id && !index.is_deleted(sent)
 }
 
 fn finding(index: &Index<'_>, earlier: ValueId, later: ValueId) -> Finding {
