@@ -38,10 +38,7 @@ fn every_scenario_keeps_its_promise_and_repeats_byte_for_byte() {
 
 #[test]
 fn every_scenario_keeps_its_promise_on_five_other_seeds() {
-    // A swarm is asked by sweeps; scenarios/README.md names the seeds of it that are still open.
-    let swarm = path("scenarios/swarm");
-    let mut files = scenario_files();
-    files.retain(|file| !file.starts_with(&swarm));
+    let files = scenario_files();
     for_every_plan(&files, |plan| {
         for seed in 101..106 {
             assert_as_expected(plan, seed);
