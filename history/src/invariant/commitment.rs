@@ -147,12 +147,7 @@ impl Commitments {
         match replica {
             Replica::Appended(append) => state.append(Batch::of(append)),
             Replica::Truncated { to, rule, .. } => match rule.as_str() {
-                "recovery" => {
-                    partition.lose(broker, to.0);
-                    if powerless {
-                        partition.came_back_without_power(broker);
-                    }
-                }
+                "recovery" => partition.lose((broker, powerless), to.0),
                 "full_and_start_at" => {
                     state.cut(i64::MIN);
                     state.end = to.0;
@@ -167,12 +162,7 @@ impl Commitments {
                 log_end_offset,
                 high_watermark,
                 ..
-            } => {
-                partition.load(broker, log_end_offset.0, high_watermark.0);
-                if powerless {
-                    partition.came_back_without_power(broker);
-                }
-            }
+            } => partition.load((broker, powerless), log_end_offset.0, high_watermark.0),
             Replica::HighWatermark(mark) => {
                 partition.on_high_watermark((seen, broker), mark.0, findings);
                 if partition.is_newest_leader(broker) {
@@ -186,7 +176,7 @@ impl Commitments {
             } => {
                 state.high_watermark = None;
                 if state.known && log_end_offset.0 < state.end {
-                    partition.lose(broker, log_end_offset.0);
+                    partition.lose((broker, powerless), log_end_offset.0);
                 }
                 partition.isr(isr.len());
                 partition.on_leader((seen, broker), *leader_epoch, findings);
@@ -248,27 +238,23 @@ impl Committed {
         self.in_sync = size.max(1);
     }
 
-    /// The broker has come back after a loss of power.
-    fn came_back_without_power(&mut self, broker: BrokerId) {
-        if self.lossy.contains_key(&broker) && self.stored.has(broker) {
-            self.kept.insert(broker);
-        }
-    }
-
-    /// A crash took everything from `to` on.
-    fn lose(&mut self, broker: BrokerId, to: i64) {
+    /// A crash took everything from `to` on; `powerless` says that it was one of the machine.
+    fn lose(&mut self, (broker, powerless): (BrokerId, bool), to: i64) {
         let Some(state) = self.replicas.get_mut(&broker) else {
             return;
         };
         if to < state.end {
             let lowest = self.lossy.entry(broker).or_insert(to);
             *lowest = to.min(*lowest);
+            if powerless && self.stored.has(broker) {
+                self.kept.insert(broker);
+            }
         }
         state.cut(to);
     }
 
-    fn load(&mut self, broker: BrokerId, end: i64, high_watermark: i64) {
-        self.lose(broker, end);
+    fn load(&mut self, (broker, powerless): (BrokerId, bool), end: i64, high_watermark: i64) {
+        self.lose((broker, powerless), end);
         if self.is_newest_leader(broker) {
             // The leader begins again from its checkpoint, and followers take over what it says.
             for state in self.replicas.values_mut() {

@@ -372,12 +372,7 @@ fn on_replica(
             }
         }
         Replica::Truncated { to, rule, .. } => log.truncated(id, to.0, rule),
-        Replica::Loaded { log_end_offset, .. } => {
-            if log_end_offset.0 < log.end {
-                log.cut(id, log_end_offset.0, CutKind::DiskLoss);
-            }
-            log.end = log_end_offset.0;
-        }
+        Replica::Loaded { log_end_offset, .. } => log.loaded(id, log_end_offset.0),
         Replica::LogStart(offset) if leads => partition.deleted(Deletion {
             event: id,
             broker,

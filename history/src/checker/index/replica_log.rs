@@ -69,6 +69,14 @@ impl ReplicaLog {
         }
     }
 
+    /// The broker comes back with a log that ends there.
+    pub fn loaded(&mut self, event: EventId, end: i64) {
+        if end < self.end {
+            self.cut(event, end, CutKind::DiskLoss);
+        }
+        self.end = end;
+    }
+
     /// Everything from `to` on is gone.
     pub fn cut(&mut self, event: EventId, to: i64, kind: CutKind) {
         self.end = self.end.min(to);
