@@ -72,6 +72,10 @@ fn answers_that_come_together_complete_a_transaction_once_since_kafka_10080() {
         bench.hold_markers = false;
         bench.run();
         assert_eq!(bench.appends.len(), records, "fixed: {fixed}");
+        for _ in 0..records {
+            bench.replicate();
+        }
+        assert_eq!(bench.states().last(), Some(&S::CompleteCommit));
     }
 }
 
