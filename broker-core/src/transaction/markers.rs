@@ -271,11 +271,13 @@ impl TransactionCoordinator {
             let mut part = entry.clone();
             part.marker.partitions = partitions;
             match home.and_then(|home| Some((home, desk.cache.endpoint(home)?))) {
-                Some((home, endpoint)) => self.markers.line(home, endpoint).queue.push(part),
+                Some((home, endpoint)) => {
+                    self.markers.line(home, endpoint).queue.push(part);
+                    self.markers.wake(desk.io);
+                }
                 None => self.markers.homeless.push(part),
             }
         }
-        self.markers.wake(desk.io);
     }
 
     fn skip_deleted(&mut self, desk: &mut Desk<'_, '_>, entry: &Entry, deleted: &[TopicPartition]) {
