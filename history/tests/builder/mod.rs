@@ -152,6 +152,7 @@ impl Builder {
             group: Some(GroupId::from("g")),
             commit,
             read_committed: false,
+            feeds: None,
             old: Some(OffsetStorage::Zookeeper),
         };
         let name = format!("c{}", self.history.manifest.clients.len());
