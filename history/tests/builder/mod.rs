@@ -24,7 +24,8 @@ use history::operation::{Action, Operation, Polled, ProcessId, Stage, Value};
 use protocol::config::OffsetStorage;
 use protocol::ids::{
     BrokerId, ControllerEpoch, GenerationId, GroupId, KeeperId, LeaderEpoch, MemberId, NodeId,
-    Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence, SessionId, TopicName, TopicPartition, Zxid,
+    Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence, SessionId, TopicName,
+    TopicPartition, Zxid,
 };
 use protocol::verb::ResetReason;
 use std::collections::BTreeMap;
