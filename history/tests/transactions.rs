@@ -658,6 +658,35 @@ fn progress_wants_an_answer_to_every_end_of_a_transaction() {
     }
 }
 
+/// The process of an application that copies has two clients; what one of them had open ends with the other.
+#[test]
+fn progress_acquits_what_died_with_the_process_of_another_client() {
+    for (name, shared) in [
+        ("progress-shared-bad", false),
+        ("progress-shared-near", true),
+    ] {
+        let (mut b, p, inputs, outputs) = copying(name);
+        b.commit(p, 0, Stage::Ok);
+        b.marker(p, (&copy(0), 2), true);
+        b.offsets_decided(p, Some(2));
+        b.begin(p, 1);
+        b.asked(p, 1, &(copy(0), 3, Builder::value(p, 2)));
+        let reader = p + 1;
+        if shared {
+            let clients = &mut b.history.manifest.clients;
+            clients[usize::from(p)].node = clients[usize::from(reader)].node;
+        }
+        b.client_dies(reader);
+        let all = joined(&inputs, &outputs);
+        let history = b.finish_committed(&all, &all);
+        if shared {
+            acquits(&history, "PROGRESS", 0);
+        } else {
+            convicts(&history, "PROGRESS", "send-never-ends");
+        }
+    }
+}
+
 /// Offsets that were sent in one generation take effect in the next one.
 #[test]
 fn cm_acquits_pending_offsets_that_outlive_their_generation() {

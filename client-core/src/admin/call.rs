@@ -99,8 +99,6 @@ impl Task {
             | Verb::AbortTransaction
             | Verb::GroupMetadata
             | Verb::Position(_)
-            | Verb::CreateStreams(_)
-            | Verb::NextMessage(_)
             | Verb::ExpireSession(_) => return None,
         })
     }

@@ -223,8 +223,6 @@ impl Consumer {
             | Verb::CommitTransaction
             | Verb::AbortTransaction
             | Verb::DescribeGroup(_)
-            | Verb::CreateStreams(_)
-            | Verb::NextMessage(_)
             | Verb::ExpireSession(_) => {
                 illegal(operation, "a consumer cannot do this", io);
             }

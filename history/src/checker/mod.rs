@@ -39,7 +39,6 @@ mod res;
 mod rt;
 mod v0;
 mod window;
-mod written;
 
 use crate::invariant::{self, INVARIANTS};
 use crate::manifest::Stream;

@@ -5,9 +5,10 @@ use super::Checker;
 use super::effects::{effects, operation};
 use super::index::{Acks, EventId, Fate, Index, NONE, Sent, ValueId};
 use crate::event::{Phase, Process, What};
-use crate::manifest::{NodeRole, Stream};
+use crate::manifest::Stream;
 use crate::operation::Stage;
 use crate::verdict::{Finding, Verdict};
+use protocol::ids::NodeId;
 use std::collections::BTreeMap;
 
 /// PROGRESS.
@@ -195,17 +196,21 @@ fn deaths(index: &Index<'_>) -> BTreeMap<u16, Vec<EventId>> {
     let mut deaths: BTreeMap<u16, Vec<EventId>> = BTreeMap::new();
     for id in &index.group_events {
         let event = index.event(*id);
-        let role = event
-            .node
-            .and_then(|node| index.history.manifest.nodes.get(usize::from(node.0)))
-            .map(|node| node.role);
-        if let (Some(NodeRole::Client(client)), What::Process(Process::Died { .. })) =
-            (role, &event.what)
-        {
-            deaths.entry(client).or_default().push(*id);
+        if let What::Process(Process::Died { .. }) = &event.what {
+            for client in clients_of(index, event.node) {
+                deaths.entry(client).or_default().push(*id);
+            }
         }
     }
     deaths
+}
+
+/// The clients of one process: an application that copies has two.
+fn clients_of<'i>(index: &'i Index<'_>, node: Option<NodeId>) -> impl Iterator<Item = u16> + 'i {
+    let clients = (0..).zip(&index.history.manifest.clients);
+    clients
+        .filter(move |(_, client)| Some(client.node) == node)
+        .map(|(number, _)| number)
 }
 
 fn stuck(index: &Index<'_>, id: ValueId) -> Finding {
@@ -332,21 +337,13 @@ fn alive(index: &Index<'_>) -> Vec<bool> {
         let What::Process(process) = &event.what else {
             continue;
         };
-        let nodes = &index.history.manifest.nodes;
-        let role = event
-            .node
-            .and_then(|node| nodes.get(usize::from(node.0)))
-            .map(|node| node.role);
-        if let Some(NodeRole::Client(client)) = role {
-            let lives = match process {
-                Process::Started { .. } | Process::Resumed => true,
-                Process::Died { .. }
-                | Process::Stopped
-                | Process::Panicked(_)
-                | Process::Paused => false,
-            };
-            members.insert(client, lives);
-        }
+        let lives = match process {
+            Process::Started { .. } | Process::Resumed => true,
+            Process::Died { .. } | Process::Stopped | Process::Panicked(_) | Process::Paused => {
+                false
+            }
+        };
+        members.extend(clients_of(index, event.node).map(|client| (client, lives)));
     }
     let mut groups = vec![false; index.groups.len()];
     for (client, group) in (0..).zip(&index.consumers) {

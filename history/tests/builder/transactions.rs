@@ -69,7 +69,6 @@ impl Builder {
             commit: CommitPolicy::Never,
             read_committed: true,
             feeds: None,
-            old: None,
         };
         let name = format!("c{}", self.history.manifest.clients.len());
         self.client(&name, kind)
@@ -82,7 +81,6 @@ impl Builder {
             commit: CommitPolicy::Transactional,
             read_committed: true,
             feeds: Some(feeds),
-            old: None,
         };
         let name = format!("c{}", self.history.manifest.clients.len());
         self.client(&name, kind)
@@ -212,6 +210,23 @@ impl Builder {
                 self.batch(client, transaction.is_some(), place);
             }
         }
+    }
+
+    /// A send in a transaction of which nobody is told anything.
+    pub(crate) fn asked(&mut self, client: u16, transaction: u32, place: &Placed) {
+        let (partition, _, value) = place;
+        let action = Action::Send {
+            topic: partition.topic.clone(),
+            partition: Some(partition.partition.0),
+            key: None,
+            value: *value,
+            transaction: Some(TransactionNumber(transaction)),
+            made_from: None,
+            amount: None,
+            offset: None,
+            error: None,
+        };
+        self.operation(client, Stage::Invoke, action);
     }
 
     /// A send in a transaction.

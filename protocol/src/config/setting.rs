@@ -404,8 +404,7 @@ pub(super) use settings;
 mod tests {
     use super::*;
     use crate::config::{
-        AdminConfig, BrokerConfig, ConsumerConfig, KeeperConfig, OldConsumerConfig, ProducerConfig,
-        TopicOverrides,
+        AdminConfig, BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig, TopicOverrides,
     };
 
     macro_rules! check_defaults {
@@ -432,7 +431,6 @@ mod tests {
             BrokerConfig,
             ConsumerConfig,
             KeeperConfig,
-            OldConsumerConfig,
             ProducerConfig
         );
     }

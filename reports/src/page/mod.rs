@@ -223,7 +223,6 @@ fn client_in_words(kind: &ClientKind) -> Option<String> {
             group,
             commit,
             read_committed,
-            old,
             ..
         } => {
             let group = group.as_ref().map_or_else(
@@ -235,9 +234,8 @@ fn client_in_words(kind: &ClientKind) -> Option<String> {
             } else {
                 ""
             };
-            let old = if old.is_some() { "ZooKeeper " } else { "" };
             Some(format!(
-                "{old}consumer, {group}, {}{committed}",
+                "consumer, {group}, {}{committed}",
                 commit_in_words(*commit)
             ))
         }

@@ -264,8 +264,7 @@ impl ConsumerApp {
                         },
                     );
                 }
-                Outcome::Committing(_)
-                | Outcome::Sent(_)
+                Outcome::Sent(_)
                 | Outcome::Offsets(_)
                 | Outcome::Described(_)
                 | Outcome::Group(_)

@@ -10,7 +10,6 @@ mod faults;
 mod matrix;
 mod messages;
 mod nemesis;
-mod old_consumer;
 mod pinned;
 mod workload;
 
