@@ -1,4 +1,5 @@
-//! Kafka's Java clients as state machines: [`Producer`], [`Consumer`] and [`Admin`].
+//! Kafka's clients as state machines: the Java [`Producer`], [`Consumer`] and [`Admin`], and the [`ZookeeperConsumer`] of
+//! the releases before them.
 //!
 //! Each is driven through the door (`protocol::machine`): the application's calls come in as `Input::Verb` and are
 //! answered by `Effect::Outcome` under the same operation id. What the Java clients do with threads — the producer's I/O
@@ -18,9 +19,11 @@ mod consumer_protocol;
 mod metadata;
 mod network;
 mod node_choice;
+mod old_consumer;
 mod producer;
 mod versions;
 
 pub use admin::Admin;
 pub use consumer::Consumer;
+pub use old_consumer::{OldConsumerSpec, ZookeeperConsumer};
 pub use producer::Producer;

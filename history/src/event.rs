@@ -407,4 +407,10 @@ pub enum Client {
         member: MemberId,
     },
     LeftGroup(GroupId),
+    KeeperSession(SessionId),
+    Rebalancing {
+        group: GroupId,
+        attempt: u32,
+    },
+    RebalanceFailed(GroupId),
 }

@@ -75,7 +75,10 @@ pub const LEDGER_KEYS: &[(&str, &str)] = &[
         "broker sessions that the keepers let expire",
     ),
     ("crashes", "processes that died"),
-    ("rebalances", "generations of consumer groups"),
+    (
+        "rebalances",
+        "generations of consumer groups, and rebalances of each ZooKeeper consumer",
+    ),
     (
         "commits_refused",
         "offset commits that a coordinator refused",
@@ -320,6 +323,9 @@ impl<'i, 'h> Count<'i, 'h> {
             What::Group(_, Group::Generation { members, .. }) if !members.is_empty() => {
                 self.add("rebalances", None, 1);
             }
+            What::Client(Client::Rebalancing { attempt: 1, .. }) => {
+                self.add("rebalances", None, 1);
+            }
             What::Group(_, Group::CommitRefused { .. }) => self.add("commits_refused", None, 1),
             What::Client(Client::Retry { partition, .. }) => {
                 self.add("retries", Some(&partition.topic), 1);
@@ -511,7 +517,7 @@ impl<'i, 'h> Count<'i, 'h> {
             let event = self.index.event(*id);
             let Some(node) = event.node else { continue };
             match &event.what {
-                What::Client(Client::Joined { group, .. }) => {
+                What::Client(Client::Joined { group, .. } | Client::Rebalancing { group, .. }) => {
                     if let Some(group) = self.index.group(group) {
                         members.entry((group, node)).or_default();
                     }

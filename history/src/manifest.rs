@@ -1,6 +1,7 @@
 //! The first line of a history: what was run, by whom, and what is claimed. The address of a run.
 
 use crate::expectation::Expectations;
+use protocol::config::OffsetStorage;
 use protocol::ids::{BrokerId, GroupId, KeeperId, NodeId, TopicName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -149,6 +150,9 @@ pub enum ClientKind {
         /// The producer client of the same process that writes what is made from the records read.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         feeds: Option<u16>,
+        /// It is a ZooKeeper consumer, and keeps its offsets there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        old: Option<OffsetStorage>,
     },
     /// An operator's tool.
     Admin,

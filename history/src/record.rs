@@ -401,6 +401,12 @@ fn client(note: &ClientNote) -> Client {
             member: member.clone(),
         },
         ClientNote::LeftGroup(group) => Client::LeftGroup(group.clone()),
+        ClientNote::KeeperSession(session) => Client::KeeperSession(*session),
+        ClientNote::Rebalancing { group, attempt } => Client::Rebalancing {
+            group: group.clone(),
+            attempt: *attempt,
+        },
+        ClientNote::RebalanceFailed(group) => Client::RebalanceFailed(group.clone()),
     }
 }
 

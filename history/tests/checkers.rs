@@ -707,6 +707,99 @@ fn own_excuses_a_zombie_of_the_generation_before() {
     acquits(&two_owners("own-near", 2), "OWN", 1);
 }
 
+/// A ZooKeeper consumer owns the partition, then another does; perhaps the keepers ended the first one's session before.
+fn two_old_owners(name: &str, expired: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.old_consumer(CommitPolicy::Auto);
+    let d = b.old_consumer(CommitPolicy::Auto);
+    b.born();
+    b.written(p, 0, 0);
+    b.owns(c);
+    b.polled(c, &[(0, v(0))]);
+    if expired {
+        b.session_expires(c);
+    }
+    b.owns(d);
+    b.processed(c, 0, v(0));
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn own_convicts_two_zookeeper_consumers_whose_sessions_both_live() {
+    convicts(&two_old_owners("own-old-bad", false), "OWN", "two-owners");
+}
+
+#[test]
+fn own_excuses_a_zookeeper_consumer_that_has_not_learnt_of_its_expiry() {
+    acquits(&two_old_owners("own-old-near", true), "OWN", 1);
+}
+
+/// A commit of 3 is over, or still under way, when a commit of 1 begins.
+fn old_commits(name: &str, over: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.old_consumer(CommitPolicy::Auto);
+    let d = b.old_consumer(CommitPolicy::Auto);
+    b.born();
+    b.written(p, 0, 0);
+    b.writes(c, Stage::Invoke, (101, 0));
+    b.writes(c, Stage::Ok, (101, 0));
+    b.writes(c, Stage::Invoke, (102, 3));
+    if over {
+        b.writes(c, Stage::Ok, (102, 3));
+    }
+    b.writes(d, Stage::Invoke, (103, 1));
+    if !over {
+        b.writes(c, Stage::Ok, (102, 3));
+    }
+    b.writes(d, Stage::Ok, (103, 1));
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn cm_convicts_a_commit_in_zookeeper_over_a_higher_one_that_was_over() {
+    convicts(&old_commits("cm-old-bad", true), "CM", "commit-went-back");
+}
+
+#[test]
+fn cm_admits_that_of_two_commits_in_zookeeper_at_once_the_lower_one_came_first() {
+    acquits(&old_commits("cm-old-near", false), "CM", 0);
+}
+
+/// 1 and then 3 are committed; a consumer begins to ask after, or before, the commit of 3 is over, and finds 1.
+fn old_resume(name: &str, over: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.old_consumer(CommitPolicy::Auto);
+    let d = b.old_consumer(CommitPolicy::Auto);
+    b.born();
+    b.written(p, 0, 0);
+    b.writes(c, Stage::Invoke, (101, 1));
+    b.writes(c, Stage::Ok, (101, 1));
+    b.writes(c, Stage::Invoke, (102, 3));
+    if over {
+        b.writes(c, Stage::Ok, (102, 3));
+    }
+    b.rebalances(d);
+    if !over {
+        b.writes(c, Stage::Ok, (102, 3));
+    }
+    b.owns(d);
+    b.position(d, 1, ResetReason::Committed);
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn res_convicts_a_zookeeper_consumer_that_resumes_behind_a_commit_that_was_over() {
+    convicts(&old_resume("res-old-bad", true), "RES", "resumed-elsewhere");
+}
+
+#[test]
+fn res_admits_that_a_commit_in_zookeeper_came_after_the_question() {
+    acquits(&old_resume("res-old-near", false), "RES", 0);
+}
+
 /// A member polls offsets 0 and 2.
 fn skipping(name: &str, log: &[(i64, history::operation::Value)]) -> History {
     let mut b = Builder::new(name);

@@ -450,4 +450,15 @@ pub enum ClientNote {
     },
     /// Its session with the group is lost, by its own count.
     LeftGroup(GroupId),
+    /// A session with the keepers stands, on which its ephemeral nodes depend.
+    KeeperSession(SessionId),
+    /// A consumer of ZooKeeper's time begins to find out what is its own.
+    Rebalancing {
+        /// Its group.
+        group: GroupId,
+        /// Which try, from 1.
+        attempt: u32,
+    },
+    /// It has given up (`ConsumerRebalanceFailedException`) and consumes nothing until something changes again.
+    RebalanceFailed(GroupId),
 }

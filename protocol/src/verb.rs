@@ -144,6 +144,12 @@ pub enum Verb {
     EndOffsets(Vec<TopicPartition>),
     /// `beginningOffsets(partitions)`: answered by [`Outcome::Offsets`].
     BeginningOffsets(Vec<TopicPartition>),
+    // Consumer of ZooKeeper's time.
+    /// `createMessageStreams`: so many streams of each topic, numbered through in the order of the topics. Answered by
+    /// [`Outcome::Done`] when the first rebalance is over; what happens by itself later is told under the same call.
+    CreateStreams(BTreeMap<TopicName, u32>),
+    /// `ConsumerIterator.next` of one stream: answered by [`Outcome::Polled`] with one record, or with the exception.
+    NextMessage(u32),
     // Any client.
     /// `close(timeout)`: answered by [`Outcome::Done`].
     Close(Span),
@@ -224,6 +230,12 @@ pub enum ClientError {
     Crashed,
     /// `TransactionAbortedException`: the transaction was aborted before the record was sent.
     TransactionAborted,
+    /// `ConsumerRebalanceFailedException`: `rebalance.max.retries` tries, and the partitions were never free.
+    RebalanceFailed,
+    /// `ConsumerTimeoutException`: no message came within `consumer.timeout.ms`.
+    ConsumerTimeout,
+    /// `ZkNodeExistsException`: somebody else is registered under this name.
+    NodeExists,
 }
 
 /// Where a record went.
@@ -294,6 +306,8 @@ pub enum Outcome {
         /// Why there.
         reason: ResetReason,
     },
+    /// A commit of these offsets begins that nobody called for; [`Outcome::Committed`] tells its end.
+    Committing(BTreeMap<TopicPartition, OffsetAndMetadata>),
     /// The answer to `commitSync` or the callback of `commitAsync`; auto commits answer under their `poll`'s id.
     Committed {
         /// The offsets of the request.

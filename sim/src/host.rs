@@ -171,6 +171,7 @@ impl Handle {
                 Outcome::Assigned(_)
                 | Outcome::Revoked(_)
                 | Outcome::Lost(_)
+                | Outcome::Committing(_)
                 | Outcome::PositionReset { .. } => {}
                 answer @ (Outcome::Sent(_)
                 | Outcome::Polled(_)

@@ -7,7 +7,9 @@ use crate::load;
 use crate::page::{WIDTH, wrap};
 use crate::style::{HEADING, paint};
 use protocol::behaviour::{Fix, Mask};
-use protocol::config::{BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig, SettingKey};
+use protocol::config::{
+    BrokerConfig, ConsumerConfig, KeeperConfig, OldConsumerConfig, ProducerConfig, SettingKey,
+};
 use protocol::error_code::ErrorCode;
 use sim::scenario::diagnostic::suggestion;
 use std::path::{Path, PathBuf};
@@ -140,11 +142,12 @@ fn error(code: &str) -> Option<String> {
     ))
 }
 
-fn settings() -> [(&'static str, &'static [SettingKey]); 4] {
+fn settings() -> [(&'static str, &'static [SettingKey]); 5] {
     [
         ("broker setting", BrokerConfig::KEYS),
         ("producer setting", ProducerConfig::KEYS),
         ("consumer setting", ConsumerConfig::KEYS),
+        ("setting of the ZooKeeper consumer", OldConsumerConfig::KEYS),
         ("keeper setting", KeeperConfig::KEYS),
     ]
 }

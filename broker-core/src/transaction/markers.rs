@@ -18,7 +18,7 @@ use protocol::ids::{BrokerId, Endpoint, TopicPartition, TransactionalId};
 use protocol::machine::{ConnectionId, Input, Io, Lane};
 use protocol::note::TransactionState;
 use protocol::time::{Now, Span};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The reconnect back-off that Kafka gives this client.
 const RECONNECT: Span = Span::millis(50);
@@ -65,6 +65,8 @@ pub(super) struct Markers {
     retries: Vec<Change>,
     /// Ids to look at on the lane, where KAFKA-10080 is off.
     looks: Vec<TransactionalId>,
+    /// What such looks found over, to be written on the lane, one after the other.
+    found: VecDeque<(TransactionalId, Decided)>,
     /// The lane is asked for already.
     woken: bool,
 }
@@ -86,6 +88,7 @@ impl Markers {
             homeless: Vec::new(),
             retries: Vec::new(),
             looks: Vec::new(),
+            found: VecDeque::new(),
             woken: false,
         }
     }
@@ -193,12 +196,22 @@ impl TransactionCoordinator {
         for line in self.markers.lines.values_mut() {
             line.pump(desk.now, desk.io);
         }
-        // What had nothing left when it was looked at is written, however often that is.
-        let looks = std::mem::take(&mut self.markers.looks);
-        let over: Vec<_> = looks.into_iter().filter_map(|id| self.over(&id)).collect();
-        for (id, decided) in over {
+        self.complete_by_looks(desk);
+    }
+
+    /// Until KAFKA-10080 each answer looked whether anything was left, and what had nothing left was written, however often
+    /// that was seen. Each look is a thread of its own and may come to writing late.
+    fn complete_by_looks(&mut self, desk: &mut Desk<'_, '_>) {
+        for id in std::mem::take(&mut self.markers.looks) {
+            let over = self.over(&id);
+            self.markers.found.extend(over);
+        }
+        if let Some((id, decided)) = self.markers.found.pop_front() {
             self.markers.decided.remove(&id);
             self.write_completion(desk, (id, decided));
+        }
+        if !self.markers.found.is_empty() {
+            self.markers.wake(desk.io);
         }
     }
 
@@ -258,11 +271,13 @@ impl TransactionCoordinator {
             let mut part = entry.clone();
             part.marker.partitions = partitions;
             match home.and_then(|home| Some((home, desk.cache.endpoint(home)?))) {
-                Some((home, endpoint)) => self.markers.line(home, endpoint).queue.push(part),
+                Some((home, endpoint)) => {
+                    self.markers.line(home, endpoint).queue.push(part);
+                    self.markers.wake(desk.io);
+                }
                 None => self.markers.homeless.push(part),
             }
         }
-        self.markers.wake(desk.io);
     }
 
     fn skip_deleted(&mut self, desk: &mut Desk<'_, '_>, entry: &Entry, deleted: &[TopicPartition]) {

@@ -99,6 +99,8 @@ impl Task {
             | Verb::AbortTransaction
             | Verb::GroupMetadata
             | Verb::Position(_)
+            | Verb::CreateStreams(_)
+            | Verb::NextMessage(_)
             | Verb::ExpireSession(_) => return None,
         })
     }

@@ -223,6 +223,8 @@ impl Consumer {
             | Verb::CommitTransaction
             | Verb::AbortTransaction
             | Verb::DescribeGroup(_)
+            | Verb::CreateStreams(_)
+            | Verb::NextMessage(_)
             | Verb::ExpireSession(_) => {
                 illegal(operation, "a consumer cannot do this", io);
             }

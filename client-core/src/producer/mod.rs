@@ -220,6 +220,8 @@ impl Producer {
             | Verb::GroupMetadata
             | Verb::Position(_)
             | Verb::DescribeGroup(_)
+            | Verb::CreateStreams(_)
+            | Verb::NextMessage(_)
             | Verb::ExpireSession(_) => {
                 let error = ClientError::IllegalState("a producer cannot do this");
                 io.outcome(operation, Outcome::Done(Err(Failure::fail(error))));

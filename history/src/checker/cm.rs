@@ -5,6 +5,7 @@
 use super::Checker;
 use super::effects::operation;
 use super::index::{EventId, Index, NONE};
+use super::written::{Written, is_kept_here};
 use crate::event::{Group, What};
 use crate::manifest::{CommitPolicy, Stream};
 use crate::operation::{Action, Operation, Stage};
@@ -49,6 +50,7 @@ impl Checker for CommitsMonotone {
             generations: BTreeMap::new(),
             members: BTreeMap::new(),
             decided: None,
+            written: Written::default(),
         };
         for event in &index.group_events {
             match &index.event(*event).what {
@@ -91,6 +93,8 @@ struct Walk<'i, 'h> {
     members: BTreeMap<(u32, u32), InHand>,
     /// The step in which pending offsets took effect: their generation was looked at when they were sent.
     decided: Option<u64>,
+    /// Of groups whose offsets are in ZooKeeper.
+    written: Written,
 }
 
 impl Walk<'_, '_> {
@@ -154,12 +158,47 @@ impl Walk<'_, '_> {
         let Some((last, at)) = before.filter(|(last, _)| offset < *last) else {
             return;
         };
+        let place = self.index.group(group).unwrap_or(usize::MAX);
+        let key = (place, self.index.part(partition));
+        self.went_back((event, at), key, (group, partition), (last, offset));
+    }
+
+    /// A commit in ZooKeeper is over: it went back if everything that it can have replaced was higher.
+    fn on_written(&mut self, event: EventId, group: usize, operation: &Operation) {
+        let began = self.written.began(operation);
+        self.written
+            .on_commit(self.index, event, (group, operation));
+        let Action::Commit { offsets, .. } = &operation.action else {
+            return;
+        };
+        let Some(began) = began.filter(|_| operation.stage == Stage::Ok) else {
+            return;
+        };
         let index = self.index;
-        let place = index.group(group).unwrap_or(usize::MAX);
-        let reset = self
-            .resets
-            .get(&(place, index.part(partition)))
-            .filter(|reset| **reset > at);
+        for (partition, offset) in offsets {
+            self.verdict.judged += 1;
+            let key = (group, index.part(partition));
+            let found = self.written.visible(key, began).into_iter();
+            let before = found.filter(|write| write.began < began);
+            if let Some(lowest) = before.min_by_key(|write| write.offset)
+                && lowest.offset > offset.0
+            {
+                let id = &index.groups[group].id;
+                let offsets = (lowest.offset, offset.0);
+                self.went_back((event, lowest.began), key, (id, partition), offsets);
+            }
+        }
+    }
+
+    fn went_back(
+        &mut self,
+        (event, at): (EventId, EventId),
+        key: (usize, u32),
+        (group, partition): (&GroupId, &TopicPartition),
+        (last, offset): (i64, i64),
+    ) {
+        let index = self.index;
+        let reset = self.resets.get(&key).filter(|reset| **reset > at);
         let finding = || {
             let text = format!(
                 "the committed offset of {group} for {partition} went back from {last} to {offset}"
@@ -189,6 +228,9 @@ impl Walk<'_, '_> {
             return;
         };
         let process = operation.process.0;
+        if is_kept_here(self.index, group) {
+            self.on_written(event, group, operation);
+        }
         match &operation.action {
             Action::Poll { records, .. } => {
                 for polled in records {

@@ -39,6 +39,7 @@ mod res;
 mod rt;
 mod v0;
 mod window;
+mod written;
 
 use crate::invariant::{self, INVARIANTS};
 use crate::manifest::Stream;

@@ -2,17 +2,21 @@
 //!
 //! A member of an older generation that acts on a partition somebody else owns by now is a zombie: at-least-once admits it
 //! (it shows as a repeat), so it is excused and counted.
+//!
+//! Groups of ZooKeeper consumers have no generations and no barrier. What their members are promised is the owner node:
+//! it is there once, and as long as the session that made it. Two members whose sessions both live and who both believe to
+//! own a partition break that promise; a member whose session the keepers have ended is a zombie until it learns of it.
 
 use super::Checker;
 use super::effects::operation;
 use super::index::{EventId, Index};
 use super::loss::commit_cause;
-use crate::event::{Client, Process, What};
+use crate::event::{Client, Keeper, Process, What};
 use crate::manifest::Stream;
 use crate::operation::{Action, Operation};
 use crate::verdict::{Finding, Verdict};
-use protocol::ids::{NodeId, TopicPartition};
-use std::collections::BTreeMap;
+use protocol::ids::{NodeId, SessionId, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// OWN.
 pub(super) struct Ownership;
@@ -27,7 +31,7 @@ impl Checker for Ownership {
     }
 
     fn definition(&self) -> &'static str {
-        "At no time do two members of a group's current generation own the same partition. Effects of a member whose generation is over are zombie processing: excused and counted. A group whose state went with its coordinator's log counts its generations anew; where that loss is excused, so is the second owner. Claimed for every group."
+        "At no time do two members of a group's current generation own the same partition. Effects of a member whose generation is over are zombie processing: excused and counted. In a group of ZooKeeper consumers, which has no generations, a member counts as long as its keeper session lives. A group whose state went with its coordinator's log counts its generations anew; where that loss is excused, so is the second owner. Claimed for every group."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -44,6 +48,8 @@ impl Checker for Ownership {
             owners: BTreeMap::new(),
             generations: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            ended: BTreeSet::new(),
         };
         for event in &index.group_events {
             walk.on_event(*event);
@@ -56,6 +62,8 @@ impl Checker for Ownership {
 struct Owner {
     process: u32,
     node: Option<NodeId>,
+    /// The session that its owner node depends on.
+    session: Option<SessionId>,
     since: EventId,
 }
 
@@ -68,6 +76,10 @@ struct Walk<'i, 'h> {
     generations: BTreeMap<u32, i32>,
     /// By node: the generation it joined last, before any operation tells which life it is.
     nodes: BTreeMap<NodeId, i32>,
+    /// By node: its present keeper session.
+    sessions: BTreeMap<NodeId, SessionId>,
+    /// Sessions that the keepers have ended.
+    ended: BTreeSet<SessionId>,
 }
 
 impl Walk<'_, '_> {
@@ -87,12 +99,19 @@ impl Walk<'_, '_> {
                     self.generations.insert(life, generation.0);
                 }
             }
+            What::Client(Client::KeeperSession(session)) => {
+                self.sessions.extend(node.map(|node| (node, *session)));
+            }
+            What::Keeper(Keeper::SessionExpired(session) | Keeper::SessionClosed(session)) => {
+                self.ended.insert(*session);
+            }
             What::Process(Process::Died { .. } | Process::Stopped | Process::Started { .. }) => {
                 for owners in self.owners.values_mut() {
                     owners.retain(|owner| owner.node != node);
                 }
                 if let Some(node) = node {
                     self.nodes.remove(&node);
+                    self.sessions.remove(&node);
                 }
             }
             What::Operation(operation) => self.on_operation(event, node, operation),
@@ -157,11 +176,16 @@ impl Walk<'_, '_> {
         self.verdict.judged += 1;
         let key = (group, self.index.part(partition));
         let own = self.generations.get(&process).copied();
+        let session = node.and_then(|node| self.sessions.get(&node).copied());
+        let is_old = self.index.groups[group].old.is_some();
         let owners = self.owners.entry(key).or_default();
         owners.retain(|owner| owner.process != process);
         for other in owners.iter() {
             let theirs = self.generations.get(&other.process).copied();
-            if own.is_some() && own == theirs {
+            let lives = other
+                .session
+                .is_some_and(|session| !self.ended.contains(&session));
+            if is_old && lives || own.is_some() && own == theirs {
                 let (index, since) = (self.index, other.since);
                 let forgotten = commit_cause(index, &index.groups[group].id, since);
                 let finding = || {
@@ -170,9 +194,11 @@ impl Walk<'_, '_> {
                             .map_or("?", |operation| index.client_name(operation.client))
                     };
                     let (a, b) = (name(since), name(event));
-                    let generation = own.unwrap_or_default();
-                    let text =
-                        format!("{a} and {b} both own {partition} in generation {generation}");
+                    let when = own.map_or_else(
+                        || "while the keeper sessions of both live".to_owned(),
+                        |generation| format!("in generation {generation}"),
+                    );
+                    let text = format!("{a} and {b} both own {partition} {when}");
                     Finding::new("two-owners", text, "one owner", "two")
                         .at(partition, -1)
                         .told(vec![
@@ -191,6 +217,7 @@ impl Walk<'_, '_> {
         owners.push(Owner {
             process,
             node,
+            session,
             since: event,
         });
     }

@@ -8,11 +8,12 @@
 use super::Checker;
 use super::index::{EventId, Index, NONE};
 use super::loss::commit_cause;
-use crate::event::{Group, What};
+use super::written::{Written, is_kept_here};
+use crate::event::{Client, Group, What};
 use crate::manifest::{CommitPolicy, Stream};
 use crate::operation::{Action, Operation, Polled, Stage};
 use crate::verdict::{Finding, Verdict};
-use protocol::ids::{Offset, TopicPartition};
+use protocol::ids::{NodeId, Offset, TopicPartition};
 use protocol::verb::ResetReason;
 use std::collections::BTreeMap;
 
@@ -59,6 +60,8 @@ impl Checker for Resume {
             assigned: BTreeMap::new(),
             waiting: BTreeMap::new(),
             committed_only: false,
+            written: Written::default(),
+            asked: BTreeMap::new(),
         };
         for event in &index.group_events {
             match &index.event(*event).what {
@@ -73,6 +76,10 @@ impl Checker for Resume {
                     {
                         walk.on_operation(*event, group, operation);
                     }
+                }
+                What::Client(Client::Rebalancing { .. }) => {
+                    let node = index.event(*event).node;
+                    walk.asked.extend(node.map(|node| (node, *event)));
                 }
                 What::Replica(..)
                 | What::Controller(_)
@@ -115,6 +122,10 @@ struct Walk<'i, 'h> {
     waiting: BTreeMap<(u32, u32), (i64, EventId)>,
     /// Whoever is at it reads committed records only.
     committed_only: bool,
+    /// Of groups whose offsets are in ZooKeeper.
+    written: Written,
+    /// By node: when it last began to find out what is its own.
+    asked: BTreeMap<NodeId, EventId>,
 }
 
 impl Walk<'_, '_> {
@@ -168,7 +179,12 @@ impl Walk<'_, '_> {
                 reason,
             } => {
                 let part = self.index.part(partition);
-                self.on_position(event, (group, process, part), partition, (*offset, *reason));
+                let found = (*offset, *reason);
+                if is_kept_here(self.index, group) {
+                    self.on_position_read(event, (group, part), partition, found);
+                } else {
+                    self.on_position(event, (group, process, part), partition, found);
+                }
                 self.waiting.insert((process, part), (offset.0, event));
             }
             Action::Poll { records, .. } => {
@@ -177,6 +193,8 @@ impl Walk<'_, '_> {
                 }
             }
             Action::Commit { offsets, .. } => {
+                self.written
+                    .on_commit(self.index, event, (group, operation));
                 for (partition, offset) in offsets {
                     let key = (group, self.index.part(partition));
                     self.on_commit(event, key, offset.0, operation.stage);
@@ -318,6 +336,55 @@ impl Walk<'_, '_> {
             Some(why) => self.verdict.excuse(|| finding().because(why)),
             None => self.verdict.violate(finding),
         }
+    }
+
+    /// A position that a ZooKeeper consumer read from its znode: one of the commits that can be there.
+    fn on_position_read(
+        &mut self,
+        event: EventId,
+        key: (usize, u32),
+        partition: &TopicPartition,
+        (offset, reason): (Offset, ResetReason),
+    ) {
+        let index = self.index;
+        let node = index.event(event).node;
+        let asked = node
+            .and_then(|node| self.asked.get(&node).copied())
+            .unwrap_or(event);
+        let visible = self.written.visible(key, asked);
+        let stored = self.written.settled(key, asked);
+        let is_lawful = match reason {
+            ResetReason::Committed => visible.iter().any(|write| write.offset == offset.0),
+            ResetReason::NoCommit => stored.is_none(),
+            ResetReason::OutOfRange | ResetReason::Truncated | ResetReason::Seek => return,
+        };
+        self.verdict.judged += 1;
+        let Some(stored) = stored.filter(|_| !is_lawful) else {
+            return;
+        };
+        let (name, expected) = (&index.groups[key.0].id, stored.offset);
+        let (anomaly, text) = if reason == ResetReason::Committed {
+            let text = format!(
+                "{name} resumes {partition} at offset {offset}, but had committed {expected}"
+            );
+            ("resumed-elsewhere", text)
+        } else {
+            let text = format!(
+                "{name} begins {partition} at offset {offset} as if nothing had been committed; {expected} had been"
+            );
+            ("commit-forgotten", text)
+        };
+        self.verdict.violate(|| {
+            Finding::new(anomaly, text, expected.to_string(), offset.to_string())
+                .at(partition, offset.0)
+                .told(vec![
+                    index.moment(
+                        stored.began,
+                        format!("{name} commits {expected} of {partition}"),
+                    ),
+                    index.moment(event, format!("reads {partition} from offset {offset}")),
+                ])
+        });
     }
 
     fn on_polled(&mut self, event: EventId, process: u32, polled: &Polled) {

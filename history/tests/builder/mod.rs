@@ -21,9 +21,11 @@ use history::manifest::{
     Stream, Topic,
 };
 use history::operation::{Action, Operation, Polled, ProcessId, Stage, Value};
+use protocol::config::OffsetStorage;
 use protocol::ids::{
     BrokerId, ControllerEpoch, GenerationId, GroupId, KeeperId, LeaderEpoch, MemberId, NodeId,
-    Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence, TopicName, TopicPartition, Zxid,
+    Offset, PartitionEpoch, ProducerEpoch, ProducerId, Sequence, SessionId, TopicName,
+    TopicPartition, Zxid,
 };
 use protocol::verb::ResetReason;
 use std::collections::BTreeMap;
@@ -139,9 +141,67 @@ impl Builder {
             commit,
             read_committed: false,
             feeds: None,
+            old: None,
         };
         let name = format!("c{}", self.history.manifest.clients.len());
         self.client(&name, kind)
+    }
+
+    /// A ZooKeeper consumer of group `g`, in a keeper session of its own.
+    pub(crate) fn old_consumer(&mut self, commit: CommitPolicy) -> u16 {
+        let kind = ClientKind::Consumer {
+            group: Some(GroupId::from("g")),
+            commit,
+            read_committed: false,
+            feeds: None,
+            old: Some(OffsetStorage::Zookeeper),
+        };
+        let name = format!("c{}", self.history.manifest.clients.len());
+        let client = self.client(&name, kind);
+        let session = Client::KeeperSession(SessionId(i64::from(client)));
+        self.at(Some(CLIENTS + client), What::Client(session));
+        client
+    }
+
+    /// The keepers end its session.
+    pub(crate) fn session_expires(&mut self, client: u16) {
+        let session = SessionId(i64::from(client));
+        self.at(Some(0), What::Keeper(Keeper::SessionExpired(session)));
+    }
+
+    /// It begins to find out what is its own.
+    pub(crate) fn rebalances(&mut self, client: u16) {
+        let group = GroupId::from("g");
+        let attempt = 1;
+        let note = Client::Rebalancing { group, attempt };
+        self.at(Some(CLIENTS + client), What::Client(note));
+    }
+
+    /// It owns the partition now.
+    pub(crate) fn owns(&mut self, client: u16) {
+        let action = Action::Assigned {
+            group: Some(GroupId::from("g")),
+            generation: None,
+            partitions: vec![orders()],
+        };
+        self.operation(client, Stage::Ok, action);
+    }
+
+    /// A commit to ZooKeeper begins or ends, as the operation of this number.
+    pub(crate) fn writes(&mut self, client: u16, stage: Stage, (id, offset): (u64, i64)) {
+        let operation = Operation {
+            client,
+            process: ProcessId(u32::from(client) << 16),
+            id,
+            stage,
+            action: Action::Commit {
+                group: GroupId::from("g"),
+                offsets: vec![(orders(), Offset(offset))],
+                auto: true,
+                error: None,
+            },
+        };
+        self.at(Some(CLIENTS + client), What::Operation(operation));
     }
 
     pub(crate) fn at(&mut self, node: Option<u16>, what: What) {

@@ -69,6 +69,7 @@ impl Builder {
             commit: CommitPolicy::Never,
             read_committed: true,
             feeds: None,
+            old: None,
         };
         let name = format!("c{}", self.history.manifest.clients.len());
         self.client(&name, kind)
@@ -81,6 +82,7 @@ impl Builder {
             commit: CommitPolicy::Transactional,
             read_committed: true,
             feeds: Some(feeds),
+            old: None,
         };
         let name = format!("c{}", self.history.manifest.clients.len());
         self.client(&name, kind)

@@ -122,6 +122,36 @@ choice! {
 }
 
 choice! {
+    /// Where a consumer of ZooKeeper's time starts that has no valid position.
+    OldOffsetReset {
+        /// At the end.
+        Largest = "largest";
+        /// At the beginning.
+        Smallest = "smallest";
+    }
+}
+
+choice! {
+    /// Where a consumer of ZooKeeper's time commits its offsets.
+    OffsetStorage {
+        /// In znodes.
+        Zookeeper = "zookeeper";
+        /// In `__consumer_offsets`, through the offset manager (0.8.2).
+        Kafka = "kafka";
+    }
+}
+
+choice! {
+    /// How consumers of ZooKeeper's time divide partitions among their streams.
+    OldAssignor {
+        /// Per topic, in ranges.
+        Range = "range";
+        /// All partitions in turn, in the order of their hashes (0.8.2).
+        RoundRobin = "roundrobin";
+    }
+}
+
+choice! {
     /// Who decides the partition of a record that names none.
     Partitioner {
         /// `DefaultPartitioner`: murmur2 of the key; without key see [`Partitioner::is_sticky`].

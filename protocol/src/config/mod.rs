@@ -10,6 +10,7 @@ mod broker;
 mod choice;
 mod consumer;
 mod keeper;
+mod old_consumer;
 mod producer;
 mod setting;
 mod topic;
@@ -17,10 +18,12 @@ mod topic;
 pub use admin::AdminConfig;
 pub use broker::BrokerConfig;
 pub use choice::{
-    Assignor, CleanupPolicy, Compression, OffsetReset, Partitioner, Ratio, TimestampType, YesNo,
+    Assignor, CleanupPolicy, Compression, OffsetReset, OffsetStorage, OldAssignor, OldOffsetReset,
+    Partitioner, Ratio, TimestampType, YesNo,
 };
 pub use consumer::ConsumerConfig;
 pub use keeper::KeeperConfig;
+pub use old_consumer::OldConsumerConfig;
 pub use producer::ProducerConfig;
 pub use setting::{Kind, Range, SettingError, SettingKey};
 pub use topic::{TopicConfig, TopicOverrides};

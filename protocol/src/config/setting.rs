@@ -404,7 +404,8 @@ pub(super) use settings;
 mod tests {
     use super::*;
     use crate::config::{
-        AdminConfig, BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig, TopicOverrides,
+        AdminConfig, BrokerConfig, ConsumerConfig, KeeperConfig, OldConsumerConfig, ProducerConfig,
+        TopicOverrides,
     };
 
     macro_rules! check_defaults {
@@ -431,6 +432,7 @@ mod tests {
             BrokerConfig,
             ConsumerConfig,
             KeeperConfig,
+            OldConsumerConfig,
             ProducerConfig
         );
     }

@@ -223,6 +223,7 @@ fn client_in_words(kind: &ClientKind) -> Option<String> {
             group,
             commit,
             read_committed,
+            old,
             ..
         } => {
             let group = group.as_ref().map_or_else(
@@ -234,8 +235,9 @@ fn client_in_words(kind: &ClientKind) -> Option<String> {
             } else {
                 ""
             };
+            let old = if old.is_some() { "ZooKeeper " } else { "" };
             Some(format!(
-                "consumer, {group}, {}{committed}",
+                "{old}consumer, {group}, {}{committed}",
                 commit_in_words(*commit)
             ))
         }

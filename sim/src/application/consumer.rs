@@ -264,7 +264,8 @@ impl ConsumerApp {
                         },
                     );
                 }
-                Outcome::Sent(_)
+                Outcome::Committing(_)
+                | Outcome::Sent(_)
                 | Outcome::Offsets(_)
                 | Outcome::Described(_)
                 | Outcome::Group(_)

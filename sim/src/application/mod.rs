@@ -5,9 +5,11 @@
 //! outcomes; to the world the two are one process.
 
 mod consumer;
+mod old_consumer;
 mod producer;
 
 pub use consumer::ConsumerApp;
+pub use old_consumer::OldConsumerApp;
 pub use producer::ProducerApp;
 
 use protocol::machine::{Effect, Input, Io, Machine, Stamped, TimerId};
@@ -114,5 +116,8 @@ pub fn error_name(error: &ClientError) -> String {
         ClientError::Closed => "closed".to_owned(),
         ClientError::Crashed => "crashed".to_owned(),
         ClientError::TransactionAborted => "TransactionAbortedException".to_owned(),
+        ClientError::RebalanceFailed => "ConsumerRebalanceFailedException".to_owned(),
+        ClientError::ConsumerTimeout => "ConsumerTimeoutException".to_owned(),
+        ClientError::NodeExists => "ZkNodeExistsException".to_owned(),
     }
 }

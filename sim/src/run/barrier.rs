@@ -190,8 +190,32 @@ impl Barriers {
             Note::Client(ClientNote::Retry { .. }) => {
                 matches!(condition, Condition::Retry { producer } if self.is_client(said.node, producer))
             }
-            Note::Client(_) | Note::Transaction(..) => false,
-            Note::Operation(_) => self.client(condition, said.node),
+            Note::Transaction(..) => false,
+            Note::Client(note) => self.old_consumer(condition, said.node, note),
+            Note::Operation(operation) => match (condition, &operation.action) {
+                (Condition::Assigned { consumer, count }, Action::Assigned { partitions, .. }) => {
+                    let given = u64::try_from(partitions.len()).unwrap_or(0);
+                    self.is_client(said.node, consumer) && given >= *count
+                }
+                // Of a group in ZooKeeper no coordinator tells.
+                (Condition::Committed { .. }, Action::Commit { group, offsets, .. }) => {
+                    operation.stage == Stage::Ok && is_committed(condition, group.as_str(), offsets)
+                }
+                _ => self.client(condition, said.node),
+            },
+        }
+    }
+
+    fn old_consumer(&self, condition: &Condition, node: NodeId, note: &ClientNote) -> bool {
+        match (condition, note) {
+            (
+                Condition::Rebalancing { consumer, attempt },
+                ClientNote::Rebalancing { attempt: seen, .. },
+            ) => self.is_client(node, consumer) && u64::from(*seen) >= *attempt,
+            (Condition::RebalanceFailed { consumer }, ClientNote::RebalanceFailed(_)) => {
+                self.is_client(node, consumer)
+            }
+            _ => false,
         }
     }
 
@@ -435,6 +459,21 @@ fn count_operation(counts: &mut Counts, operation: &Operation) {
         (Action::Process { .. }, _) => counts.processed += 1,
         _ => {}
     }
+}
+
+fn is_committed(condition: &Condition, group: &str, offsets: &[(TopicPartition, Offset)]) -> bool {
+    let Condition::Committed {
+        group: wanted,
+        partition: named,
+        at_least,
+    } = condition
+    else {
+        return false;
+    };
+    wanted == group
+        && offsets
+            .iter()
+            .any(|(partition, offset)| is_partition(named, partition) && offset.0 >= *at_least)
 }
 
 fn group_condition(condition: &Condition, group: &str, note: &GroupNote) -> bool {

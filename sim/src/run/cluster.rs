@@ -1,13 +1,15 @@
 //! The nodes of a run: brokers, keeper servers, the scenario's clients, the operator and the final reader.
 
 use super::view::Directory;
-use crate::application::{ConsumerApp, Identity, ProducerApp};
+use crate::application::{ConsumerApp, Identity, OldConsumerApp, ProducerApp};
 use crate::random::{Latency as WorldLatency, mix};
 use crate::scenario::format::Latency;
-use crate::scenario::plan::{BrokerPlan, ConsumerPlan, FaultPlan, KeeperPlan, Plan, ProducerPlan};
+use crate::scenario::plan::{
+    BrokerPlan, ConsumerPlan, FaultPlan, KeeperPlan, OldConsumerPlan, Plan, ProducerPlan,
+};
 use crate::world::{Boot, MessageName, NetworkConfig, NodeSpec};
 use broker_core::{Broker, BrokerSpec};
-use client_core::{Admin, Consumer, Producer};
+use client_core::{Admin, Consumer, OldConsumerSpec, Producer, ZookeeperConsumer};
 use history::manifest::{ClientInfo, ClientKind, Node as ManifestNode, NodeRole};
 use keeper_core::{CLIENT_PORT, ELECTION_PORT, Keeper, KeeperSpec, QUORUM_PORT};
 use protocol::api::data::{Acks, IsolationLevel};
@@ -30,6 +32,7 @@ pub enum Core {
     Keeper(Box<Keeper>),
     Producer(Box<ProducerApp>),
     Consumer(Box<ConsumerApp>),
+    OldConsumer(Box<OldConsumerApp>),
     Operator(Box<Admin>),
     Reader(Box<Consumer>),
 }
@@ -41,6 +44,7 @@ impl Machine for Core {
             Self::Keeper(core) => core.handle(now, input, io),
             Self::Producer(core) => core.handle(now, input, io),
             Self::Consumer(core) => core.handle(now, input, io),
+            Self::OldConsumer(core) => core.handle(now, input, io),
             Self::Operator(core) => core.handle(now, input, io),
             Self::Reader(core) => core.handle(now, input, io),
         }
@@ -125,6 +129,9 @@ impl Boot for CoreBoot {
                 )))
             }
             Role::Consumer(plan, client) => {
+                if let Some(old) = &plan.old {
+                    return self.old_consumer(plan, old, Identity::new(*client, life - 1), seed);
+                }
                 let id = ClientId::from(plan.name.as_str());
                 let core =
                     Consumer::new(plan.config.clone(), bootstrap, cluster.behaviour, id, seed);
@@ -157,6 +164,28 @@ impl Boot for CoreBoot {
                 )))
             }
         }
+    }
+}
+
+impl CoreBoot {
+    /// A ZooKeeper consumer and its application.
+    fn old_consumer(
+        &self,
+        plan: &Arc<ConsumerPlan>,
+        old: &OldConsumerPlan,
+        identity: Identity,
+        seed: u64,
+    ) -> Core {
+        let keepers = self.cluster.keepers.iter();
+        let core = ZookeeperConsumer::new(OldConsumerSpec {
+            config: old.config.clone(),
+            keepers: keepers.map(|(_, endpoint)| endpoint.clone()).collect(),
+            behaviour: self.cluster.behaviour,
+            host: plan.name.clone(),
+            seed,
+        });
+        let app = OldConsumerApp::new(core, plan.clone(), old.streams, identity);
+        Core::OldConsumer(Box::new(app))
     }
 }
 
@@ -428,6 +457,7 @@ fn consumer_kind(plan: &ConsumerPlan) -> ClientKind {
         commit: plan.commit,
         read_committed: plan.config.isolation_level == IsolationLevel::ReadCommitted,
         feeds: None,
+        old: plan.old.as_ref().map(|old| old.config.offsets_storage),
     }
 }
 

@@ -287,6 +287,8 @@ const fn lane_of(name: LaneName) -> Lane {
         LaneName::Fetcher(broker) => Lane::Fetcher(broker),
         LaneName::KeeperCallback => Lane::KeeperCallback,
         LaneName::GroupLoader => Lane::GroupLoader,
+        LaneName::TransactionLoader => Lane::TransactionLoader,
+        LaneName::TransactionMarkers => Lane::TransactionMarkers,
         LaneName::Background => Lane::Background,
     }
 }

@@ -350,6 +350,7 @@ impl FinalRead {
             | Outcome::Assigned(_)
             | Outcome::Revoked(_)
             | Outcome::Lost(_)
+            | Outcome::Committing(_)
             | Outcome::Committed { .. }
             | Outcome::Described(_)
             | Outcome::Group(_)

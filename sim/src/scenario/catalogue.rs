@@ -92,7 +92,8 @@ pub const FAULTS: &[(&str, &str)] = &[
         "lane_delay",
         "Work queued on one of a broker's threads is released later by `by`; without it the thread stands still until \
         the fault ends. Takes `target`, `lane` (`request_handler`, \
-         `controller`, `keeper_callback`, `group_loader`, `background` or `{ fetcher = 2 }`), `by` and `for` or `until`. \
+         `controller`, `keeper_callback`, `group_loader`, `transaction_loader`, `transaction_markers`, `background` \
+         or `{ fetcher = 2 }`), `by` and `for` or `until`. \
          Example: `kind = \"lane_delay\", target = \"controller\", lane = \"controller\", by = \"2s\", at = \"10s\", for = \"20s\"`.",
     ),
     (

@@ -198,6 +198,27 @@ pub enum Condition {
         /// At least so many.
         count: u64,
     },
+    /// A consumer is given partitions.
+    Assigned {
+        /// Which consumer.
+        consumer: String,
+        /// At least so many.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// A ZooKeeper consumer begins to rebalance.
+    Rebalancing {
+        /// Which consumer.
+        consumer: String,
+        /// In this or a later try of one rebalance.
+        #[serde(default = "one")]
+        attempt: u64,
+    },
+    /// A ZooKeeper consumer has rebalanced in vain as often as it may.
+    RebalanceFailed {
+        /// Which consumer.
+        consumer: String,
+    },
     /// A group's committed offset reaches an offset.
     Committed {
         /// The group.
@@ -301,6 +322,9 @@ impl Condition {
             | Self::NotAcked { .. }
             | Self::Processed { .. }
             | Self::Polled { .. }
+            | Self::Assigned { .. }
+            | Self::Rebalancing { .. }
+            | Self::RebalanceFailed { .. }
             | Self::Generation { .. }
             | Self::MemberRemoved { .. }
             | Self::SessionExpired { .. }
@@ -337,6 +361,9 @@ impl Condition {
             | Self::NotAcked { .. }
             | Self::Processed { .. }
             | Self::Polled { .. }
+            | Self::Assigned { .. }
+            | Self::Rebalancing { .. }
+            | Self::RebalanceFailed { .. }
             | Self::Committed { .. }
             | Self::Generation { .. }
             | Self::MemberRemoved { .. }
@@ -359,7 +386,11 @@ impl Condition {
             | Self::Sent { producer, .. }
             | Self::NotAcked { producer, .. }
             | Self::Retry { producer } => Some(producer),
-            Self::Processed { consumer, .. } | Self::Polled { consumer, .. } => Some(consumer),
+            Self::Processed { consumer, .. }
+            | Self::Polled { consumer, .. }
+            | Self::Assigned { consumer, .. }
+            | Self::Rebalancing { consumer, .. }
+            | Self::RebalanceFailed { consumer } => Some(consumer),
             Self::HighWatermark { .. }
             | Self::LogEnd { .. }
             | Self::LogStart { .. }
@@ -496,6 +527,13 @@ impl fmt::Display for Condition {
                 write!(f, "{consumer} processed {count} records")
             }
             Self::Polled { consumer, count } => write!(f, "{consumer} polled {count} records"),
+            Self::Assigned { consumer, count } => {
+                write!(f, "{consumer} is given {count} partitions")
+            }
+            Self::Rebalancing { consumer, attempt } => {
+                write!(f, "{consumer} begins try {attempt} of a rebalance")
+            }
+            Self::RebalanceFailed { consumer } => write!(f, "{consumer} gives up a rebalance"),
             Self::Committed {
                 group,
                 partition,

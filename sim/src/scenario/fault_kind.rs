@@ -92,6 +92,10 @@ pub enum LaneName {
     KeeperCallback,
     /// The loader of group metadata.
     GroupLoader,
+    /// The loader of transactional ids.
+    TransactionLoader,
+    /// The sender of transaction markers.
+    TransactionMarkers,
     /// Background work.
     Background,
 }

@@ -244,6 +244,12 @@ fn hundred() -> Spanned<u32> {
 pub struct Consumer {
     /// Its name; several members are called `name-1`, `name-2` …
     pub name: Spanned<String>,
+    /// Which client it is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub api: ConsumerApi,
+    /// How many streams of each topic a ZooKeeper consumer has.
+    #[serde(default = "one_stream", skip_serializing_if = "is_one_stream")]
+    pub streams: Spanned<u32>,
     /// Its group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
@@ -290,6 +296,25 @@ pub struct Consumer {
 
 fn one_member() -> Spanned<u16> {
     Spanned::new(0..0, 1)
+}
+
+fn one_stream() -> Spanned<u32> {
+    Spanned::new(0..0, 1)
+}
+
+fn is_one_stream(streams: &Spanned<u32>) -> bool {
+    *streams.get_ref() == 1
+}
+
+/// Which of Kafka's consumers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsumerApi {
+    /// The Java consumer, whose groups a broker coordinates.
+    #[default]
+    New,
+    /// The ZooKeeper consumer of 0.8 and 0.9, whose groups keep themselves.
+    Old,
 }
 
 fn one_record() -> Spanned<u64> {
@@ -636,6 +661,9 @@ pub struct Variant {
     /// Settings of all consumers, over the main part's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub consumer: Settings,
+    /// Which client consumers are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ConsumerApi>,
     /// When consumers commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
@@ -670,6 +698,7 @@ impl Variant {
             topic: Settings::new(),
             producer: Settings::new(),
             consumer: Settings::new(),
+            api: None,
             commit: None,
             commit_on_revoke: None,
             thread: None,

@@ -11,7 +11,9 @@ use super::target::Target;
 use history::expectation::Expectations;
 use history::manifest::CommitPolicy;
 use protocol::behaviour::Behaviour;
-use protocol::config::{BrokerConfig, ConsumerConfig, KeeperConfig, ProducerConfig, TopicConfig};
+use protocol::config::{
+    BrokerConfig, ConsumerConfig, KeeperConfig, OldConsumerConfig, ProducerConfig, TopicConfig,
+};
 use protocol::ids::{BrokerId, KeeperId, Offset, TopicName, TopicPartition};
 use protocol::message::MessageKind;
 use protocol::time::Span;
@@ -188,8 +190,19 @@ pub struct ConsumerPlan {
     pub start: Start,
     /// A jump of its position, and when.
     pub seek: Option<(SeekTo, Span)>,
-    /// Its settings.
+    /// Its settings; of a ZooKeeper consumer, which has others, the group alone.
     pub config: Arc<ConsumerConfig>,
+    /// What a ZooKeeper consumer has instead.
+    pub old: Option<OldConsumerPlan>,
+}
+
+/// What is a ZooKeeper consumer's own.
+#[derive(Clone, Debug)]
+pub struct OldConsumerPlan {
+    /// Its settings.
+    pub config: Arc<OldConsumerConfig>,
+    /// How many streams of each topic.
+    pub streams: u32,
 }
 
 /// The network without faults.

@@ -3,8 +3,8 @@
 use super::SCHEMA;
 use super::condition::Condition;
 use super::format::{
-    Axis, BrokerTable, Cluster, Commit, Consumer, Damage, Direction, Disk, Expect, Fault,
-    FaultKind, FileKind, Idle, LaneName, Link, Network, OnFailure, PinnedMessages, Producer,
+    Axis, BrokerTable, Cluster, Commit, Consumer, ConsumerApi, Damage, Direction, Disk, Expect,
+    Fault, FaultKind, FileKind, Idle, LaneName, Link, Network, OnFailure, PinnedMessages, Producer,
     ScenarioFile, Seek, SeekTo, Thread, Topic, Unflushed, Variant,
 };
 use super::nemesis::{Nemesis, NemesisKind};
@@ -142,6 +142,7 @@ fn schema_has_every_word_of_every_choice() {
         (&defs["lane"], choice::<LaneName>()),
         (&defs["commit"], choice::<Commit>()),
         (&defs["thread"], choice::<Thread>()),
+        (&defs["consumer_api"], choice::<ConsumerApi>()),
         (&defs["on_failure"], choice::<OnFailure>()),
         (&defs["seek"]["properties"]["to"], choice::<SeekTo>()),
         (&defs["quantifier"], choice::<Quantifier>()),

@@ -42,8 +42,8 @@ pub(super) struct Bench {
     pub(super) notes: Vec<TransactionNote>,
 }
 
-/// Who leads: broker 2 has `orders`, broker 3 has `payments`.
-fn cache() -> MetadataCache {
+/// Who leads: broker 2 has `orders`, broker 3 has `payments`; and who is alive.
+fn update(alive: &[i32]) -> UpdateMetadataRequest {
     let led = |partition: TopicPartition, leader: i32| UpdateMetadataPartition {
         partition,
         controller_epoch: ControllerEpoch(1),
@@ -61,17 +61,15 @@ fn cache() -> MetadataCache {
         id: BrokerId(id),
         endpoint: Endpoint::new(host(id), 9092),
     };
-    let mut cache = MetadataCache::default();
-    cache.update(&UpdateMetadataRequest {
+    UpdateMetadataRequest {
         controller: ControllerStamp {
             controller_id: BrokerId(1),
             controller_epoch: ControllerEpoch(1),
             broker_epoch: None,
         },
         partitions: vec![led(orders(), 2), led(payments(), 3)],
-        live_brokers: vec![live(1), live(2), live(3)],
-    });
-    cache
+        live_brokers: alive.iter().copied().map(live).collect(),
+    }
 }
 
 impl Bench {
@@ -82,7 +80,7 @@ impl Bench {
         let mut bench = Self {
             coordinator: TransactionCoordinator::new(&config, behaviour, BrokerId(1)),
             requests: RequestChannel::new(behaviour),
-            cache: cache(),
+            cache: MetadataCache::default(),
             now: Now {
                 mono: Mono(0),
                 wall: Wall::from_millis(1_600_000_000_000),
@@ -97,8 +95,15 @@ impl Bench {
             end: Offset::ZERO,
             notes: Vec::new(),
         };
+        bench.live(&[1, 2, 3]);
         bench.elect(0);
         bench
+    }
+
+    /// These brokers are alive from now on.
+    pub(super) fn live(&mut self, alive: &[i32]) {
+        self.cache.update(&update(alive));
+        self.act(|coordinator, desk| coordinator.on_metadata(desk.io));
     }
 
     pub(super) fn act(&mut self, act: impl FnOnce(&mut TransactionCoordinator, &mut Desk<'_, '_>)) {

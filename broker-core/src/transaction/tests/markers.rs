@@ -48,6 +48,21 @@ fn a_marker_that_a_leader_could_not_write_is_sent_again() {
 }
 
 #[test]
+fn a_marker_without_a_leader_waits_until_there_is_one() {
+    let mut bench = Bench::new(Behaviour::of(Era::V2_8));
+    let producer = bench.begin(both());
+    bench.live(&[1, 2]);
+    bench.commit(&producer);
+    let leaders = |bench: &Bench| -> Vec<String> {
+        let asked = bench.markers.iter();
+        asked.map(|asked| asked.leader.clone()).collect()
+    };
+    assert_eq!(leaders(&bench), ["b2"]);
+    bench.live(&[1, 2, 3]);
+    assert_eq!(leaders(&bench), ["b2", "b3"]);
+}
+
+#[test]
 fn the_last_record_is_tried_again_when_replicas_were_missing() {
     let mut bench = Bench::new(Behaviour::of(Era::V2_8));
     let producer = bench.begin(vec![orders()]);
@@ -72,6 +87,10 @@ fn answers_that_come_together_complete_a_transaction_once_since_kafka_10080() {
         bench.hold_markers = false;
         bench.run();
         assert_eq!(bench.appends.len(), records, "fixed: {fixed}");
+        for _ in 0..records {
+            bench.replicate();
+        }
+        assert_eq!(bench.states().last(), Some(&S::CompleteCommit));
     }
 }
 

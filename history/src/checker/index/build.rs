@@ -5,7 +5,7 @@ use super::{
     OffsetMap, Partition, ProducerFacts, Transactions, Values, wide,
 };
 use crate::History;
-use crate::event::{Client, Controller, Event, LeaderElection, Process, Replica, What};
+use crate::event::{Client, Controller, Event, Keeper, LeaderElection, Process, Replica, What};
 use crate::invariant::Invariants;
 use crate::manifest::{ClientKind, NodeRole, Stream};
 use crate::operation::{Action, Operation, Polled, Stage};
@@ -93,6 +93,7 @@ fn on_client(index: &mut Index<'_>, kind: &ClientKind) {
             commit,
             read_committed,
             feeds,
+            old,
         } => {
             let known = index.groups.iter().position(|group| group.id == *id);
             let place = known.unwrap_or_else(|| {
@@ -101,6 +102,7 @@ fn on_client(index: &mut Index<'_>, kind: &ClientKind) {
                     commit: *commit,
                     read_committed: *read_committed,
                     feeds: Vec::new(),
+                    old: *old,
                 });
                 index.groups.len() - 1
             });
@@ -202,7 +204,14 @@ fn take(index: &mut Index<'_>, current: &mut Current, id: EventId, event: &Event
                 index.partitions[wide(part)].stored(id, isr, Some(*partition_epoch));
             }
         }
-        What::Group(..) | What::Client(Client::Joined { .. } | Client::LeftGroup(_)) => {
+        What::Group(..)
+        | What::Client(
+            Client::Joined { .. }
+            | Client::LeftGroup(_)
+            | Client::KeeperSession(_)
+            | Client::Rebalancing { .. },
+        )
+        | What::Keeper(Keeper::SessionExpired(_) | Keeper::SessionClosed(_)) => {
             index.group_events.push(id);
         }
         What::Transaction(..) => index.transaction_events.push(id),

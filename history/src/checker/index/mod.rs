@@ -22,6 +22,7 @@ use crate::event::{ElectionKind, Event, Phase, Replica, What};
 use crate::invariant::Broken;
 use crate::manifest::{ClientKind, CommitPolicy, Topic};
 use crate::verdict::Moment;
+use protocol::config::OffsetStorage;
 use protocol::ids::{
     BrokerId, GroupId, LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicName, TopicPartition,
 };
@@ -89,6 +90,8 @@ pub struct GroupFacts {
     pub read_committed: bool,
     /// The producers that write what is made from what it reads.
     pub feeds: Vec<u16>,
+    /// Its members are ZooKeeper consumers that keep their offsets there.
+    pub old: Option<OffsetStorage>,
 }
 
 /// One leader election as the controller tells it.

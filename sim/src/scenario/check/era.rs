@@ -42,8 +42,8 @@ impl Checker<'_> {
                     "`{}` subscribes to topics, but brokers of era 0.8 coordinate no groups",
                     consumer.name.get_ref()
                 ),
-                "groups of that time kept themselves in ZooKeeper, which is not modelled; give the consumer its \
-                 partitions with `assign`, as the simple consumer had them, or use era 0.9"
+                "groups of that time kept themselves in ZooKeeper: let it be a ZooKeeper consumer with `api = \"old\"`, give \
+                 it its partitions with `assign`, as the simple consumer had them, or use era 0.9"
                     .to_owned(),
             );
         }

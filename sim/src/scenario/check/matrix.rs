@@ -66,6 +66,7 @@ fn joined(one: &Variant, other: &Variant) -> Variant {
         producer: both(&one.producer, &other.producer),
         consumer: both(&one.consumer, &other.consumer),
         commit: other.commit.or(one.commit),
+        api: other.api.or(one.api),
         commit_on_revoke: other.commit_on_revoke.or(one.commit_on_revoke),
         thread: other.thread.or(one.thread),
         on_failure: other.on_failure.or(one.on_failure),

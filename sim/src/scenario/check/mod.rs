@@ -10,6 +10,7 @@ mod faults;
 mod matrix;
 mod messages;
 mod nemesis;
+mod old_consumer;
 mod pinned;
 mod workload;
 

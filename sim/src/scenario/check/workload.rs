@@ -2,7 +2,7 @@
 
 use super::super::condition::Condition;
 use super::super::diagnostic::{Complaint, suggestion};
-use super::super::format::{Commit, Consumer, Producer, Settings};
+use super::super::format::{Commit, Consumer, ConsumerApi, Producer, Settings};
 use super::super::plan::{ConsumerPlan, ProducerPlan, Start};
 use super::super::settings::{apply, complain};
 use super::super::text::Time;
@@ -137,9 +137,18 @@ impl Checker<'_> {
             .filter_map(|partition| self.partition(partition.get_ref(), partition.span()))
             .collect();
         self.check_consumer_shape(consumer);
-        self.has_group_coordinator(consumer, behaviour);
+        let api = self.side.and_then(|side| side.api).unwrap_or(consumer.api);
         let commit = self.side.and_then(|side| side.commit).or(consumer.commit);
-        let config = self.consumer_config(consumer, commit, behaviour);
+        let old = (api == ConsumerApi::Old).then(|| self.old_consumer(consumer, commit, behaviour));
+        let config = if old.is_some() {
+            group_alone(consumer, behaviour)
+        } else {
+            self.has_group_coordinator(consumer, behaviour);
+            self.consumer_config(consumer, commit, behaviour)
+        };
+        let commits = old.as_ref().map_or(config.enable_auto_commit, |old| {
+            old.config.auto_commit_enable
+        });
         let start = self.start(consumer.start.as_ref(), consumer.start_when.as_ref());
         let seek = consumer
             .seek
@@ -153,7 +162,7 @@ impl Checker<'_> {
                 .map(|topic| TopicName::from(topic.get_ref().as_str()))
                 .collect(),
             assign,
-            commit: commit_policy(commit, &config),
+            commit: commit_policy(commit, commits),
             commit_every: *consumer.commit_every.get_ref(),
             commit_on_revoke: self
                 .side
@@ -168,6 +177,7 @@ impl Checker<'_> {
             start,
             seek,
             config: Arc::new(config),
+            old,
         }
     }
 
@@ -246,7 +256,7 @@ impl Checker<'_> {
     }
 
     /// Points at the setting that the error names, or at the client.
-    fn complain_about_client(
+    pub(super) fn complain_about_client(
         &mut self,
         error: &SettingError,
         layers: &[&Settings],
@@ -296,6 +306,15 @@ impl Checker<'_> {
     }
 }
 
+/// The settings that everything needs which looks at groups, whoever keeps them.
+fn group_alone(consumer: &Consumer, behaviour: Behaviour) -> ConsumerConfig {
+    let mut config = ConsumerConfig::defaults(behaviour.era);
+    if let Some(group) = &consumer.group {
+        config.set("group.id", group).expect("a setting of our own");
+    }
+    config
+}
+
 /// `name`, or `name-1`, `name-2` … for several members.
 pub(in crate::scenario) fn member_names(consumer: &Consumer) -> impl Iterator<Item = String> {
     let (name, members) = (consumer.name.get_ref().clone(), *consumer.members.get_ref());
@@ -308,12 +327,12 @@ pub(in crate::scenario) fn member_names(consumer: &Consumer) -> impl Iterator<It
     })
 }
 
-fn commit_policy(commit: Option<Commit>, config: &ConsumerConfig) -> CommitPolicy {
+fn commit_policy(commit: Option<Commit>, by_itself: bool) -> CommitPolicy {
     match commit {
         Some(Commit::Auto) => CommitPolicy::Auto,
         Some(Commit::Before) => CommitPolicy::Before,
         Some(Commit::After) => CommitPolicy::After,
-        None if config.enable_auto_commit => CommitPolicy::Auto,
+        None if by_itself => CommitPolicy::Auto,
         Some(Commit::Never) | None => CommitPolicy::Never,
     }
 }
