@@ -112,15 +112,18 @@ pub(crate) struct Sweep {
 /// Measure how many seeds find each historic bug.
 #[derive(Debug, Args)]
 pub(crate) struct Yardstick {
-    /// The scenario with random faults, or a folder of them; each fix takes the first that its era can run.
+    /// The scenario with random faults, or a folder of them; each fix takes all that its era can run.
     #[arg(default_value = "scenarios/swarm")]
     pub scenarios: PathBuf,
-    /// How many seeds for each side of each fix, from 1 on.
+    /// How many seeds at most for each fix and scenario, from 1 on.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub seeds: u64,
     /// Only this fix; may be given several times.
     #[arg(long = "fix", value_name = "NAME")]
     pub fixes: Vec<String>,
+    /// Why fixes are not caught: a table with a fix and its reason in each row.
+    #[arg(long, default_value = "docs/yardstick-reasons.md", value_name = "FILE")]
+    pub reasons: PathBuf,
     /// How many threads; all cores by default.
     #[arg(long)]
     pub jobs: Option<usize>,

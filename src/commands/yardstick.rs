@@ -1,9 +1,9 @@
 //! `ktrial yardstick`: how many seeds of random faults it takes to find each historic bug.
 //!
 //! A simulator that finds nothing may be looking at a system without bugs, or it may not be looking. So each fix that can be
-//! switched is switched off, in the era in which its bug is judged and without what hides it, and the same random faults
-//! strike both sides: with the fix off, where they should sooner or later break a promise, and with it on, where they must
-//! not. A seed counts as a conviction only where the other side of it holds.
+//! switched is switched off, in the era in which its bug is judged and without what hides it, and random faults strike until
+//! a promise breaks. A seed convicts only where the other side of it, with the fix on, holds. Why a fix is not caught is said
+//! in a file that is kept by hand.
 
 use super::say;
 use super::sweep::{Judged, run_and_judge};
@@ -18,29 +18,63 @@ use sim::scenario::plan::Plan;
 use sim::scenario::text::SettingText;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a seed found, by seed: the codes of what is broken.
-type Found = BTreeMap<u64, String>;
+/// Both sides of a fix in one scenario.
+struct Sides {
+    scenario: String,
+    off: Arc<Plan>,
+    on: Arc<Plan>,
+}
+
+/// The first seed that breaks something with a fix off and nothing with it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Conviction {
+    scenario: String,
+    seed: u64,
+    /// The codes of what is broken, in the order of the checkers.
+    codes: Vec<String>,
+}
 
 /// One fix, measured.
 struct Row {
     fix: Fix,
-    scenario: String,
-    off: Found,
-    on: Found,
+    /// No scenario runs in its era.
+    left_out: bool,
+    conviction: Option<Conviction>,
 }
 
-impl Row {
-    /// The seeds that convict: with the fix off and not with it on.
-    fn convictions(&self) -> impl Iterator<Item = (&u64, &String)> {
-        self.off
-            .iter()
-            .filter(|(seed, _)| !self.on.contains_key(*seed))
+/// What seeds of the side with a fix on find; many fixes are judged beside the same one.
+#[derive(Default)]
+struct Sound(Mutex<Judgements>);
+
+/// By scenario with its behaviour, and seed: the codes of what is broken.
+type Judgements = BTreeMap<(String, u64), Option<Vec<String>>>;
+
+impl Sound {
+    fn broken(&self, sides: &Sides, seed: u64) -> Option<Vec<String>> {
+        let (behaviour, brokers) = (&sides.on.behaviour, &sides.on.brokers);
+        let key = (
+            format!("{} {behaviour:?} {brokers:?}", sides.scenario),
+            seed,
+        );
+        let known = self.lock().get(&key).cloned();
+        known.unwrap_or_else(|| {
+            let found = broken(&run_and_judge(&sides.on, seed));
+            self.lock().insert(key, found.clone());
+            found
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Judgements> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What was found with all fixes on: scenario, seed, and what is broken.
+type Accusations = BTreeMap<(String, u64), String>;
 
 /// Prints the table.
 pub(crate) fn yardstick(args: &Yardstick) -> Exit {
@@ -56,40 +90,94 @@ fn measure(args: &Yardstick) -> Result<Exit, Exit> {
         scenarios.push((path.display().to_string(), load::file(path)?));
     }
     let fixes = chosen(&args.fixes)?;
+    let reasons = reasons(&args.reasons)?;
     let bar = ProgressBar::new(u64::try_from(fixes.len()).unwrap_or(0));
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} fixes, {eta} left, {msg}")
     {
         bar.set_style(style);
     }
-    // Many fixes are judged beside the same sound side.
-    let mut sound: BTreeMap<String, Found> = BTreeMap::new();
-    let mut rows = Vec::new();
-    let mut left_out = Vec::new();
-    for fix in fixes {
-        bar.set_message(fix.name());
-        if let Some((scenario, off, on)) = sides(&scenarios, fix) {
-            let key = format!("{:?} {:?}", on.behaviour, on.brokers);
-            let on = sound.entry(key).or_insert_with(|| find(&on, args));
-            let (on, off) = (on.clone(), find(&off, args));
-            rows.push(Row {
-                fix,
-                scenario,
-                off,
-                on,
+    let (sound, next) = (Sound::default(), AtomicUsize::new(0));
+    let rows = Mutex::new(Vec::new());
+    let accusations = Mutex::new(Accusations::new());
+    std::thread::scope(|scope| {
+        for _ in 0..super::jobs(args.jobs) {
+            scope.spawn(|| {
+                while let Some(fix) = fixes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    bar.set_message(fix.name());
+                    let row = measured(&scenarios, *fix, args.seeds, (&sound, &accusations));
+                    rows.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(row);
+                    bar.inc(1);
+                }
             });
-        } else {
-            left_out.push(fix);
         }
-        bar.inc(1);
-    }
+    });
     bar.finish_and_clear();
-    say(table(args, &rows, &left_out).trim_end());
-    let clean = rows.iter().all(|row| row.on.is_empty());
-    Ok(if clean {
+    let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let accusations = accusations
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    say(table(args, rows, &reasons, &accusations).trim_end());
+    Ok(if accusations.is_empty() {
         Exit::AsExpected
     } else {
         Exit::NotAsExpected
     })
+}
+
+fn measured(
+    scenarios: &[(String, ScenarioFile)],
+    fix: Fix,
+    seeds: u64,
+    (sound, accusations): (&Sound, &Mutex<Accusations>),
+) -> Row {
+    let sides = sides(scenarios, fix);
+    let mut row = Row {
+        fix,
+        left_out: sides.is_empty(),
+        conviction: None,
+    };
+    for seed in 1..=seeds {
+        for sides in &sides {
+            let Some(codes) = broken(&run_and_judge(&sides.off, seed)) else {
+                continue;
+            };
+            let scenario = sides.scenario.clone();
+            if let Some(false_codes) = sound.broken(sides, seed) {
+                let mut all = accusations.lock().unwrap_or_else(PoisonError::into_inner);
+                let era = format!("{scenario} in era {}", fix.base());
+                all.insert((era, seed), false_codes.join(", "));
+                continue;
+            }
+            row.conviction = Some(Conviction {
+                scenario,
+                seed,
+                codes,
+            });
+            return row;
+        }
+    }
+    row
+}
+
+/// Why fixes are not caught: the rows of a table that is kept by hand.
+fn reasons(path: &Path) -> Result<BTreeMap<String, String>, Exit> {
+    let complain = |error: String| {
+        load::complain_plainly(&format!("{}: {error}", path.display()));
+        Exit::Usage
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| complain(error.to_string()))?;
+    let rows = text.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| ")?.trim_end_matches('|').split('|');
+        let (name, why) = (cells.next()?.trim(), cells.next()?.trim());
+        (name != "Fix").then(|| (name.to_owned(), why.to_owned()))
+    });
+    let reasons: BTreeMap<String, String> = rows.collect();
+    match reasons.keys().find(|name| name.parse::<Fix>().is_err()) {
+        Some(unknown) => Err(complain(format!("there is no fix `{unknown}`"))),
+        None => Ok(reasons),
+    }
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Fix>, Exit> {
@@ -107,13 +195,16 @@ fn chosen(names: &[String]) -> Result<Vec<Fix>, Exit> {
     names.iter().map(fix).collect()
 }
 
-/// The first scenario that the fix's era can run, with the fix off and on.
-fn sides(scenarios: &[(String, ScenarioFile)], fix: Fix) -> Option<(String, Arc<Plan>, Arc<Plan>)> {
-    scenarios.iter().find_map(|(path, file)| {
-        let off = load::checked(&side(file, fix, false), path)?;
-        let on = load::checked(&side(file, fix, true), path)?;
-        Some((path.clone(), off, on))
-    })
+/// Every scenario that the fix's era can run, with the fix off and on.
+fn sides(scenarios: &[(String, ScenarioFile)], fix: Fix) -> Vec<Sides> {
+    let both = scenarios.iter().filter_map(|(path, file)| {
+        Some(Sides {
+            scenario: path.clone(),
+            off: load::checked(&side(file, fix, false), path)?,
+            on: load::checked(&side(file, fix, true), path)?,
+        })
+    });
+    both.collect()
 }
 
 /// The scenario in the fix's era, without what hides the bug, and with every other fix.
@@ -149,108 +240,86 @@ fn spanned<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 
-/// What the seeds of a plan find, on all cores.
-fn find(plan: &Arc<Plan>, args: &Yardstick) -> Found {
-    let found = Mutex::new(Found::new());
-    super::on_threads(super::jobs(args.jobs), |nth| {
-        let seed = nth + 1;
-        if seed > args.seeds {
-            return ControlFlow::Break(());
-        }
-        if let Some(codes) = broken(&run_and_judge(plan, seed)) {
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.insert(seed, codes);
-        }
-        ControlFlow::Continue(())
-    });
-    found.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The codes of the guarantees that a run breaks.
-fn broken(run: &Result<Judged, String>) -> Option<String> {
+fn broken(run: &Result<Judged, String>) -> Option<Vec<String>> {
     let Ok(run) = run else {
-        return Some("PANIC".to_owned());
+        return Some(vec!["PANIC".to_owned()]);
     };
     match &run.judgement.outcome {
         Outcome::AsExpected | Outcome::Unknown(_) => None,
         Outcome::NotAsExpected(reasons) => {
-            let codes: Vec<&str> = reasons.iter().map(|reason| reason.code.as_str()).collect();
-            Some(codes.join(", "))
+            Some(reasons.iter().map(|reason| reason.code.clone()).collect())
         }
     }
 }
 
-fn table(args: &Yardstick, rows: &[Row], left_out: &[Fix]) -> String {
-    let mut out = String::from("# Yardstick\n\n");
-    let _ = writeln!(
-        out,
-        "How many seeds of random faults find each historic bug: `ktrial yardstick {} --seeds {}`.\n",
+fn table(
+    args: &Yardstick,
+    mut rows: Vec<Row>,
+    reasons: &BTreeMap<String, String>,
+    accusations: &Accusations,
+) -> String {
+    let seed = |row: &Row| row.conviction.as_ref().map_or(u64::MAX, |found| found.seed);
+    rows.sort_by_key(|row| (seed(row), row.fix.name()));
+    let caught = rows.iter().filter(|row| row.conviction.is_some()).count();
+    let mut out = format!(
+        "# Yardstick\n\n\
+         How soon random faults find each historic bug: `ktrial yardstick {} --seeds {}` writes this page.\n\n\
+         Each fix is switched off in the era in which its bug is judged, without what hides it, and the same seeds run with it on.\n\
+         A seed convicts when something breaks with the fix off and nothing with it on.\n\
+         {caught} of {} fixes are caught.\n\n\
+         | Fix | Era | Scenario | Smallest seed | First checker | What else breaks there |\n|---|---|---|--:|---|---|\n",
         args.scenarios.display(),
-        args.seeds
+        args.seeds,
+        rows.len(),
     );
-    out.push_str(
-        "Each fix is switched off in the era in which its bug is judged, without what hides it, and the same seeds run with it on.\n\
-         A seed convicts when something breaks with the fix off and nothing with it on.\n\n",
-    );
-    out.push_str("| Fix | Era | Scenario | First seed that convicts | Convicting seeds | What breaks there |\n|---|---|---|---|---|---|\n");
-    let (mut caught, mut missed): (Vec<&Row>, Vec<&Row>) = rows
-        .iter()
-        .partition(|row| row.convictions().next().is_some());
-    caught.sort_by_key(|row| row.convictions().next().map(|(seed, _)| *seed));
-    missed.sort_by_key(|row| row.fix.name());
-    for row in &caught {
-        line(&mut out, row, args.seeds);
+    for row in &rows {
+        if let Some(found) = &row.conviction {
+            line(&mut out, row.fix, found);
+        }
     }
-    let missed = missed.iter().map(|row| row.fix);
-    names(&mut out, "Found by no seed", missed);
-    let left_out = left_out.iter().copied();
-    names(
-        &mut out,
-        "Not run, because no scenario runs in its era",
-        left_out,
+    let _ = write!(
+        out,
+        "\n## Not caught\n\nWhy is kept by hand in `{}`.\n\n| Fix | Era | Why |\n|---|---|---|\n",
+        args.reasons.display()
     );
-    falsely_accused(&mut out, rows);
+    for row in rows.iter().filter(|row| row.conviction.is_none()) {
+        let why = match reasons.get(row.fix.name()) {
+            Some(why) => why.as_str(),
+            None if row.left_out => "No scenario runs in its era.",
+            None => "Not known.",
+        };
+        let _ = writeln!(out, "| {} | {} | {why} |", row.fix, row.fix.base());
+    }
+    falsely_accused(&mut out, accusations);
     out
 }
 
-fn line(out: &mut String, row: &Row, seeds: u64) {
-    if let Some((seed, codes)) = row.convictions().next() {
-        let scenario = Path::new(&row.scenario).file_stem().unwrap_or_default();
-        let count = row.convictions().count();
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} | {seed} | {count} of {seeds} | {codes} |",
-            row.fix,
-            row.fix.base(),
-            scenario.display()
-        );
-    }
-}
-
-fn names(out: &mut String, what: &str, fixes: impl Iterator<Item = Fix>) {
-    let names: Vec<&str> = fixes.map(Fix::name).collect();
-    if !names.is_empty() {
-        let _ = writeln!(out, "\n{what} ({}): {}.", names.len(), names.join(", "));
-    }
+fn line(out: &mut String, fix: Fix, found: &Conviction) {
+    let scenario = Path::new(&found.scenario).file_stem().unwrap_or_default();
+    let (first, others) = found
+        .codes
+        .split_first()
+        .map_or(("", &[][..]), |(first, others)| (first.as_str(), others));
+    let _ = writeln!(
+        out,
+        "| {fix} | {} | {} | {} | {first} | {} |",
+        fix.base(),
+        scenario.display(),
+        found.seed,
+        others.join(", ")
+    );
 }
 
 /// What breaks with a fix on is no bug of Kafka's that is known: it is one of ours, or a new one.
-fn falsely_accused(out: &mut String, rows: &[Row]) {
-    let of_row = |row: &Row| {
-        let on = row.on.iter();
-        let seeds = on.map(|(seed, codes)| (*seed, row.scenario.clone(), codes.clone()));
-        seeds.collect::<Vec<_>>()
-    };
-    let mut seeds: Vec<(u64, String, String)> = rows.iter().flat_map(of_row).collect();
-    seeds.sort_unstable();
-    seeds.dedup();
-    if seeds.is_empty() {
-        out.push_str("\nWith the fixes on, the same seeds find nothing.\n");
-    } else {
-        out.push_str("\nWith the fixes on, these seeds find something all the same:\n\n");
-        for (seed, scenario, codes) in seeds {
-            let _ = writeln!(out, "- {scenario}, seed {seed}: {codes}");
-        }
+fn falsely_accused(out: &mut String, accusations: &Accusations) {
+    if accusations.is_empty() {
+        out.push_str("\nNo seed that convicts finds anything with the fix on.\n");
+        return;
+    }
+    out.push_str("\n## With the fix on as well\n\nThese seeds convict nobody: they find something with the fix on, too.\n\n");
+    for ((scenario, seed), codes) in accusations {
+        let _ = writeln!(out, "- {scenario}, seed {seed}: {codes}");
     }
 }
 
@@ -258,21 +327,51 @@ fn falsely_accused(out: &mut String, rows: &[Row]) {
 mod tests {
     use super::*;
 
-    fn row(off: &[u64], on: &[u64]) -> Row {
-        let found = |seeds: &[u64]| seeds.iter().map(|seed| (*seed, "PA".to_owned())).collect();
-        Row {
-            fix: Fix::TruncateByLeaderEpoch,
+    fn row(fix: Fix, seed: Option<u64>) -> Row {
+        let conviction = seed.map(|seed| Conviction {
             scenario: "scenarios/swarm/standard.toml".to_owned(),
-            off: found(off),
-            on: found(on),
+            seed,
+            codes: vec!["PA".to_owned(), "AGREE".to_owned()],
+        });
+        Row {
+            fix,
+            left_out: false,
+            conviction,
         }
     }
 
     #[test]
-    fn a_seed_convicts_only_where_the_sound_side_holds() {
-        let row = row(&[2, 5, 9], &[2]);
-        let seeds: Vec<u64> = row.convictions().map(|(seed, _)| *seed).collect();
-        assert_eq!(seeds, [5, 9]);
+    fn who_is_caught_first_comes_first_and_who_is_not_has_a_reason() {
+        let args = Yardstick {
+            scenarios: "scenarios/swarm".into(),
+            seeds: 20,
+            fixes: Vec::new(),
+            reasons: "reasons.md".into(),
+            jobs: None,
+        };
+        let rows = vec![
+            row(Fix::TruncateByLeaderEpoch, Some(9)),
+            row(Fix::BrokerEpoch, None),
+            row(Fix::DivergenceBeforeHighWatermark, Some(2)),
+        ];
+        let reasons = [(Fix::BrokerEpoch.name().to_owned(), "It is rare.".to_owned())];
+        let page = table(&args, rows, &reasons.into(), &Accusations::new());
+        let lines: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("| K"))
+            .collect();
+        assert_eq!(lines.len(), 3, "{page}");
+        assert!(lines[0].contains("| 2 | PA | AGREE |"), "{page}");
+        assert!(lines[1].contains("| 9 |"), "{page}");
+        assert!(lines[2].ends_with("| It is rare. |"), "{page}");
+        assert!(page.contains("2 of 3 fixes are caught"), "{page}");
+    }
+
+    #[test]
+    fn every_reason_is_about_a_fix() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/yardstick-reasons.md");
+        let reasons = reasons(&path).unwrap();
+        assert!(!reasons.is_empty() && reasons.values().all(|why| why.ends_with('.')));
     }
 
     #[test]
