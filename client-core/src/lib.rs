@@ -24,6 +24,6 @@ mod producer;
 mod versions;
 
 pub use admin::Admin;
-pub use consumer::Consumer;
+pub use consumer::{Consumer, PatternError, TopicPattern};
 pub use old_consumer::{OldConsumerSpec, ZookeeperConsumer};
 pub use producer::Producer;

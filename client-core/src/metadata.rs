@@ -48,6 +48,10 @@ pub(crate) struct Metadata {
     topics: BTreeMap<TopicName, TopicView>,
     /// The topics of interest, and when each was last used.
     wanted: BTreeMap<TopicName, Mono>,
+    /// Every topic is of interest, be it for its name alone (`hasPatternSubscription`).
+    wants_all: bool,
+    /// The names of the last answer while every topic is of interest, and whether each is an internal one.
+    names: BTreeMap<TopicName, bool>,
     version: u64,
 }
 
@@ -65,6 +69,8 @@ impl Metadata {
             controller: None,
             topics: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            wants_all: false,
+            names: BTreeMap::new(),
             version: 0,
         }
     }
@@ -108,6 +114,32 @@ impl Metadata {
         }
     }
 
+    /// Asks for every topic from now on, or no more.
+    pub(crate) fn want_all(&mut self, all: bool) {
+        if all && !self.wants_all {
+            self.new_topic = true;
+            self.last_refresh = None;
+            self.update_requested = true;
+        }
+        self.wants_all = all;
+        if !all {
+            self.names.clear();
+        }
+    }
+
+    /// The topics of the cluster, where all are asked for, and whether each is an internal one.
+    pub(crate) fn all_topics(&self) -> impl Iterator<Item = (&TopicName, bool)> {
+        self.names
+            .iter()
+            .map(|(topic, internal)| (topic, *internal))
+    }
+
+    /// Whether a question may be asked now (`timeToAllowUpdate`).
+    pub(crate) fn may_update(&self, now: Mono) -> bool {
+        self.last_refresh
+            .is_none_or(|last| last + self.refresh_backoff <= now)
+    }
+
     /// When the next question is due, were there somebody to ask.
     pub(crate) fn next_update(&self) -> Mono {
         let allowed = self
@@ -120,15 +152,15 @@ impl Metadata {
         allowed.max(needed)
     }
 
-    /// The topics of the next question, which is under way from now on.
-    pub(crate) fn start_update(&mut self, now: Mono) -> Vec<TopicName> {
+    /// The topics of the next question, which is under way from now on; none for all.
+    pub(crate) fn start_update(&mut self, now: Mono) -> Option<Vec<TopicName>> {
         self.new_topic = false;
         if let Some(idle) = self.max_idle {
             self.wanted.retain(|_, used| now.since(*used) < idle);
             self.topics
                 .retain(|topic, _| self.wanted.contains_key(topic));
         }
-        self.wanted.keys().cloned().collect()
+        (!self.wants_all).then(|| self.wanted.keys().cloned().collect())
     }
 
     /// The question got no answer.
@@ -157,6 +189,13 @@ impl Metadata {
             if view.error.is_none() {
                 view.error = ErrorCode::UnknownTopicOrPartition;
             }
+        }
+        if self.wants_all {
+            let named = response.topics.iter();
+            self.names = named
+                .filter(|topic| topic.error.is_none())
+                .map(|topic| (topic.topic.clone(), topic.is_internal))
+                .collect();
         }
         let mut stale = false;
         for topic in &response.topics {
@@ -387,6 +426,9 @@ mod tests {
         let mut metadata = Metadata::new(Span::millis(100), Span::secs(300), Some(Span::secs(5)));
         metadata.want(&TopicName::from("t"), at(0));
         metadata.want(&TopicName::from("u"), at(4000));
-        assert_eq!(metadata.start_update(at(5000)), [TopicName::from("u")]);
+        assert_eq!(
+            metadata.start_update(at(5000)),
+            Some(vec![TopicName::from("u")])
+        );
     }
 }

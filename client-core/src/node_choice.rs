@@ -20,7 +20,7 @@ impl<T: Clone> Network<T> {
             .link(peer)
             .is_some_and(|link| link.can_send(self.config.max_in_flight))
         {
-            let topics = Some(self.metadata.start_update(now));
+            let topics = self.metadata.start_update(now);
             self.metadata_in_flight = true;
             let body = MetadataRequest {
                 topics,

@@ -436,6 +436,114 @@ fn without_the_fix_of_the_quick_poll_records_are_committed_unseen() {
 }
 
 #[test]
+fn poll_returns_nothing_between_the_commit_and_the_revocation_since_kafka_14196() {
+    for fix in [true, false] {
+        let behaviour = Behaviour::of(Era::V2_8).with(Fix::PauseWhileRevoking, fix);
+        let settings = [GROUP, ("auto.commit.interval.ms", "60000")];
+        let mut bench = bench_of(behaviour, 1, &settings);
+        subscribe(&mut bench);
+        poll(&mut bench, 1000);
+        join(&mut bench, 1, &[0]);
+        committed(&mut bench, &[(0, 0, None)]);
+        fetched(&mut bench, ErrorCode::None, records(0, 10, 0));
+        fetched(&mut bench, ErrorCode::None, records(10, 10, 0));
+        bench.pass(Span::millis(3000));
+        let asked = bench.take(ApiKey::Heartbeat);
+        let error = ErrorCode::RebalanceInProgress;
+        bench.answer(&asked, HeartbeatResponse { error });
+        let next = poll(&mut bench, 1000);
+        let asked = bench.take(ApiKey::OffsetCommit);
+        assert_eq!(commit_request(&asked).offsets[0].offset, Offset(10));
+        let told = bench.told(next);
+        if fix {
+            assert_eq!(told, []);
+        } else {
+            assert!(
+                matches!(told.as_slice(), [Outcome::Polled(Ok(_))]),
+                "{told:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_member_that_is_thrown_out_while_it_joins_joins_anew() {
+    let mut bench = bench(1, &[GROUP, ("enable.auto.commit", "false")]);
+    subscribe(&mut bench);
+    poll(&mut bench, 1000);
+    join(&mut bench, 1, &[0]);
+    committed(&mut bench, &[(0, 0, None)]);
+    fetched(&mut bench, ErrorCode::None, records(0, 10, 0));
+    bench.pass(Span::millis(3000));
+    let asked = bench.take(ApiKey::Heartbeat);
+    let error = ErrorCode::RebalanceInProgress;
+    bench.answer(&asked, HeartbeatResponse { error });
+    poll(&mut bench, 60_000);
+    bench.call(Verb::CommitAsync(BTreeMap::new()));
+    bench.call(Verb::ListenerReturned);
+    let asked = bench.take(ApiKey::OffsetCommit);
+    let partitions = vec![(t(0), ErrorCode::UnknownMemberId)];
+    bench.answer(&asked, OffsetCommitResponse { partitions });
+    admit(&mut bench, 2, &["leader", "m"]);
+    bench.pass(Span::millis(200));
+    let asked = bench.take(ApiKey::JoinGroup);
+    assert_eq!(join_request(&asked).member_id, MemberId::from(""));
+}
+
+#[test]
+fn a_fenced_member_says_so_before_it_does_anything_about_its_group() {
+    let settings = [
+        GROUP,
+        ("enable.auto.commit", "false"),
+        ("group.instance.id", "one"),
+    ];
+    let mut bench = bench(1, &settings);
+    subscribe(&mut bench);
+    let first = poll(&mut bench, 10);
+    find(&mut bench);
+    admit(&mut bench, 1, &["leader", "m"]);
+    sync(&mut bench, &[0]);
+    committed(&mut bench, &[(0, 0, None)]);
+    bench.pass(Span::millis(3000));
+    assert!(polled(&mut bench, first).is_empty());
+    let asked = bench.take(ApiKey::Heartbeat);
+    let error = ErrorCode::FencedInstanceId;
+    bench.answer(&asked, HeartbeatResponse { error });
+    let next = poll(&mut bench, 1000);
+    let fenced = Failure::fail(ClientError::Broker(ErrorCode::FencedInstanceId));
+    assert_eq!(bench.told_once(next), Outcome::Polled(Err(fenced)));
+    assert!(bench.try_take(ApiKey::JoinGroup).is_none());
+}
+
+#[test]
+fn a_consumer_without_a_group_id_can_neither_subscribe_nor_commit() {
+    let mut bench = bench(1, &[]);
+    let refused = Failure::fail(ClientError::Broker(ErrorCode::InvalidGroupId));
+    let topics = vec![TopicName::from("t")];
+    let pattern = Arc::from("t.*");
+    for verb in [Verb::Subscribe(topics), Verb::SubscribePattern(pattern)] {
+        let done = bench.call(verb);
+        assert_eq!(bench.told_once(done), Outcome::Done(Err(refused.clone())));
+    }
+    let commit = bench.call(Verb::CommitSync(BTreeMap::new()));
+    assert!(matches!(
+        bench.told_once(commit),
+        Outcome::Committed { result: Err(failure), .. } if failure == refused
+    ));
+}
+
+#[test]
+fn a_group_with_an_empty_name_is_refused_by_its_coordinator_and_poll_says_so() {
+    let mut bench = bench(1, &[("group.id", "")]);
+    subscribe(&mut bench);
+    let polled = poll(&mut bench, 1000);
+    find(&mut bench);
+    refuse_join(&mut bench, ErrorCode::InvalidGroupId, "");
+    let refused = Failure::fail(ClientError::Broker(ErrorCode::InvalidGroupId));
+    assert_eq!(bench.told_once(polled), Outcome::Polled(Err(refused)));
+}
+
+#[test]
 fn heartbeats_go_on_between_polls_and_a_rebalance_waits_for_one() {
     let mut bench = bench(2, &[GROUP, ("enable.auto.commit", "false")]);
     subscribe(&mut bench);

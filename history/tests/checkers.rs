@@ -8,13 +8,14 @@ mod kept;
 
 use builder::Builder;
 use history::History;
-use history::event::{Controller, ElectionKind, Phase, Replica, What};
+use history::event::{Controller, ElectionKind, Group, Phase, Replica, What};
 use history::judge::judge;
 use history::manifest::CommitPolicy;
 use history::operation::{Action, Polled, Stage};
 use kept::{acquits, convicts, judged};
 use protocol::ids::{
-    BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicName, TopicPartition,
+    BrokerId, ControllerEpoch, LeaderEpoch, MemberId, Offset, PartitionEpoch, TopicName,
+    TopicPartition,
 };
 use protocol::verb::ResetReason;
 
@@ -682,6 +683,29 @@ fn cm_convicts_a_commit_of_an_old_generation_and_one_of_the_unprocessed() {
     convicts(&b.finish(&[(0, v(0))]), "CM", "committed-unprocessed");
 }
 
+/// The application sends record 0 twice, with record 1 between; then record 2.
+fn sent_again(name: &str, last: i64) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.written(p, 0, 2);
+    b.written(p, 2, last);
+    let log = [(0, v(0)), (1, v(1)), (2, v(0)), (3, v(2))];
+    b.finish(&log)
+}
+
+#[test]
+fn rt_acquits_an_application_that_sends_a_record_again() {
+    acquits(&sent_again("rt-again-near", 3), "RT", 0);
+}
+
+#[test]
+fn rt_convicts_an_offset_below_that_of_a_record_sent_again() {
+    convicts(&sent_again("rt-again-bad", 1), "RT", "offset-back-in-time");
+}
+
 /// Two members are given the partition; the second in this generation.
 fn two_owners(name: &str, generation: i32) -> History {
     let mut b = Builder::new(name);
@@ -798,6 +822,93 @@ fn res_convicts_a_zookeeper_consumer_that_resumes_behind_a_commit_that_was_over(
 #[test]
 fn res_admits_that_a_commit_in_zookeeper_came_after_the_question() {
     acquits(&old_resume("res-old-near", false), "RES", 0);
+}
+
+/// A second process is given the partition in the same generation, after the coordinator has put it into the place of the
+/// `replaced` member.
+fn replaced(name: &str, replaced: &str) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    let d = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.assigned(c, 1);
+    b.polled(c, &[(0, v(0))]);
+    b.group(Group::MemberRemoved {
+        member: MemberId::from(replaced),
+        reason: "replaced".into(),
+    });
+    b.group(Group::MemberJoined(MemberId::from(format!("m{d}"))));
+    b.assigned(d, 1);
+    b.processed(c, 0, v(0));
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn own_convicts_a_second_owner_that_took_the_place_of_a_third_member() {
+    convicts(&replaced("own-replaced-bad", "m9"), "OWN", "two-owners");
+}
+
+#[test]
+fn own_excuses_a_static_member_whose_place_was_taken() {
+    acquits(&replaced("own-replaced-near", "m1"), "OWN", 1);
+}
+
+/// A second member takes the partition over in the second generation; whoever had it says whether it keeps it there.
+fn kept(name: &str, keeps: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    let d = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.assigned(c, 1);
+    b.assigned(d, 2);
+    if !keeps {
+        b.revoked(c);
+    }
+    b.kept(c, 2);
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn own_convicts_a_member_that_keeps_what_another_got_in_that_generation() {
+    convicts(&kept("own-kept-bad", true), "OWN", "two-owners");
+}
+
+#[test]
+fn own_acquits_a_member_that_gave_it_up_before_it_took_its_assignment() {
+    acquits(&kept("own-kept-near", false), "OWN", 0);
+}
+
+/// A member is handed a record after it gave the partition up, or before.
+fn queued(name: &str, late: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    if late {
+        b.revoked(c);
+        b.polled(c, &[(0, v(0))]);
+    } else {
+        b.polled(c, &[(0, v(0))]);
+        b.revoked(c);
+    }
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn own_convicts_records_of_a_partition_that_was_given_up() {
+    convicts(&queued("own-queue-bad", true), "OWN", "not-the-owner");
+}
+
+#[test]
+fn own_acquits_records_polled_before_the_partition_was_given_up() {
+    acquits(&queued("own-queue-near", false), "OWN", 0);
 }
 
 /// A member polls offsets 0 and 2.

@@ -116,6 +116,8 @@ pub enum Verb {
     Position(Vec<TopicPartition>),
     /// `subscribe(topics)`.
     Subscribe(Vec<TopicName>),
+    /// `subscribe(pattern)`: to all topics whose whole name matches, those included that come later.
+    SubscribePattern(Arc<str>),
     /// `assign(partitions)`.
     Assign(Vec<TopicPartition>),
     /// `unsubscribe()`.

@@ -171,3 +171,92 @@ config = {{ "auto.offset.reset" = "earliest", "max.poll.records" = 10 }}
     let always = commits(&operations(&format!("{PRODUCER}{}", consumer(1))));
     assert!(always.len() > 20, "{always:?}");
 }
+
+#[test]
+fn a_partition_that_is_paused_gives_nothing_for_that_time_and_then_the_rest() {
+    let consumer = r#"
+[[consumer]]
+name = "c1"
+group = "g"
+topics = ["orders"]
+commit = "after"
+pause = { partition = "orders-0", after = 20, for = "6s" }
+config = { "auto.offset.reset" = "earliest", "max.poll.records" = 10 }
+"#;
+    let done: Vec<u64> = operations(&format!("{PRODUCER}{consumer}"))
+        .iter()
+        .filter(|(_, operation)| matches!(operation.action, Action::Process { .. }))
+        .map(|(at, _)| *at)
+        .collect();
+    assert_eq!(done.len(), 300);
+    let gaps: Vec<Span> = done.windows(2).map(|two| Span(two[1] - two[0])).collect();
+    let longest = gaps.iter().max().unwrap();
+    assert!(*longest >= Span::millis(5900), "{longest:?}");
+    assert_eq!(gaps.iter().position(|gap| gap == longest), Some(19));
+}
+
+#[test]
+fn a_producer_that_notes_how_far_it_is_goes_on_there_in_its_next_life() {
+    let producer = |checkpoint: &str| {
+        format!(
+            r#"
+[[producer]]
+name = "p1"
+topic = "orders"
+rate = 100
+count = 300
+{checkpoint}
+config = {{ acks = "all" }}
+
+[[fault]]
+kind = "kill"
+target = "client p1"
+when = {{ acked = {{ producer = "p1", count = 130 }} }}
+restart_after = "1s"
+"#
+        )
+    };
+    let numbers = |workload: &str| -> Vec<u64> {
+        let sent = sends(&operations(workload));
+        sent.into_iter().map(|(_, number)| number).collect()
+    };
+    let notes = numbers(&producer("checkpoint_every = 50"));
+    let back = notes.windows(2).position(|two| two[1] <= two[0]).unwrap();
+    assert!((100..=130).contains(&notes[back + 1]), "{notes:?}");
+    assert_eq!(notes.last(), Some(&299));
+    let forgets = numbers(&producer(""));
+    assert!(forgets.windows(2).all(|two| two[0] < two[1]));
+    assert_eq!(forgets.last(), Some(&599), "a life of its own records");
+}
+
+#[test]
+fn a_static_member_whose_name_another_process_takes_ends_and_does_not_come_back() {
+    let consumer = |name: &str, start: &str| {
+        format!(
+            r#"
+[[consumer]]
+name = "{name}"
+group = "g"
+topics = ["orders"]
+commit = "after"
+start = "{start}"
+config = {{ "auto.offset.reset" = "earliest", "group.instance.id" = "one" }}
+"#
+        )
+    };
+    let workload = format!(
+        "{PRODUCER}{}{}",
+        consumer("first", "0s"),
+        consumer("second", "10s")
+    );
+    let fenced = operations(&workload)
+        .into_iter()
+        .filter_map(|(_, operation)| match operation.action {
+            Action::Poll { error, .. } => error,
+            _ => None,
+        })
+        .filter(|error| error == "FENCED_INSTANCE_ID")
+        .count();
+    // The second at the healing, when the first is started again and takes the name in turn.
+    assert_eq!(fenced, 2);
+}

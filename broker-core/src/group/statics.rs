@@ -52,17 +52,21 @@ impl Group {
         let old_protocols = std::mem::replace(&mut member.protocols, request.protocols);
         member.awaiting_join = Some(call.token);
         self.reset_session(step, &new);
+        let replacement = Replacement {
+            group: self.id.clone(),
+            incarnation: self.incarnation,
+            token: call.token,
+            old,
+            new,
+            old_protocols,
+            leader,
+        };
         match self.state {
+            // KAFKA-10284: answered at once, whatever its protocols are, and known to this coordinator alone.
+            GroupState::Stable if !step.has(Fix::PersistReplacement) => {
+                replacement.conclude(step, self, Ok(()));
+            }
             GroupState::Stable if self.protocol == self.select_protocol() => {
-                let replacement = Replacement {
-                    group: self.id.clone(),
-                    incarnation: self.incarnation,
-                    token: call.token,
-                    old,
-                    new,
-                    old_protocols,
-                    leader,
-                };
                 self.store_replacement(step, replacement);
             }
             GroupState::Stable => self.maybe_prepare_rebalance(step),
@@ -136,12 +140,16 @@ impl Replacement {
         groups: &mut BTreeMap<GroupId, Group>,
         result: Result<Offset, ErrorCode>,
     ) {
-        let Some(group) = groups
+        let group = groups
             .get_mut(&self.group)
-            .filter(|group| group.incarnation == self.incarnation)
-        else {
-            return;
-        };
+            .filter(|group| group.incarnation == self.incarnation);
+        if let Some(group) = group {
+            self.conclude(step, group, result.map(|_| ()));
+        }
+    }
+
+    /// Answers the join under the new id.
+    fn conclude(self, step: &mut Step<'_, '_>, group: &mut Group, result: Result<(), ErrorCode>) {
         // Somebody may have replaced the member again meanwhile, and answered this join with that.
         let Some(member) = group
             .members

@@ -79,6 +79,7 @@ impl Task {
             Verb::Send(_)
             | Verb::Flush
             | Verb::Subscribe(_)
+            | Verb::SubscribePattern(_)
             | Verb::Assign(_)
             | Verb::Unsubscribe
             | Verb::Seek(..)

@@ -114,8 +114,8 @@ impl Consumer {
             offsets
         };
         let result = if self.group.is_none() {
-            Err(Failure::fail(ClientError::IllegalState(
-                "commits need a group.id",
+            Err(Failure::fail(ClientError::Broker(
+                ErrorCode::InvalidGroupId,
             )))
         } else {
             Ok(())

@@ -95,6 +95,9 @@ impl Consumer {
                 return;
             }
             self.notice_changes();
+            if self.awaits_matches(now) {
+                return;
+            }
             self.advance_join(now, io);
         }
         if self.behaviour.has(Fix::QuickPoll) {

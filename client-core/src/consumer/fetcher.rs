@@ -285,21 +285,22 @@ impl Consumer {
         collected
     }
 
-    /// Looks at an answer for the first time (`initializeCompletedFetch`); says whether there is something in it.
+    /// Looks at an answer (`initializeCompletedFetch`, `fetchRecords`); says whether there is something in it.
     fn begin(&mut self, fetched: &mut Fetched) -> bool {
         let is_revoked = self.subscription.get(&fetched.partition).is_none();
         if is_revoked {
             return !self.behaviour.has(Fix::DropQueueOnRevoke);
         }
-        let Some(answer) = fetched.answer.take() else {
-            return true;
-        };
         let position = self.subscription.position(&fetched.partition);
         let is_stale = position.is_none_or(|position| position.offset != fetched.next)
             || !self
                 .subscription
                 .get(&fetched.partition)
                 .is_some_and(|state| matches!(state.fetch, FetchState::Fetching(_)));
+        // What was handed over in part is of no use either once the position is elsewhere, or in doubt.
+        let Some(answer) = fetched.answer.take() else {
+            return !is_stale;
+        };
         if answer.error.is_none() {
             return !is_stale;
         }

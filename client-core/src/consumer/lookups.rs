@@ -71,7 +71,7 @@ impl Consumer {
         io: &mut Io<'_>,
     ) {
         if spec.is_none() && self.group.is_none() {
-            let error = ClientError::IllegalState("committed offsets need a group.id");
+            let error = ClientError::Broker(ErrorCode::InvalidGroupId);
             io.outcome(
                 moment.operation,
                 Outcome::Offsets(Err(Failure::fail(error))),

@@ -4,7 +4,7 @@
 //! heartbeats go, and answers are taken as they come. The listener of a rebalance is the application's: it is told
 //! *revoked* inside `poll`, may commit, and says when it is done.
 //!
-//! Left out: subscription by pattern, `wakeup`, reading from followers, the ZooKeeper consumer of 0.8, offsets committed
+//! Left out: `wakeup`, reading from followers, the ZooKeeper consumer of 0.8, offsets committed
 //! inside transactions.
 
 mod assignor;
@@ -15,6 +15,7 @@ mod heartbeat;
 mod lookups;
 mod membership;
 mod offsets;
+mod pattern;
 mod poll;
 mod rebalance;
 mod sticky;
@@ -29,11 +30,13 @@ use fetcher::Fetcher;
 use lookups::{LookupId, Lookups};
 use membership::{Join, Lookup, Membership};
 use offsets::Initialization;
+pub use pattern::{PatternError, TopicPattern};
 use poll::{Closing, Moment, Poll};
 use protocol::api::data::OffsetSpec;
 use protocol::api::group::JoinGroupResponse;
 use protocol::behaviour::Behaviour;
 use protocol::config::ConsumerConfig;
+use protocol::error_code::ErrorCode;
 use protocol::ids::{
     BrokerId, ClientId, Endpoint, GenerationId, GroupId, TopicName, TopicPartition,
 };
@@ -102,6 +105,8 @@ pub struct Consumer {
     next_auto_commit: Mono,
     /// Asynchronous commits that wait for a coordinator have to be told that there is none.
     failed_commits: bool,
+    /// The metadata before the refresh that a join by pattern waits for.
+    matched_before: Option<u64>,
     /// The metadata that positions have taken over.
     positions_seen: Option<u64>,
     /// For sticky assignors: what this member last had, and of which generation.
@@ -157,6 +162,7 @@ impl Consumer {
             closed: false,
             next_auto_commit: Mono(0),
             failed_commits: false,
+            matched_before: None,
             positions_seen: None,
             last_assignment: Vec::new(),
             last_generation: GenerationId(-1),
@@ -178,6 +184,7 @@ impl Consumer {
                 }
             }
             Verb::Subscribe(topics) => self.subscribe(moment, topics, io),
+            Verb::SubscribePattern(pattern) => self.subscribe_pattern(moment, &pattern, io),
             Verb::Assign(partitions) => self.assign_by_hand(moment, partitions, io),
             Verb::Unsubscribe => self.unsubscribe(moment, io),
             Verb::Seek(partition, offset) => self.seek(partition, offset, operation, io),
@@ -232,18 +239,30 @@ impl Consumer {
     }
 
     fn subscribe(&mut self, moment: Moment, topics: Vec<TopicName>, io: &mut Io<'_>) {
-        if self.subscription.mode == Mode::Partitions {
-            let why = "partitions are assigned by hand already";
-            illegal(moment.operation, why, io);
-        } else if self.group.is_none() {
-            illegal(moment.operation, "a subscription needs a group.id", io);
+        if let Some(error) = self.refuses_subscription() {
+            io.outcome(moment.operation, Outcome::Done(Err(Failure::fail(error))));
         } else if topics.is_empty() {
             self.unsubscribe(moment, io);
         } else {
             let topics: BTreeSet<TopicName> = topics.into_iter().collect();
+            self.subscription.pattern = None;
+            self.network.metadata.want_all(false);
             self.subscription.mode = Mode::Topics(topics);
             self.want_topics(moment.now);
             io.outcome(moment.operation, Outcome::Done(Ok(())));
+        }
+    }
+
+    /// Why the group cannot divide anything for this consumer (`maybeThrowInvalidGroupIdException`, `setSubscriptionType`).
+    /// That an empty `group.id` is none for members, its coordinator says.
+    fn refuses_subscription(&self) -> Option<ClientError> {
+        if self.group.is_none() {
+            Some(ClientError::Broker(ErrorCode::InvalidGroupId))
+        } else if self.subscription.mode == Mode::Partitions {
+            let why = "partitions are assigned by hand already";
+            Some(ClientError::IllegalState(why))
+        } else {
+            None
         }
     }
 
@@ -288,6 +307,8 @@ impl Consumer {
 
     fn forget_subscription(&mut self, now: Mono) {
         self.subscription.mode = Mode::None;
+        self.subscription.pattern = None;
+        self.network.metadata.want_all(false);
         self.assign(Vec::new());
         self.membership.joined_topics = None;
         self.membership.divided_by = None;

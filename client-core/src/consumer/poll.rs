@@ -5,9 +5,15 @@ use super::subscription::Mode;
 use super::{After, Ask, Consumer};
 use crate::network::Event;
 use protocol::api::ResponseBody;
+use protocol::behaviour::Fix;
+use protocol::error_code::ErrorCode;
+use protocol::ids::TopicPartition;
 use protocol::machine::Io;
 use protocol::time::{Mono, Span};
-use protocol::verb::{ClientError, Failure, OperationId, Outcome};
+use protocol::verb::{ClientError, ConsumerRecord, Failure, OperationId, Outcome};
+
+/// What a poll returns.
+type PolledRecords = Vec<(TopicPartition, Vec<ConsumerRecord>)>;
 
 /// `close` without a time-out (`KafkaConsumer.DEFAULT_CLOSE_TIMEOUT_MS`).
 const DEFAULT_CLOSE_TIMEOUT: Span = Span::secs(30);
@@ -106,9 +112,16 @@ impl Consumer {
         if let Some((attempt, answer)) = self.unread_join.take() {
             self.joined(now, attempt, answer, io);
         }
+        if self.is_fenced() {
+            // Thrown before anything is done about the group (`pollHeartbeat`): to join would be to fence the other one.
+            self.end_poll(now, poll, Vec::new(), io);
+            return;
+        }
         self.poll_group(now, io);
-        // The listener runs, or the commit before it, inside `poll`: nothing is fetched meanwhile.
-        if self.listener.is_some() || matches!(self.membership.join, Join::Committing(_)) {
+        // The listener runs inside `poll`, and so does the commit before it, for which poll goes on without the fix of
+        // KAFKA-14196: what it returns then is not in that commit.
+        let commits = matches!(self.membership.join, Join::Committing(_));
+        if self.listener.is_some() || commits && self.behaviour.has(Fix::PauseWhileRevoking) {
             return;
         }
         let records = loop {
@@ -123,23 +136,32 @@ impl Consumer {
                 break records;
             }
         };
-        let result = if !records.is_empty() {
-            self.auto_commit_late(now, io);
-            self.send_fetches(now, io);
-            Ok(records)
-        } else if let Some(error) = self.poll_failure.take() {
-            Err(Failure::fail(error))
+        if records.is_empty() && self.has_failed_poll() {
+            self.end_poll(now, poll, records, io);
+            return;
+        }
+        self.auto_commit_late(now, io);
+        self.send_fetches(now, io);
+        if !records.is_empty() || poll.until <= now {
+            self.end_poll(now, poll, records, io);
+        }
+    }
+
+    /// Returns from `poll`: with records, or with what it throws.
+    fn end_poll(&mut self, now: Mono, poll: Poll, records: PolledRecords, io: &mut Io<'_>) {
+        let failure = if records.is_empty() {
+            self.poll_failure.take()
         } else {
-            self.auto_commit_late(now, io);
-            self.send_fetches(now, io);
-            if poll.until > now {
-                return;
-            }
-            Ok(records)
+            None
         };
+        let result = failure.map_or(Ok(records), |error| Err(Failure::fail(error)));
         self.poll = None;
         self.membership.heartbeat.polled = now;
         io.outcome(poll.operation, Outcome::Polled(result));
+    }
+
+    fn is_fenced(&self) -> bool {
+        self.poll_failure == Some(ClientError::Broker(ErrorCode::FencedInstanceId))
     }
 
     fn event(&mut self, now: Mono, event: Event<Ask>, io: &mut Io<'_>) {
@@ -147,7 +169,10 @@ impl Consumer {
             Event::Answered { tag, body } => self.answered(now, tag, body, io),
             Event::Lost { tag, sent } => self.lost(now, tag, sent, io),
             Event::Down(peer) if self.is_coordinator(peer) => self.coordinator_unknown(),
-            Event::Metadata => self.maybe_divide(now, io),
+            Event::Metadata => {
+                self.match_topics(now);
+                self.maybe_divide(now, io);
+            }
             Event::Down(_) | Event::Written(_) | Event::Ready => {}
         }
     }

@@ -20,10 +20,13 @@ impl Consumer {
         answer: JoinGroupResponse,
         io: &mut Io<'_>,
     ) {
-        if attempt != self.membership.attempt
-            || self.membership.state != MemberState::PreparingRebalance
-        {
-            // Left or thrown out in the meantime.
+        if attempt != self.membership.attempt {
+            // Left in the meantime.
+            return;
+        }
+        if self.membership.state != MemberState::PreparingRebalance {
+            // Thrown out in the meantime, by the answer to a commit: once more (`UnjoinedGroupException`).
+            self.rejoin_at(now + self.config.retry_backoff_ms);
             return;
         }
         if answer.error.is_error() {
@@ -81,7 +84,12 @@ impl Consumer {
         io: &mut Io<'_>,
     ) {
         let member = &mut self.membership;
-        if attempt != member.attempt || member.state != MemberState::CompletingRebalance {
+        if attempt != member.attempt {
+            return;
+        }
+        if member.state != MemberState::CompletingRebalance {
+            // Thrown out in the meantime: this generation is another's business.
+            self.rejoin_at(now);
             return;
         }
         if answer.error.is_none() {

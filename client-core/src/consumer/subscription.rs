@@ -4,6 +4,7 @@
 //! when the leader changes (KIP-320). A position is the next offset to hand to the application, with the epoch of the
 //! last record handed over.
 
+use super::pattern::TopicPattern;
 use crate::metadata::LeaderAndEpoch;
 use protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use protocol::time::Mono;
@@ -109,6 +110,8 @@ impl PartitionState {
 #[derive(Clone, Debug, Default)]
 pub(super) struct SubscriptionState {
     pub(super) mode: Mode,
+    /// What decides the topics of the mode, where they are not named one by one.
+    pub(super) pattern: Option<TopicPattern>,
     /// The assigned partitions.
     pub(super) partitions: BTreeMap<TopicPartition, PartitionState>,
     /// The order in which they are fetched; one that was served goes to the end.

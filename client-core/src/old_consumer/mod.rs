@@ -189,6 +189,7 @@ impl ZookeeperConsumer {
             Verb::Send(_)
             | Verb::Flush
             | Verb::Subscribe(_)
+            | Verb::SubscribePattern(_)
             | Verb::Assign(_)
             | Verb::Unsubscribe
             | Verb::Seek(..)

@@ -194,6 +194,7 @@ impl Producer {
             | Verb::CommitTransaction
             | Verb::AbortTransaction => self.calls.push_back((operation, verb)),
             Verb::Subscribe(_)
+            | Verb::SubscribePattern(_)
             | Verb::Assign(_)
             | Verb::Unsubscribe
             | Verb::Seek(..)

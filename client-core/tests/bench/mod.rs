@@ -244,7 +244,14 @@ impl<M: Machine> Bench<M> {
     }
 
     fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
-        let topics = request.topics.clone().unwrap_or_default();
+        let every = || {
+            self.leaders
+                .keys()
+                .map(|known| known.topic.clone())
+                .collect::<BTreeSet<_>>()
+        };
+        let asked = request.topics.clone();
+        let topics = asked.unwrap_or_else(|| every().into_iter().collect());
         MetadataResponse {
             brokers: (1..=3)
                 .map(|id| LiveBroker {
@@ -278,8 +285,8 @@ impl<M: Machine> Bench<M> {
             } else {
                 ErrorCode::None
             },
+            is_internal: topic.as_str().starts_with("__"),
             topic,
-            is_internal: false,
             partitions,
         }
     }

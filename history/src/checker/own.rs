@@ -1,7 +1,12 @@
-//! OWN, one owner. The anomaly: two members of the same generation own a partition at the same time.
+//! OWN, one owner. The anomalies: two members of the same generation own a partition at the same time; a member is handed
+//! records of a partition that it does not own.
+//!
+//! A member is in a generation as soon as it has taken its assignment, which it says even where nothing was added: what it
+//! kept until then (KIP-429) is judged at that moment.
 //!
 //! A member of an older generation that acts on a partition somebody else owns by now is a zombie: at-least-once admits it
-//! (it shows as a repeat), so it is excused and counted.
+//! (it shows as a repeat), so it is excused and counted. So is a static member whose place another process has taken over
+//! by its `group.instance.id` (KIP-345): that begins no generation, and the coordinator's word tells who was replaced.
 //!
 //! Groups of ZooKeeper consumers have no generations and no barrier. What their members are promised is the owner node:
 //! it is there once, and as long as the session that made it. Two members whose sessions both live and who both believe to
@@ -11,11 +16,11 @@ use super::Checker;
 use super::effects::operation;
 use super::index::{EventId, Index};
 use super::loss::commit_cause;
-use crate::event::{Client, Keeper, Process, What};
+use crate::event::{Client, Group, Keeper, Process, What};
 use crate::manifest::Stream;
 use crate::operation::{Action, Operation};
 use crate::verdict::{Finding, Verdict};
-use protocol::ids::{NodeId, SessionId, TopicPartition};
+use protocol::ids::{GroupId, MemberId, NodeId, SessionId, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// OWN.
@@ -31,7 +36,7 @@ impl Checker for Ownership {
     }
 
     fn definition(&self) -> &'static str {
-        "At no time do two members of a group's current generation own the same partition. Effects of a member whose generation is over are zombie processing: excused and counted. In a group of ZooKeeper consumers, which has no generations, a member counts as long as its keeper session lives. A group whose state went with its coordinator's log counts its generations anew; where that loss is excused, so is the second owner. Claimed for every group."
+        "At no time do two members of a group's current generation own the same partition, and nobody is handed records of a partition that it has given up. Effects of a member whose generation is over, or whose place as a static member another process has taken, are zombie processing: excused and counted. In a group of ZooKeeper consumers, which has no generations, a member counts as long as its keeper session lives. A group whose state went with its coordinator's log counts its generations anew; where that loss is excused, so is the second owner. Claimed for every group."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -46,10 +51,12 @@ impl Checker for Ownership {
             index,
             verdict: Verdict::new(self.code()),
             owners: BTreeMap::new(),
-            generations: BTreeMap::new(),
+            seats: BTreeMap::new(),
+            members: BTreeSet::new(),
             nodes: BTreeMap::new(),
             sessions: BTreeMap::new(),
             ended: BTreeSet::new(),
+            replaced: BTreeSet::new(),
         };
         for event in &index.group_events {
             walk.on_event(*event);
@@ -67,15 +74,26 @@ struct Owner {
     since: EventId,
 }
 
+/// A generation, and as which member it was joined where that is told.
+#[derive(Clone)]
+struct Seat {
+    generation: i32,
+    member: Option<(GroupId, MemberId)>,
+}
+
 struct Walk<'i, 'h> {
     index: &'i Index<'h>,
     verdict: Verdict,
     /// By group and partition.
-    owners: BTreeMap<(usize, u32), Vec<Owner>>,
-    /// By life of a client: the generation it joined last.
-    generations: BTreeMap<u32, i32>,
-    /// By node: the generation it joined last, before any operation tells which life it is.
-    nodes: BTreeMap<NodeId, i32>,
+    owners: BTreeMap<(usize, TopicPartition), Vec<Owner>>,
+    /// By life of a client: the generation whose assignment it took last.
+    seats: BTreeMap<u32, Seat>,
+    /// Lives of clients that were ever assigned partitions by a group.
+    members: BTreeSet<u32>,
+    /// By node: what it joined last.
+    nodes: BTreeMap<NodeId, Seat>,
+    /// Static members whose place others have taken.
+    replaced: BTreeSet<(GroupId, MemberId)>,
     /// By node: its present keeper session.
     sessions: BTreeMap<NodeId, SessionId>,
     /// Sessions that the keepers have ended.
@@ -86,17 +104,21 @@ impl Walk<'_, '_> {
     fn on_event(&mut self, event: EventId) {
         let node = self.index.event(event).node;
         match &self.index.event(event).what {
-            What::Client(Client::Joined { generation, .. }) => {
+            What::Client(Client::Joined {
+                group,
+                generation,
+                member,
+            }) => {
                 let Some(node) = node else { return };
-                self.nodes.insert(node, generation.0);
-                let owners = self
-                    .owners
-                    .values()
-                    .flatten()
-                    .filter(|owner| owner.node == Some(node));
-                let lives: Vec<u32> = owners.map(|owner| owner.process).collect();
-                for life in lives {
-                    self.generations.insert(life, generation.0);
+                let seat = Seat {
+                    generation: generation.0,
+                    member: Some((group.clone(), member.clone())),
+                };
+                self.nodes.insert(node, seat);
+            }
+            What::Group(group, Group::MemberRemoved { member, reason }) => {
+                if reason == "replaced" {
+                    self.replaced.insert((group.clone(), member.clone()));
                 }
             }
             What::Client(Client::KeeperSession(session)) => {
@@ -104,6 +126,10 @@ impl Walk<'_, '_> {
             }
             What::Keeper(Keeper::SessionExpired(session) | Keeper::SessionClosed(session)) => {
                 self.ended.insert(*session);
+            }
+            // Also the old id again, where the new one could not be written down.
+            What::Group(group, Group::MemberJoined(member)) => {
+                self.replaced.remove(&(group.clone(), member.clone()));
             }
             What::Process(Process::Died { .. } | Process::Stopped | Process::Started { .. }) => {
                 for owners in self.owners.values_mut() {
@@ -129,6 +155,16 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// The generation that a process is a member of, as far as is known.
+    fn generation(&self, process: u32) -> Option<i32> {
+        let seat = self.seats.get(&process)?;
+        let taken = seat
+            .member
+            .as_ref()
+            .is_some_and(|member| self.replaced.contains(member));
+        (!taken).then_some(seat.generation)
+    }
+
     fn on_operation(&mut self, event: EventId, node: Option<NodeId>, operation: &Operation) {
         let Some(group) = self.index.group_of_client(operation.client) else {
             return;
@@ -140,25 +176,40 @@ impl Walk<'_, '_> {
                 partitions,
                 generation,
             } => {
-                let joined = generation.or_else(|| self.nodes.get(&node?).copied());
-                if let Some(joined) = joined {
-                    self.generations.insert(process, joined);
+                let told = generation.map(|generation| Seat {
+                    generation,
+                    member: None,
+                });
+                if let Some(seat) = told.or_else(|| self.nodes.get(&node?).cloned()) {
+                    self.seats.insert(process, seat);
                 }
+                let session = node.and_then(|node| self.sessions.get(&node).copied());
+                self.members.insert(process);
                 for partition in partitions {
-                    self.on_assigned((event, node), (group, process), partition);
+                    let owners = self.owners_of(group, partition);
+                    owners.retain(|owner| owner.process != process);
+                    owners.push(Owner {
+                        process,
+                        node,
+                        session,
+                        since: event,
+                    });
                 }
+                self.on_assigned(event, group, process);
             }
             Action::Revoked { partitions, .. } | Action::Lost { partitions, .. } => {
                 for partition in partitions {
-                    let key = (group, self.index.part(partition));
-                    if let Some(owners) = self.owners.get_mut(&key) {
-                        owners.retain(|owner| owner.process != process);
-                    }
+                    let owners = self.owners_of(group, partition);
+                    owners.retain(|owner| owner.process != process);
                 }
             }
             Action::Process { partition, .. } => self.on_effect(event, (group, process), partition),
+            Action::Poll { records, .. } => {
+                for polled in records {
+                    self.on_polled(event, (group, process), &polled.partition);
+                }
+            }
             Action::Send { .. }
-            | Action::Poll { .. }
             | Action::Commit { .. }
             | Action::Transaction { .. }
             | Action::Assigned { .. }
@@ -167,58 +218,92 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn on_assigned(
+    fn owners_of(&mut self, group: usize, partition: &TopicPartition) -> &mut Vec<Owner> {
+        let key = (group, partition.clone());
+        self.owners.entry(key).or_default()
+    }
+
+    /// A process has taken an assignment: nobody else has taken one of the same generation with a partition that it has, nor
+    /// with a keeper session that lives.
+    fn on_assigned(&mut self, event: EventId, group: usize, process: u32) {
+        let own = self.generation(process);
+        let is_old = self.index.groups[group].old.is_some();
+        let mut twice = Vec::new();
+        for ((of, partition), owners) in &self.owners {
+            let has_it =
+                |owner: &Owner| owner.process == process && (owner.since == event || !is_old);
+            if *of != group || !owners.iter().any(has_it) {
+                continue;
+            }
+            self.verdict.judged += 1;
+            let lives = |other: &Owner| {
+                let session = other.session;
+                session.is_some_and(|session| !self.ended.contains(&session))
+            };
+            let others = owners.iter().filter(|other| {
+                let same = own.is_some() && self.generation(other.process) == own;
+                other.process != process && (is_old && lives(other) || same)
+            });
+            twice.extend(others.map(|other| (partition.clone(), other.since)));
+        }
+        for (partition, since) in twice {
+            self.two_owners((group, &partition), (since, event), own);
+        }
+    }
+
+    fn two_owners(
         &mut self,
-        (event, node): (EventId, Option<NodeId>),
+        (group, partition): (usize, &TopicPartition),
+        (since, event): (EventId, EventId),
+        generation: Option<i32>,
+    ) {
+        let index = self.index;
+        let forgotten = commit_cause(index, &index.groups[group].id, since);
+        let finding = || {
+            let (a, b) = (name(index, since), name(index, event));
+            let when = generation.map_or_else(
+                || "while the keeper sessions of both live".to_owned(),
+                |generation| format!("in generation {generation}"),
+            );
+            let text = format!("{a} and {b} both own {partition} {when}");
+            Finding::new("two-owners", text, "one owner", "two")
+                .at(partition, -1)
+                .told(vec![
+                    index.moment(since, format!("{a} is assigned {partition}")),
+                    index.moment(event, format!("{b} has {partition} in its assignment")),
+                ])
+        };
+        match forgotten {
+            Some(why) => self
+                .verdict
+                .excuse(|| finding().because(format!("the group began to count anew: {why}"))),
+            None => self.verdict.violate(finding),
+        }
+    }
+
+    /// A consumer forgets what it fetched of a partition when it gives it up.
+    fn on_polled(
+        &mut self,
+        event: EventId,
         (group, process): (usize, u32),
         partition: &TopicPartition,
     ) {
-        self.verdict.judged += 1;
-        let key = (group, self.index.part(partition));
-        let own = self.generations.get(&process).copied();
-        let session = node.and_then(|node| self.sessions.get(&node).copied());
-        let is_old = self.index.groups[group].old.is_some();
-        let owners = self.owners.entry(key).or_default();
-        owners.retain(|owner| owner.process != process);
-        for other in owners.iter() {
-            let theirs = self.generations.get(&other.process).copied();
-            let lives = other
-                .session
-                .is_some_and(|session| !self.ended.contains(&session));
-            if is_old && lives || own.is_some() && own == theirs {
-                let (index, since) = (self.index, other.since);
-                let forgotten = commit_cause(index, &index.groups[group].id, since);
-                let finding = || {
-                    let name = |event| {
-                        operation(index, event)
-                            .map_or("?", |operation| index.client_name(operation.client))
-                    };
-                    let (a, b) = (name(since), name(event));
-                    let when = own.map_or_else(
-                        || "while the keeper sessions of both live".to_owned(),
-                        |generation| format!("in generation {generation}"),
-                    );
-                    let text = format!("{a} and {b} both own {partition} {when}");
-                    Finding::new("two-owners", text, "one owner", "two")
-                        .at(partition, -1)
-                        .told(vec![
-                            index.moment(since, format!("{a} is assigned {partition}")),
-                            index.moment(event, format!("{b} is assigned {partition}")),
-                        ])
-                };
-                match forgotten {
-                    Some(why) => self.verdict.excuse(|| {
-                        finding().because(format!("the group began to count anew: {why}"))
-                    }),
-                    None => self.verdict.violate(finding),
-                }
-            }
+        let owners = self.owners_of(group, partition);
+        let owns = owners.iter().any(|owner| owner.process == process);
+        let index = self.index;
+        let is_old = index.groups[group].old.is_some();
+        if owns || is_old || !self.members.contains(&process) {
+            return;
         }
-        owners.push(Owner {
-            process,
-            node,
-            session,
-            since: event,
+        self.verdict.violate(|| {
+            let member = name(index, event);
+            let text = format!("{member} is handed records of {partition}, which it does not own");
+            Finding::new("not-the-owner", text, "records of its own", "others")
+                .at(partition, -1)
+                .told(vec![index.moment(
+                    event,
+                    format!("{member} polls records of {partition}"),
+                )])
         });
     }
 
@@ -228,7 +313,7 @@ impl Walk<'_, '_> {
         (group, process): (usize, u32),
         partition: &TopicPartition,
     ) {
-        let key = (group, self.index.part(partition));
+        let key = (group, partition.clone());
         let Some(owners) = self.owners.get(&key) else {
             return;
         };
@@ -238,10 +323,7 @@ impl Walk<'_, '_> {
         };
         let index = self.index;
         self.verdict.excuse(|| {
-            let name = |event| {
-                operation(index, event).map_or("?", |operation| index.client_name(operation.client))
-            };
-            let (zombie, owner) = (name(event), name(newest.since));
+            let (zombie, owner) = (name(index, event), name(index, newest.since));
             let text = format!("{zombie} acts on {partition}, which {owner} owns");
             Finding::new(
                 "zombie-processing",
@@ -257,4 +339,9 @@ impl Walk<'_, '_> {
             .because("a member that has not learnt of the rebalance yet; at least once admits it")
         });
     }
+}
+
+/// Who said so.
+fn name<'h>(index: &Index<'h>, event: EventId) -> &'h str {
+    operation(index, event).map_or("?", |operation| index.client_name(operation.client))
 }

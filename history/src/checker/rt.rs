@@ -7,6 +7,10 @@ use crate::event::What;
 use crate::manifest::Stream;
 use crate::operation::{Action, Stage};
 use crate::verdict::{Finding, Verdict};
+use std::collections::BTreeMap;
+
+/// An offset that was acknowledged, and for which value.
+type Place = (i64, ValueId);
 
 /// RT.
 pub(super) struct AppendOrder;
@@ -36,6 +40,7 @@ impl Checker for AppendOrder {
             );
         }
         let mut verdict = Verdict::new(self.code());
+        let repeated = repeated(index);
         // The acknowledged record with the highest offset so far, by partition: of all, and of those that stay.
         let none = (-1_i64, ValueId::NONE);
         let mut highest = vec![[none, none]; index.partitions.len()];
@@ -51,33 +56,41 @@ impl Checker for AppendOrder {
                 continue;
             }
             let sent = index.values.get(id);
-            if sent.fate != Fate::Ok || sent.part == NONE || sent.offset < 0 {
+            // A value that the application sent more than once got an offset each time.
+            let offset = if sent.sends > 1 {
+                let call = (operation.process.0, operation.id);
+                repeated.get(&call).copied().unwrap_or(-1)
+            } else {
+                sent.offset
+            };
+            if sent.fate != Fate::Ok || sent.part == NONE || offset < 0 {
                 continue;
             }
             let slot = &mut highest[wide(sent.part)];
             match operation.stage {
                 Stage::Invoke => {
                     verdict.judged += 1;
-                    let above = |(offset, other): (i64, ValueId)| {
-                        (offset >= sent.offset && other != id).then_some(other)
+                    let own = (offset, id);
+                    let above = |earlier: Place| {
+                        (earlier.0 >= offset && earlier.1 != id).then_some(earlier)
                     };
                     if let Some(earlier) = above(slot[1]) {
                         if has_gone(index, id) {
-                            judge_lost(index, (earlier, id), id, &mut verdict);
+                            judge_lost(index, (earlier, own), id, &mut verdict);
                         } else {
-                            verdict.violate(|| finding(index, earlier, id));
+                            verdict.violate(|| finding(index, earlier, own));
                         }
                     } else if let Some(earlier) = above(slot[0]) {
-                        judge_lost(index, (earlier, id), earlier, &mut verdict);
+                        judge_lost(index, (earlier, own), earlier.1, &mut verdict);
                     }
                 }
                 Stage::Ok => {
                     let stays = !has_gone(index, id);
-                    if sent.offset > slot[0].0 {
-                        slot[0] = (sent.offset, id);
+                    if offset > slot[0].0 {
+                        slot[0] = (offset, id);
                     }
-                    if stays && sent.offset > slot[1].0 {
-                        slot[1] = (sent.offset, id);
+                    if stays && offset > slot[1].0 {
+                        slot[1] = (offset, id);
                     }
                 }
                 Stage::Fail | Stage::Info => {}
@@ -91,11 +104,15 @@ impl Checker for AppendOrder {
 /// was one of a log that is no more.
 fn judge_lost(
     index: &Index<'_>,
-    (earlier, later): (ValueId, ValueId),
+    (earlier, later): (Place, Place),
     lost: ValueId,
     verdict: &mut Verdict,
 ) {
-    let which = if lost == earlier { "earlier" } else { "later" };
+    let which = if lost == earlier.1 {
+        "earlier"
+    } else {
+        "later"
+    };
     let all = index
         .producer(index.values.get(lost).client)
         .is_some_and(|facts| facts.acks == Acks::All);
@@ -124,32 +141,48 @@ fn has_gone(index: &Index<'_>, id: ValueId) -> bool {
     index.whole && index.found(sent.part, sent.offset) != id && !index.is_deleted(sent)
 }
 
-fn finding(index: &Index<'_>, earlier: ValueId, later: ValueId) -> Finding {
+fn finding(index: &Index<'_>, (low, earlier): Place, (high, later): Place) -> Finding {
     let (first, second) = (index.values.get(earlier), index.values.get(later));
     let (a, b) = (index.values.value(earlier), index.values.value(later));
     let partition = &index.partition(second.part).name;
     let text = format!(
-        "{b} was sent after {a} had been acknowledged at offset {} of {partition}, and got offset {}",
-        first.offset, second.offset
+        "{b} was sent after {a} had been acknowledged at offset {low} of {partition}, and got offset {high}"
     );
     let story = vec![
-        index.moment(
-            first.ended,
-            format!("{a} is acknowledged at offset {}", first.offset),
-        ),
+        index.moment(first.ended, format!("{a} is acknowledged at offset {low}")),
         index.moment(second.invoked, format!("{b} is sent")),
         index.moment(
             second.ended,
-            format!("{b} is acknowledged at offset {}", second.offset),
+            format!("{b} is acknowledged at offset {high}"),
         ),
     ];
     Finding::new(
         "offset-back-in-time",
         text,
-        format!("an offset above {}", first.offset),
-        second.offset.to_string(),
+        format!("an offset above {low}"),
+        high.to_string(),
     )
-    .at(partition, second.offset)
+    .at(partition, high)
     .about(b)
     .told(story)
+}
+
+/// The offsets of what the application sent more than once, by process and call.
+fn repeated(index: &Index<'_>) -> BTreeMap<(u32, u64), i64> {
+    let mut offsets = BTreeMap::new();
+    for event in &index.sends {
+        if let What::Operation(operation) = &index.event(*event).what
+            && let Action::Send {
+                value,
+                offset: Some(offset),
+                ..
+            } = &operation.action
+            && operation.stage == Stage::Ok
+            && index.values.id(*value).is_some()
+            && index.values.get(index.values.id(*value)).sends > 1
+        {
+            offsets.insert((operation.process.0, operation.id), offset.0);
+        }
+    }
+    offsets
 }

@@ -498,6 +498,22 @@ impl Builder {
         self.operation(client, Stage::Ok, action);
     }
 
+    /// The member joins a generation that adds nothing to what it has.
+    pub(crate) fn kept(&mut self, client: u16, generation: i32) {
+        let joined = Client::Joined {
+            group: GroupId::from("g"),
+            generation: GenerationId(generation),
+            member: MemberId::from(format!("m{client}")),
+        };
+        self.at(Some(CLIENTS + client), What::Client(joined));
+        let action = Action::Assigned {
+            group: Some(GroupId::from("g")),
+            generation: None,
+            partitions: Vec::new(),
+        };
+        self.operation(client, Stage::Ok, action);
+    }
+
     pub(crate) fn revoked(&mut self, client: u16) {
         let group = Some(GroupId::from("g"));
         let action = Action::Revoked {

@@ -98,16 +98,14 @@ impl ConsumerConfig {
         Ok(self)
     }
 
-    /// The rules between settings (`KafkaConsumer`'s, `Heartbeat`'s and `ConsumerConfig`'s). Judge a finished one.
+    /// The rules between settings (`KafkaConsumer`'s, `Heartbeat`'s and `ConsumerConfig`'s). Judge a finished one. An empty
+    /// `group.id` is none of them: Kafka takes it, and the coordinator refuses members of such a group.
     pub fn validate(&self) -> Result<(), SettingError> {
         if self.heartbeat_interval_ms >= self.session_timeout_ms {
             return Err(self.refuse("heartbeat.interval.ms", "less than session.timeout.ms"));
         }
         if self.group_id.is_none() && self.enable_auto_commit {
             return Err(self.refuse("enable.auto.commit", "false, because there is no group.id"));
-        }
-        if self.group_id.as_deref() == Some("") {
-            return Err(self.refuse("group.id", "a name that is not empty"));
         }
         if self.group_instance_id.as_deref() == Some("") {
             return Err(self.refuse("group.instance.id", "a name that is not empty"));

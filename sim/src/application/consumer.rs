@@ -7,18 +7,26 @@
 //! With a worker thread the polling thread hands over what it polled and polls on at once: what is committed then has been
 //! handed over, not processed. Committing *after* may wait until so many records are done, and may be made up for when
 //! partitions are taken away.
+//!
+//! It may pause a partition for a while, as one that waits for something else does. An error that polling again cannot
+//! mend (`FencedInstanceIdException`: another process has this one's place) ends it: it closes its consumer and exits.
 
-use super::{APPLICATION_TIMER, Identity, WORKER_TIMER, call, drive, error_name, stage_of};
+use super::{
+    APPLICATION_TIMER, Identity, RESUME_TIMER, WORKER_TIMER, call, drive, error_name, stage_of,
+};
 use crate::scenario::format::Thread;
 use crate::scenario::plan::ConsumerPlan;
 use client_core::Consumer;
 use history::manifest::CommitPolicy;
 use history::record::decode_payload;
+use protocol::error_code::ErrorCode;
 use protocol::ids::{GroupId, Offset, TopicPartition};
 use protocol::machine::{Input, Io, Machine};
 use protocol::operation::{Action, Polled, Stage, Value};
 use protocol::time::{Now, Span};
-use protocol::verb::{ConsumerRecord, OffsetAndMetadata, OperationId, Outcome, Verb};
+use protocol::verb::{
+    ClientError, ConsumerRecord, Failure, OffsetAndMetadata, OperationId, Outcome, Verb,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -33,7 +41,12 @@ enum Doing {
     Committing(u64),
     /// A record is being processed until the timer rings.
     Processing,
+    /// `close` is under way, and with it the process ends.
+    Ending(u64),
 }
+
+/// How long a `close` may take (`KafkaConsumer.DEFAULT_CLOSE_TIMEOUT_MS`).
+const CLOSE_TIMEOUT: Span = Span::secs(30);
 
 /// The application.
 #[derive(Clone, Debug)]
@@ -54,6 +67,8 @@ pub struct ConsumerApp {
     last_will: Option<u64>,
     /// The worker thread has a record in its hands.
     working: bool,
+    /// How many records of the partition to be paused are still to come before that.
+    until_pause: Option<u64>,
 }
 
 impl ConsumerApp {
@@ -64,6 +79,7 @@ impl ConsumerApp {
             .group_id
             .as_ref()
             .map(|group| GroupId::from(group.as_str()));
+        let until_pause = plan.pause.as_ref().map(|pause| pause.after);
         Self {
             core,
             plan,
@@ -76,6 +92,7 @@ impl ConsumerApp {
             uncommitted: 0,
             last_will: None,
             working: false,
+            until_pause,
         }
     }
 
@@ -91,7 +108,9 @@ impl ConsumerApp {
 
     fn begin(&mut self, now: Now, io: &mut Io<'_>) {
         let id = self.id();
-        if self.plan.assign.is_empty() {
+        if let Some(pattern) = self.plan.pattern.clone() {
+            self.call(now, io, id, Verb::SubscribePattern(pattern));
+        } else if self.plan.assign.is_empty() {
             self.call(now, io, id, Verb::Subscribe(self.plan.topics.clone()));
         } else {
             self.call(now, io, id, Verb::Assign(self.plan.assign.clone()));
@@ -210,19 +229,7 @@ impl ConsumerApp {
             match outcome {
                 Outcome::Polled(result) => self.on_polled(now, io, id, result),
                 Outcome::Committed { offsets, result } => {
-                    let (stage, error) = match &result {
-                        Ok(()) => (Stage::Ok, None),
-                        Err(failure) => (stage_of(failure), Some(error_name(&failure.error))),
-                    };
-                    let own = self.doing == Doing::Committing(id);
-                    let last_will = self.last_will == Some(id);
-                    self.note_commit(io, id, stage, &offsets, (!own && !last_will, error));
-                    if last_will {
-                        self.last_will = None;
-                        self.listener_returns(now, io);
-                    } else if own {
-                        self.on_committed(now, io, result.is_ok());
-                    }
+                    self.on_commit_ended(now, io, id, (&offsets, result));
                 }
                 Outcome::Assigned(partitions) => {
                     let action = Action::Assigned {
@@ -264,6 +271,7 @@ impl ConsumerApp {
                         },
                     );
                 }
+                Outcome::Done(_) if self.doing == Doing::Ending(id) => io.exit(true),
                 Outcome::Committing(_)
                 | Outcome::Sent(_)
                 | Outcome::Offsets(_)
@@ -273,6 +281,38 @@ impl ConsumerApp {
                 | Outcome::Reassignments(_)
                 | Outcome::Done(_) => {}
             }
+        }
+    }
+
+    /// A commit has ended: of the application, of its listener, or of the client by itself.
+    fn on_commit_ended(
+        &mut self,
+        now: Now,
+        io: &mut Io<'_>,
+        id: u64,
+        (offsets, result): (
+            &BTreeMap<TopicPartition, OffsetAndMetadata>,
+            Result<(), Failure>,
+        ),
+    ) {
+        let (stage, error) = match &result {
+            Ok(()) => (Stage::Ok, None),
+            Err(failure) => (stage_of(failure), Some(error_name(&failure.error))),
+        };
+        let own = self.doing == Doing::Committing(id);
+        let last_will = self.last_will == Some(id);
+        self.note_commit(io, id, stage, offsets, (!own && !last_will, error));
+        if last_will {
+            self.last_will = None;
+            self.listener_returns(now, io);
+        } else if own
+            && result
+                .as_ref()
+                .is_err_and(|failure| is_fatal(&failure.error))
+        {
+            self.end(now, io);
+        } else if own {
+            self.on_committed(now, io, result.is_ok());
         }
     }
 
@@ -309,13 +349,14 @@ impl ConsumerApp {
         now: Now,
         io: &mut Io<'_>,
         id: u64,
-        result: Result<Vec<(TopicPartition, Vec<ConsumerRecord>)>, protocol::verb::Failure>,
+        result: Result<Vec<(TopicPartition, Vec<ConsumerRecord>)>, Failure>,
     ) {
         if self.doing != Doing::Polling(id) {
             return;
         }
         match result {
             Ok(partitions) => {
+                self.maybe_pause(now, io, &partitions);
                 self.take_in(io, id, partitions);
                 if self.plan.commit == CommitPolicy::Before && !self.positions.is_empty() {
                     self.commit(now, io);
@@ -329,6 +370,10 @@ impl ConsumerApp {
                     error: Some(error_name(&failure.error)),
                 };
                 self.identity.note(io, id, stage_of(&failure), action);
+                if is_fatal(&failure.error) {
+                    self.end(now, io);
+                    return;
+                }
                 // `poll` threw: a simple application logs and polls on, after its poll time-out.
                 self.doing = Doing::Processing;
                 io.set_timer(APPLICATION_TIMER, now.mono + self.plan.poll);
@@ -379,6 +424,50 @@ impl ConsumerApp {
         }
     }
 
+    /// Pauses a partition once so many records of it were polled, and lets it go on later.
+    fn maybe_pause(
+        &mut self,
+        now: Now,
+        io: &mut Io<'_>,
+        polled: &[(TopicPartition, Vec<ConsumerRecord>)],
+    ) {
+        let plan = self.plan.clone();
+        let (Some(pause), Some(left)) = (&plan.pause, self.until_pause) else {
+            return;
+        };
+        let seen = polled
+            .iter()
+            .filter(|(partition, _)| *partition == pause.partition)
+            .map(|(_, records)| records.len())
+            .sum::<usize>();
+        let left = left.saturating_sub(u64::try_from(seen).unwrap_or(u64::MAX));
+        self.until_pause = (left > 0).then_some(left);
+        if left == 0 {
+            let id = self.id();
+            self.call(now, io, id, Verb::Pause(vec![pause.partition.clone()]));
+            io.set_timer(RESUME_TIMER, now.mono + pause.lasting);
+        }
+    }
+
+    fn resume(&mut self, now: Now, io: &mut Io<'_>) {
+        if let Some(partition) = self
+            .plan
+            .pause
+            .as_ref()
+            .map(|pause| pause.partition.clone())
+        {
+            let id = self.id();
+            self.call(now, io, id, Verb::Resume(vec![partition]));
+        }
+    }
+
+    /// There is nothing left to do but to close.
+    fn end(&mut self, now: Now, io: &mut Io<'_>) {
+        let id = self.id();
+        self.doing = Doing::Ending(id);
+        self.call(now, io, id, Verb::Close(CLOSE_TIMEOUT));
+    }
+
     fn on_committed(&mut self, now: Now, io: &mut Io<'_>, committed: bool) {
         if self.plan.commit == CommitPolicy::Before && !committed {
             // At most once: what is not surely committed is not processed, because somebody else may get it.
@@ -390,6 +479,11 @@ impl ConsumerApp {
             self.poll(now, io);
         }
     }
+}
+
+/// Errors after which a process has to end, because to go on would be to take its successor's place in turn.
+fn is_fatal(error: &ClientError) -> bool {
+    matches!(error, ClientError::Broker(ErrorCode::FencedInstanceId))
 }
 
 impl Machine for ConsumerApp {
@@ -423,6 +517,9 @@ impl Machine for ConsumerApp {
                 }
                 self.wake_worker(now, io);
             }
+            Input::Timer {
+                timer: RESUME_TIMER,
+            } => self.resume(now, io),
             input => {
                 let outcomes = drive(&mut self.core, now, input, io);
                 self.conclude(now, io, outcomes);

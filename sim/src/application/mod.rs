@@ -6,12 +6,10 @@
 
 mod consumer;
 mod old_consumer;
-mod operator;
 mod producer;
 
 pub use consumer::ConsumerApp;
 pub use old_consumer::OldConsumerApp;
-pub use operator::{OperatorApp, Tools};
 pub use producer::ProducerApp;
 
 use protocol::machine::{Effect, Input, Io, Machine, Stamped, TimerId};
@@ -24,6 +22,8 @@ use protocol::verb::{Certainty, ClientError, Failure, OperationId, Outcome, Verb
 const APPLICATION_TIMER: TimerId = TimerId(u64::MAX);
 /// The timer of an application's second thread.
 const WORKER_TIMER: TimerId = TimerId(u64::MAX - 1);
+/// When an application lets a paused partition go on.
+const RESUME_TIMER: TimerId = TimerId(u64::MAX - 2);
 
 /// Who an application is in the history.
 #[derive(Clone, Copy, Debug)]

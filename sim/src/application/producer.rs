@@ -1,5 +1,8 @@
 //! An application that sends records at a steady rate and looks at every answer.
 //!
+//! It may note on its disk, now and then, how far everything is acknowledged, and go on from there in its next life: what was
+//! acknowledged since the last note is sent again then. Without that, every life has records of its own.
+//!
 //! It may be idle for a time in the middle, and it may hand a record that was not acknowledged to the client again: a new
 //! `send` of the same value, because the application knows its record and the client does not.
 
@@ -19,6 +22,9 @@ use std::sync::Arc;
 /// Calls that hand a record over again are numbered from here on, far above the numbers of records.
 const AGAIN: u64 = 1 << 48;
 
+/// Where the application notes how far it is.
+const CHECKPOINT: &str = "checkpoint";
+
 /// The application.
 #[derive(Clone, Debug)]
 pub struct ProducerApp {
@@ -35,6 +41,8 @@ pub struct ProducerApp {
     resent: u64,
     /// What is not answered yet.
     open: BTreeMap<u64, Value>,
+    /// How far the note on the disk says that it is.
+    checkpoint: u64,
 }
 
 impl ProducerApp {
@@ -56,6 +64,34 @@ impl ProducerApp {
             sent: 0,
             resent: 0,
             open: BTreeMap::new(),
+            checkpoint: first,
+        }
+    }
+
+    /// Goes on where the last life noted that it was.
+    fn recover(&mut self, io: &mut Io<'_>) {
+        let noted = io.disk.find(CHECKPOINT).and_then(|file| {
+            let bytes = io.disk.read(file, 0, 8).ok()?;
+            Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?))
+        });
+        if let Some(noted) = noted {
+            self.next = noted;
+            self.checkpoint = noted;
+        }
+    }
+
+    /// Notes how far it is, once so many more are acknowledged. A note that cannot be written is left for the next time.
+    fn maybe_checkpoint(&mut self, io: &mut Io<'_>) {
+        let Some(every) = self.plan.checkpoint_every else {
+            return;
+        };
+        let open = self.open.values().map(|value| value.number());
+        let done = open.min().unwrap_or(self.next);
+        if done >= self.checkpoint + every {
+            let note = Bytes::copy_from_slice(&done.to_be_bytes());
+            if io.disk.replace(CHECKPOINT, note).is_ok() {
+                self.checkpoint = done;
+            }
         }
     }
 
@@ -168,6 +204,7 @@ impl ProducerApp {
                 self.send_again(now, io, value);
             }
         }
+        self.maybe_checkpoint(io);
     }
 }
 
@@ -180,6 +217,9 @@ impl Machine for ProducerApp {
         match input {
             Input::Started => {
                 self.started = now.mono;
+                if self.plan.checkpoint_every.is_some() {
+                    self.recover(io);
+                }
                 let outcomes = drive(&mut self.core, now, input, io);
                 self.conclude(now, io, outcomes);
                 self.send_due(now, io);

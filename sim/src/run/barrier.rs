@@ -503,9 +503,13 @@ fn group_condition(condition: &Condition, group: &str, note: &GroupNote) -> bool
                 && generation.0 >= *at_least
                 && members.is_none_or(|count| seen.len() == count)
         }
-        (Condition::MemberRemoved { group: wanted }, GroupNote::MemberRemoved(..)) => {
-            wanted == group
-        }
+        (
+            Condition::MemberRemoved {
+                group: wanted,
+                reason,
+            },
+            GroupNote::MemberRemoved(_, why),
+        ) => wanted == group && reason.is_none_or(|reason| reason.means(*why)),
         _ => false,
     }
 }

@@ -427,7 +427,8 @@ impl Runner {
         self.director
             .recorder
             .moment(self.world.now().0, self.world.position());
-        self.director.witness();
+        let world = &self.world;
+        self.director.witness(|id| world.hits(id));
     }
 
     /// What was begun is finished, and the groups catch up.

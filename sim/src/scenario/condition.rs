@@ -3,6 +3,7 @@
 //! A condition is edge-triggered by the notes of a step and takes effect before any effect of that step is delivered, so
 //! that a schedule written with conditions is exact and does not depend on the seed.
 
+use protocol::note::RemovalReason;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -242,6 +243,9 @@ pub enum Condition {
     MemberRemoved {
         /// The group.
         group: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Removal>,
     },
     /// The keeper ensemble expires a session.
     SessionExpired {
@@ -291,6 +295,33 @@ pub enum Condition {
 
 fn one() -> u64 {
     1
+}
+
+/// Why a member is taken out of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Removal {
+    /// Its session timed out.
+    SessionTimeout,
+    /// It did not join again in time.
+    RebalanceTimeout,
+    /// It left.
+    Left,
+    /// Another process with its `group.instance.id` took its place.
+    Replaced,
+}
+
+impl Removal {
+    /// Whether this is what a coordinator means by its reason.
+    pub const fn means(self, reason: RemovalReason) -> bool {
+        matches!(
+            (self, reason),
+            (Self::SessionTimeout, RemovalReason::SessionTimeout)
+                | (Self::RebalanceTimeout, RemovalReason::RebalanceTimeout)
+                | (Self::Left, RemovalReason::Left)
+                | (Self::Replaced, RemovalReason::Replaced)
+        )
+    }
 }
 
 impl Condition {
@@ -547,7 +578,9 @@ impl fmt::Display for Condition {
             Self::Generation {
                 group, at_least, ..
             } => write!(f, "group {group} is in generation {at_least}"),
-            Self::MemberRemoved { group } => write!(f, "a member of group {group} is taken out"),
+            Self::MemberRemoved { group, .. } => {
+                write!(f, "a member of group {group} is taken out")
+            }
             Self::SessionExpired { count } => write!(f, "{count} keeper sessions expired"),
             Self::SessionClosed { count } => write!(f, "{count} keeper sessions were closed"),
             Self::KeeperLeader { .. } => f.write_str("a keeper leader is elected"),

@@ -207,6 +207,9 @@ pub struct Producer {
     /// What it does with a record that was not acknowledged.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// After how many acknowledged records it notes how far it is, to go on from there in its next life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every: Option<u64>,
     /// Its settings.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: Settings,
@@ -256,6 +259,9 @@ pub struct Consumer {
     /// What it subscribes to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<Spanned<String>>,
+    /// The regular expression that the topics it subscribes to match, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Spanned<String>>,
     /// What it takes for itself, without a group's help (`orders-0`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assign: Vec<Spanned<String>>,
@@ -289,6 +295,9 @@ pub struct Consumer {
     /// Seek there once, the first time a partition is assigned after this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seek: Option<Seek>,
+    /// It pauses a partition for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// Its settings.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: Settings,
@@ -358,6 +367,19 @@ pub struct Seek {
     pub to: SeekTo,
     /// When.
     pub at: Spanned<Time>,
+}
+
+/// A partition that a consumer pauses for a while.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// Which.
+    pub partition: Spanned<String>,
+    /// Once it has polled so many records of it.
+    pub after: u64,
+    /// For so long.
+    #[serde(rename = "for")]
+    pub lasting: Time,
 }
 
 /// Where a seek goes.

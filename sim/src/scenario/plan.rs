@@ -161,6 +161,8 @@ pub struct ProducerPlan {
     pub idle: Option<(u64, Span)>,
     /// What it does with a record that was not acknowledged.
     pub on_failure: OnFailure,
+    /// After how many acknowledged records it notes on its disk how far it is.
+    pub checkpoint_every: Option<u64>,
     /// Its settings.
     pub config: Arc<ProducerConfig>,
 }
@@ -170,8 +172,10 @@ pub struct ProducerPlan {
 pub struct ConsumerPlan {
     /// Its name.
     pub name: String,
-    /// What it subscribes to.
+    /// What it subscribes to; with a pattern, the declared topics that match.
     pub topics: Vec<TopicName>,
+    /// It subscribes by this pattern.
+    pub pattern: Option<Arc<str>>,
     /// What it takes for itself.
     pub assign: Vec<TopicPartition>,
     /// When it commits.
@@ -190,6 +194,8 @@ pub struct ConsumerPlan {
     pub start: Start,
     /// A jump of its position, and when.
     pub seek: Option<(SeekTo, Span)>,
+    /// A partition that it pauses for a while.
+    pub pause: Option<PausePlan>,
     /// Its settings; of a ZooKeeper consumer, which has others, the group alone.
     pub config: Arc<ConsumerConfig>,
     /// What a ZooKeeper consumer has instead.
@@ -203,6 +209,17 @@ pub struct OldConsumerPlan {
     pub config: Arc<OldConsumerConfig>,
     /// How many streams of each topic.
     pub streams: u32,
+}
+
+/// A consumer pauses a partition.
+#[derive(Clone, Debug)]
+pub struct PausePlan {
+    /// Which.
+    pub partition: TopicPartition,
+    /// Once it has polled so many of its records.
+    pub after: u64,
+    /// For so long.
+    pub lasting: Span,
 }
 
 /// The network without faults.

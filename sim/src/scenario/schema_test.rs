@@ -4,8 +4,8 @@ use super::SCHEMA;
 use super::condition::Condition;
 use super::format::{
     Axis, BrokerTable, Cluster, Commit, Consumer, ConsumerApi, Damage, Direction, Disk, Expect,
-    Fault, FaultKind, FileKind, Idle, LaneName, Link, Network, OnFailure, PinnedMessages, Producer,
-    ScenarioFile, Seek, SeekTo, Thread, Topic, Unflushed, Variant,
+    Fault, FaultKind, FileKind, Idle, LaneName, Link, Network, OnFailure, Pause, PinnedMessages,
+    Producer, ScenarioFile, Seek, SeekTo, Thread, Topic, Unflushed, Variant,
 };
 use super::nemesis::{Nemesis, NemesisKind};
 use history::event::ElectionKind;
@@ -100,6 +100,7 @@ fn schema_has_the_keys_of_every_table() {
         ("consumer", keys::<Consumer>()),
         ("idle", keys::<Idle>()),
         ("seek", keys::<Seek>()),
+        ("pause", keys::<Pause>()),
         ("network", keys::<Network>()),
         ("link", keys::<Link>()),
         ("nemesis", keys::<Nemesis>()),

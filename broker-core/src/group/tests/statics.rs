@@ -48,6 +48,36 @@ fn a_static_member_that_comes_back_takes_its_place_without_a_rebalance() {
 }
 
 #[test]
+fn before_kafka_10284_a_successor_fences_the_process_that_came_back() {
+    for fixed in [true, false] {
+        let behaviour = Behaviour::of(Era::V2_8).with(Fix::PersistReplacement, fixed);
+        let mut bench = Bench::with(behaviour, |_| {});
+        let asked = bench.ask(7, "c1", static_join(""));
+        bench.pass(Span::secs(3));
+        let old = bench.answered::<JoinGroupResponse>(asked).member_id;
+        bench.sync_all(std::slice::from_ref(&old));
+        let asked = bench.ask(7, "c1", static_join(""));
+        let answer: JoinGroupResponse = bench.answered(asked);
+        assert_eq!((answer.error, &answer.leader), (ErrorCode::None, &old));
+        let mut successor = bench.successor();
+        let beat = GroupRequest::Heartbeat(HeartbeatRequest {
+            group_id: GROUP.into(),
+            generation_id: GenerationId(1),
+            member_id: answer.member_id,
+            group_instance_id: Some("i1".into()),
+        });
+        let asked = successor.ask(4, "c1", beat);
+        let error = successor.answered::<HeartbeatResponse>(asked).error;
+        let expected = if fixed {
+            ErrorCode::None
+        } else {
+            ErrorCode::FencedInstanceId
+        };
+        assert_eq!(error, expected);
+    }
+}
+
+#[test]
 fn a_known_member_with_an_unknown_instance_starts_over() {
     let mut bench = Bench::new();
     let ids = bench.stable(&["c1"]);

@@ -69,13 +69,13 @@ stories! {
     }
     PauseWhileRevoking {
         base: Sound, home: Kafka,
-        affected: "2.4 to 3.2.0", fixed: Some("3.2.1"),
+        affected: "3.2.0 to 3.2.2", fixed: Some("3.2.3"),
         superseded_by: [], catalogue: ["G-16"],
-        story: "Before a rebalance the consumer commits, without blocking poll since 2.4. While the commit was on its way, \
-            fetching went on and poll returned more records of partitions that were about to be revoked. They were \
-            processed, but the commit did not count them, and the next owner processed them again in an otherwise \
-            orderly restart. KAFKA-14024 and KAFKA-14196 return nothing of these partitions until the revocation is \
-            over.",
+        story: "Before a rebalance the consumer commits what it has returned. Up to 3.1 poll waited for that commit; since \
+            KAFKA-13310 it goes on meanwhile. It went on returning records of partitions that were about to be revoked. \
+            They were processed, but the commit did not count them, and the next owner processed them again in an \
+            otherwise orderly restart. KAFKA-14024 had the revocation wait for the commit, and KAFKA-14196 returns nothing \
+            of these partitions until then.",
     }
     OwnedGenerationCheck {
         base: Sound, home: Kafka,
@@ -151,6 +151,15 @@ stories! {
             taking the other's place, and both would read the same partitions and overwrite each other's commits. \
             Therefore a join with a known id gets a new member id, and the process with the older one is fenced with \
             FENCED_INSTANCE_ID.",
+    }
+    PersistReplacement {
+        base: Sound, home: Kafka,
+        affected: "2.3 to 2.6.0", fixed: Some("2.6.1"),
+        superseded_by: [], catalogue: ["G-25"],
+        story: "A static member that comes back within its session gets a new member id and its old assignment, and the others \
+            notice nothing. The coordinator only remembered that id. After a failover its successor read the old one from \
+            the log, and fenced the process that rightly held the place: FENCED_INSTANCE_ID, which ends an application. \
+            Since KAFKA-10284 the group is written down again before the member is answered.",
     }
     FollowerFetchRetry {
         base: Sound, home: Kafka,

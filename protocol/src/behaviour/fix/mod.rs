@@ -165,7 +165,7 @@ fixes! {
         ConsumerEpochValidation = "KAFKA-7747", V2_8, "A consumer validates its position after a change of leader and notices truncation.";
         OffsetsTopicReplication = "KIP-115", V1_0, "The offsets topic is created only with all its replicas.";
         QuickPoll = "KAFKA-2942", V1_0, "Prefetching does not commit positions that were not returned yet.";
-        PauseWhileRevoking = "KAFKA-14024", Sound, "Nothing is fetched between the commit and the revocation.";
+        PauseWhileRevoking = "KAFKA-14196", Sound, "Nothing is returned between the commit and the revocation.";
         OwnedGenerationCheck = "KAFKA-12984", Sound, "Ownership claimed from a missed generation does not count.";
         DropCacheOnUnload = "KAFKA-5600", V1_0, "A coordinator that comes back does not answer from its old cache.";
         ReplayAcrossGaps = "KAFKA-9065", V2_8, "Loading a group ends also where compaction left a gap.";
@@ -174,6 +174,7 @@ fixes! {
         CompletingRebalanceEnds = "KAFKA-12890", Sound, "A group whose leader never sends the assignment moves on.";
         JoinAfterExpiry = "KAFKA-9752", V2_8, "A member that vanished while joining does not hold the group.";
         FenceInstanceId = "KIP-345", V2_8, "Of two processes with one group.instance.id the older is fenced.";
+        PersistReplacement = "KAFKA-10284", V2_8, "The new id of a static member is written down.";
         FollowerFetchRetry = "KIP-392", V2_8, "A consumer ahead of a follower asks the leader before it resets.";
         DropQueueOnRevoke = "librdkafka-3340", V0_8, "Records of revoked partitions are not delivered any more.";
         MemberIdRequired = "KIP-394", V2_8, "A member joins with an id, so that repeated first joins leave no ghosts.";

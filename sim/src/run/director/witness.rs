@@ -1,18 +1,28 @@
 //! What faults were seen to do: every declared fault has to have had an effect, and what happens is put down to the latest
 //! fault that was meant to make it happen.
 
+use super::super::fault;
 use super::Director;
 use crate::scenario::format::Disk;
 use crate::scenario::plan::{FaultAction, Restart};
-use crate::world::{DiskAtRestart, KillKind, Place, PowerLoss, Unflushed};
+use crate::world::{DiskAtRestart, FaultId, KillKind, Place, PowerLoss, Unflushed};
 use history::event::{FaultStage, Process};
 use protocol::ids::{NodeId, SessionId};
 use std::collections::BTreeSet;
 
 impl Director {
     /// Says for every fault whether it was seen to have an effect.
-    pub fn witness(&mut self) {
+    pub fn witness(&mut self, hits: impl Fn(FaultId) -> u64) {
         let plan = self.plan.clone();
+        // One that lasts is asked, because its end, which would tell, does not come.
+        for active in self.active.clone() {
+            let hits = active.ids.iter().map(|id| hits(*id)).sum();
+            if hits > 0 {
+                let action = &plan.faults[active.fault].action;
+                let what = fault::effect_in_words(action, hits);
+                self.effective(active.fault, active.target, what);
+            }
+        }
         for (index, fault) in plan.faults.iter().enumerate() {
             let state = std::mem::take(&mut self.states[index]);
             if state.occurrences == 0 {

@@ -34,7 +34,8 @@ impl Checker<'_> {
 
     /// The Java consumer and the coordinator of its groups came with 0.9.
     pub(super) fn has_group_coordinator(&mut self, consumer: &Consumer, behaviour: Behaviour) {
-        if behaviour.era == Era::V0_8 && !consumer.topics.is_empty() {
+        if behaviour.era == Era::V0_8 && (!consumer.topics.is_empty() || consumer.pattern.is_some())
+        {
             self.complain_with_help(
                 "scenario::consumer-of-a-later-era",
                 consumer.name.span(),

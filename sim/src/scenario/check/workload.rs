@@ -3,10 +3,11 @@
 use super::super::condition::Condition;
 use super::super::diagnostic::{Complaint, suggestion};
 use super::super::format::{Commit, Consumer, ConsumerApi, Producer, Settings};
-use super::super::plan::{ConsumerPlan, ProducerPlan, Start};
+use super::super::plan::{ConsumerPlan, PausePlan, ProducerPlan, Start};
 use super::super::settings::{apply, complain};
 use super::super::text::Time;
 use super::Checker;
+use client_core::TopicPattern;
 use history::manifest::CommitPolicy;
 use protocol::behaviour::Behaviour;
 use protocol::config::{ConsumerConfig, ProducerConfig, SettingError};
@@ -111,6 +112,7 @@ impl Checker<'_> {
                 .side
                 .and_then(|side| side.on_failure)
                 .unwrap_or(producer.on_failure),
+            checkpoint_every: producer.checkpoint_every,
             config: Arc::new(config),
         }
     }
@@ -154,13 +156,21 @@ impl Checker<'_> {
             .seek
             .as_ref()
             .map(|seek| (seek.to, self.within(&seek.at)));
+        let pause = consumer.pause.as_ref().and_then(|pause| {
+            let (partition, span) = (pause.partition.get_ref(), pause.partition.span());
+            Some(PausePlan {
+                partition: self.partition(partition, span)?,
+                after: pause.after,
+                lasting: pause.lasting.0,
+            })
+        });
         ConsumerPlan {
             name: consumer.name.get_ref().clone(),
-            topics: consumer
-                .topics
-                .iter()
-                .map(|topic| TopicName::from(topic.get_ref().as_str()))
-                .collect(),
+            topics: self.subscribed(consumer),
+            pattern: consumer
+                .pattern
+                .as_ref()
+                .map(|pattern| Arc::from(pattern.get_ref().as_str())),
             assign,
             commit: commit_policy(commit, commits),
             commit_every: *consumer.commit_every.get_ref(),
@@ -176,21 +186,48 @@ impl Checker<'_> {
             poll: consumer.poll.0,
             start,
             seek,
+            pause,
             config: Arc::new(config),
             old,
         }
     }
 
+    /// The topics a consumer names, and those that its pattern matches.
+    fn subscribed(&mut self, consumer: &Consumer) -> Vec<TopicName> {
+        let named = consumer.topics.iter().map(|topic| topic.get_ref().as_str());
+        let mut topics: Vec<TopicName> = named.map(TopicName::from).collect();
+        if let Some(text) = &consumer.pattern {
+            match TopicPattern::new(text.get_ref()) {
+                Ok(pattern) => {
+                    let all = self.file.topics.iter().map(|topic| topic.name.get_ref());
+                    let matching = all.filter(|topic| pattern.matches(topic));
+                    topics.extend(matching.map(|topic| TopicName::from(topic.as_str())));
+                }
+                Err(error) => {
+                    let message = format!("this is no regular expression: {error}");
+                    self.complain("scenario::pattern", text.span(), message);
+                }
+            }
+        }
+        topics
+    }
+
     fn check_consumer_shape(&mut self, consumer: &Consumer) {
         let span = consumer.name.span();
-        if consumer.topics.is_empty() == consumer.assign.is_empty() {
+        let subscribes = !consumer.topics.is_empty() || consumer.pattern.is_some();
+        let ways = [
+            !consumer.topics.is_empty(),
+            consumer.pattern.is_some(),
+            !consumer.assign.is_empty(),
+        ];
+        if ways.into_iter().filter(|way| *way).count() != 1 {
             self.complain(
                 "scenario::consumer",
                 span.clone(),
-                "a consumer has either `topics` to subscribe to or partitions to `assign`",
+                "a consumer has either `topics` to subscribe to, or a `pattern` of topics, or partitions to `assign`",
             );
         }
-        if !consumer.topics.is_empty() && consumer.group.as_deref().unwrap_or_default().is_empty() {
+        if subscribes && consumer.group.as_deref().unwrap_or_default().is_empty() {
             let message = "INVALID_GROUP_ID: To use the group management or offset commit APIs, you must provide a valid group.id in the consumer configuration.";
             self.complain("scenario::consumer", span.clone(), message);
         }
@@ -334,5 +371,56 @@ fn commit_policy(commit: Option<Commit>, by_itself: bool) -> CommitPolicy {
         Some(Commit::After) => CommitPolicy::After,
         None if by_itself => CommitPolicy::Auto,
         Some(Commit::Never) | None => CommitPolicy::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Vocabulary, check};
+    use crate::scenario::parse::parse;
+    use crate::scenario::plan::Plan;
+    use protocol::ids::TopicName;
+
+    fn checked(consumer: &str) -> (Vec<&'static str>, Plan) {
+        let text = format!(
+            "title = 't'\nquestion = 'q'\nduration = '9s'\ntopic = [{{ name = 'orders-eu' }}, {{ name = 'orders' }}]\n\
+             consumer = [{{ name = 'c', {consumer} }}]"
+        );
+        let file = parse(&text).unwrap_or_else(|complaint| panic!("{complaint:?}"));
+        let known = Vocabulary {
+            guarantees: &[],
+            ledger: &[],
+        };
+        let checked = check(&file, "workload.toml", &known);
+        let complaints = checked.complaints.iter();
+        let codes = complaints.map(|complaint| complaint.code).collect();
+        (codes, checked.plans[0].clone())
+    }
+
+    #[test]
+    fn a_pattern_stands_for_the_topics_whose_whole_name_matches() {
+        let (codes, plan) = checked("group = 'g', pattern = 'orders-.*'");
+        assert_eq!(codes, [""; 0]);
+        let topics = plan.consumers[0].topics.iter();
+        let names: Vec<&str> = topics.map(TopicName::as_str).collect();
+        assert_eq!(names, ["orders-eu"]);
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_refused_and_so_are_two_ways_to_subscribe() {
+        let codes = |consumer| checked(consumer).0;
+        assert_eq!(codes("group = 'g', pattern = '['"), ["scenario::pattern"]);
+        let both = "group = 'g', pattern = 'o.*', topics = ['orders']";
+        assert_eq!(codes(both), ["scenario::consumer"]);
+    }
+
+    #[test]
+    fn a_group_without_a_name_is_no_group_for_members() {
+        for way in ["topics = ['orders']", "pattern = 'o.*'"] {
+            assert_eq!(checked(way).0, ["scenario::consumer"]);
+            let empty = format!("group = '', {way}");
+            assert_eq!(checked(&empty).0, ["scenario::consumer"]);
+        }
+        assert_eq!(checked("assign = ['orders-0']").0, [""; 0]);
     }
 }
