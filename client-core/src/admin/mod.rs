@@ -77,6 +77,17 @@ impl Admin {
         }
     }
 
+    /// Whether no call is under way.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.closing.is_none()
+    }
+
+    /// The process ends without a word: its connections close.
+    pub fn quit(&mut self, io: &mut Io<'_>) {
+        self.network.shut(io);
+        self.alarm.cancel(io);
+    }
+
     fn verb(&mut self, now: Mono, operation: OperationId, verb: Verb, io: &mut Io<'_>) {
         if self.closed || self.closing.is_some() {
             let result = if matches!(verb, Verb::Close(_)) {

@@ -6,10 +6,12 @@
 
 mod consumer;
 mod old_consumer;
+mod operator;
 mod producer;
 
 pub use consumer::ConsumerApp;
 pub use old_consumer::OldConsumerApp;
+pub use operator::{OperatorApp, Tools};
 pub use producer::ProducerApp;
 
 use protocol::machine::{Effect, Input, Io, Machine, Stamped, TimerId};

@@ -1,7 +1,7 @@
 //! The nodes of a run: brokers, keeper servers, the scenario's clients, the operator and the final reader.
 
 use super::view::Directory;
-use crate::application::{ConsumerApp, Identity, OldConsumerApp, ProducerApp};
+use crate::application::{ConsumerApp, Identity, OldConsumerApp, OperatorApp, ProducerApp, Tools};
 use crate::random::{Latency as WorldLatency, mix};
 use crate::scenario::format::Latency;
 use crate::scenario::plan::{
@@ -9,7 +9,7 @@ use crate::scenario::plan::{
 };
 use crate::world::{Boot, MessageName, NetworkConfig, NodeSpec};
 use broker_core::{Broker, BrokerSpec};
-use client_core::{Admin, Consumer, OldConsumerSpec, Producer, ZookeeperConsumer};
+use client_core::{Consumer, OldConsumerSpec, Producer, ZookeeperConsumer};
 use history::manifest::{ClientInfo, ClientKind, Node as ManifestNode, NodeRole};
 use keeper_core::{CLIENT_PORT, ELECTION_PORT, Keeper, KeeperSpec, QUORUM_PORT};
 use protocol::api::data::{Acks, IsolationLevel};
@@ -33,7 +33,7 @@ pub enum Core {
     Producer(Box<ProducerApp>),
     Consumer(Box<ConsumerApp>),
     OldConsumer(Box<OldConsumerApp>),
-    Operator(Box<Admin>),
+    Operator(Box<OperatorApp>),
     Reader(Box<Consumer>),
 }
 
@@ -144,17 +144,12 @@ impl Boot for CoreBoot {
                     Identity::new(*client, life - 1),
                 )))
             }
-            Role::Operator => {
-                let config = Arc::new(AdminConfig::defaults(cluster.behaviour.era));
-                let id = ClientId::from("operator");
-                Core::Operator(Box::new(Admin::new(
-                    config,
-                    bootstrap,
-                    cluster.behaviour,
-                    id,
-                    seed,
-                )))
-            }
+            Role::Operator => Core::Operator(Box::new(OperatorApp::new(Tools {
+                config: Arc::new(AdminConfig::defaults(cluster.behaviour.era)),
+                bootstrap,
+                behaviour: cluster.behaviour,
+                seed,
+            }))),
             Role::Reader(isolation) => {
                 let id = ClientId::from("final-reader");
                 let config = Arc::new(reader_config(cluster.behaviour, *isolation));
