@@ -123,11 +123,12 @@ fn next(present: &LeaderAndIsr, leader: BrokerId, isr: Vec<BrokerId>) -> LeaderA
 
 /// The state after a replica was put out of the ISR (`doRemoveReplicasFromIsr`): the last member stays, a leader that goes
 /// leaves no leader behind, and the leader epoch grows so that brokers take notice. `None` when it is not in the ISR.
-pub fn without(present: &LeaderAndIsr, gone: BrokerId) -> Option<LeaderAndIsr> {
+/// Before KAFKA-708 the last member did not stay, and before KAFKA-5083 not where unclean election is on.
+pub fn without(present: &LeaderAndIsr, gone: BrokerId, last_stays: bool) -> Option<LeaderAndIsr> {
     if !present.isr.contains(&gone) {
         return None;
     }
-    let isr = if present.isr.len() == 1 {
+    let isr = if present.isr.len() == 1 && last_stays {
         present.isr.clone()
     } else {
         present
@@ -276,11 +277,13 @@ mod tests {
 
     #[test]
     fn a_dead_replica_leaves_the_isr_but_never_as_its_last_member() {
-        let state = without(&led_by(1, &[1, 2]), BrokerId(2)).unwrap();
+        let state = without(&led_by(1, &[1, 2]), BrokerId(2), true).unwrap();
         assert_eq!((state.leader, state.isr), (Some(BrokerId(1)), ids(&[1])));
-        let state = without(&led_by(1, &[1]), BrokerId(1)).unwrap();
+        let state = without(&led_by(1, &[1]), BrokerId(1), true).unwrap();
         assert_eq!((state.leader, state.isr), (None, ids(&[1])));
         assert_eq!(state.leader_epoch, LeaderEpoch(8));
-        assert_eq!(without(&led_by(1, &[1, 2]), BrokerId(3)), None);
+        assert_eq!(without(&led_by(1, &[1, 2]), BrokerId(3), true), None);
+        let before_kafka_708 = without(&led_by(1, &[1]), BrokerId(1), false).unwrap();
+        assert_eq!(before_kafka_708.isr, []);
     }
 }

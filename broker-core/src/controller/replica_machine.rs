@@ -11,11 +11,12 @@ use crate::keeper_session::get_data;
 use crate::znode::json::PartitionState;
 use crate::znode::paths;
 use protocol::api::cluster::LeaderAndIsr;
+use protocol::behaviour::Fix;
 use protocol::error_code::KeeperError;
-use protocol::ids::{BrokerId, PartitionEpoch, TopicPartition};
+use protocol::ids::{BrokerId, PartitionEpoch, TopicName, TopicPartition};
 use protocol::keeper::KeeperResult;
 use protocol::note::{ControllerNote, ElectionKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Controller {
     /// `handleStateChanges`: replicas that may not pass are left as they are.
@@ -115,7 +116,11 @@ impl Controller {
         partitions: Vec<TopicPartition>,
     ) {
         let read = |partition| get_data(paths::partition_state(partition), false);
-        let ops = partitions.iter().map(read).collect();
+        let mut ops: Vec<_> = partitions.iter().map(read).collect();
+        if !self.settings.behaviour.has(Fix::KeepLastIsrWhenUnclean) {
+            let read = |topic: &TopicName| get_data(paths::topic_config(topic), false);
+            ops.extend(topics_of(&partitions).iter().map(read));
+        }
         self.ask(hands, ops, Then::IsrRead { broker, partitions });
     }
 
@@ -126,14 +131,18 @@ impl Controller {
         replies: &[Reply],
     ) {
         let mut changes: Vec<(TopicPartition, LeaderAndIsr)> = Vec::new();
-        for (partition, reply) in partitions.into_iter().zip(replies) {
+        let (states, configs) = replies.split_at(partitions.len());
+        let unclean = self.unclean_topics(topics_of(&partitions), configs);
+        let keeps_last = self.settings.behaviour.has(Fix::KeepLastIsr);
+        for (partition, reply) in partitions.into_iter().zip(states) {
             let Some(known) = decode_state(reply) else {
                 continue;
             };
             if known.controller_epoch > self.context.epoch {
                 continue;
             }
-            match without(&known.state, broker) {
+            let last_stays = keeps_last && !unclean.contains(&partition.topic);
+            match without(&known.state, broker, last_stays) {
                 Some(state) => changes.push((partition, state)),
                 // Out of the ISR already: only the brokers must hear of it.
                 None => self.taken_out(broker, &partition, known.state),
@@ -211,4 +220,9 @@ impl Controller {
             .replicas
             .insert(Replica { partition, broker }, ReplicaPhase::Offline);
     }
+}
+
+fn topics_of(partitions: &[TopicPartition]) -> Vec<TopicName> {
+    let topics: BTreeSet<_> = partitions.iter().map(|of| &of.topic).collect();
+    topics.into_iter().cloned().collect()
 }

@@ -114,6 +114,18 @@ impl Commitments {
                 partition.retain_kept();
                 partition.check_in_sync(seen, findings);
             }
+            Controller::ReassignmentStarted {
+                partition,
+                removing,
+                ..
+            } => self
+                .partition(partition)
+                .stored
+                .leaving
+                .clone_from(removing),
+            Controller::Reassigned { partition, .. } => {
+                self.partition(partition).stored.leaving.clear();
+            }
             Controller::TopicDeleted(topic) => {
                 for partition in self
                     .partitions
@@ -125,8 +137,6 @@ impl Commitments {
             }
             Controller::Elected { .. }
             | Controller::Resigned { .. }
-            | Controller::ReassignmentStarted { .. }
-            | Controller::Reassigned { .. }
             | Controller::BrokerUp { .. }
             | Controller::BrokerDown { .. }
             | Controller::TopicCreated(..) => {}

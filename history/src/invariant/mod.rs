@@ -79,12 +79,12 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         code: "INV-VALID-HW",
         title: "Everybody in sync has what is committed",
-        definition: "The log of every in-sync replica reaches the high watermark of the leader of that epoch. A replica whose disk lost data while it was in sync is left out until it has caught up. Claimed from KIP-497 (2.7) on.",
+        definition: "The log of every in-sync replica reaches the high watermark of the leader of that epoch. A replica whose disk lost data while it was in sync is left out until it has caught up, and so is one that a reassignment is taking away. Claimed from KIP-497 (2.7) on.",
     },
     Invariant {
         code: "INV-STRONG-ISR",
         title: "Everybody in sync has the same committed log",
-        definition: "Every member of the in-sync replicas that the keeper has holds the batches that the newest leader has below its high watermark. A member whose disk lost data is left out until it has caught up, and after an unclean election what its winner lacks is not committed any more. Claimed from KIP-320 (2.1) on.",
+        definition: "Every member of the in-sync replicas that the keeper has holds the batches that the newest leader has below its high watermark. A member whose disk lost data is left out until it has caught up, and so is one that a reassignment is taking away; after an unclean election what its winner lacks is not committed any more. Claimed from KIP-320 (2.1) on.",
     },
     Invariant {
         code: "INV-READ",

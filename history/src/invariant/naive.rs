@@ -283,6 +283,7 @@ struct Naive {
     applied: BTreeMap<u16, Vec<(i64, u32)>>,
     /// The in-sync replicas that the keeper has; unknown while an unclean winner has not begun to lead.
     stored: Option<BTreeSet<i32>>,
+    leaving: BTreeSet<i32>,
     /// Members that were found to lack something.
     lacking: BTreeSet<i32>,
     leading: BTreeSet<i32>,
@@ -315,6 +316,10 @@ impl Naive {
                 self.stored = Some(isr.iter().map(|id| id.0).collect());
                 self.in_sync(&mut broken);
             }
+            What::Controller(Controller::ReassignmentStarted { removing, .. }) => {
+                self.leaving = removing.iter().map(|id| id.0).collect();
+            }
+            What::Controller(Controller::Reassigned { .. }) => self.leaving.clear(),
             What::Operation(operation) => self.polled(operation, &mut broken),
             What::Replica(_, replica) => {
                 self.replica(broker, replica, &mut broken);
@@ -413,7 +418,7 @@ impl Naive {
     /// Looks at every member from the first record on.
     fn in_sync(&mut self, broken: &mut BTreeSet<&'static str>) {
         for member in self.stored.iter().flatten() {
-            if !self.known.contains(member) {
+            if !self.known.contains(member) || self.leaving.contains(member) {
                 continue;
             }
             let log = &self.logs[member];

@@ -5,6 +5,8 @@
 //! Era: they hold from KIP-497 (2.7) on, where the leader waits for the *maximal* in-sync set while a wish is under way.
 //! Only the newest leader counts: an older one may believe what it likes. A replica whose disk lost data is left out until it
 //! has caught up or is let in anew, because no protocol keeps a disk; letting it in without the data is the protocol's doing.
+//! Whom a reassignment is taking away is left out too: the leader hears of the new replicas before the set is written
+//! without the old ones, and waits for replicas alone; nobody but a replica is elected.
 //! Each member is said to lack something once per in-sync set.
 
 use super::{Breach, Findings, Seen, broker_name};
@@ -53,6 +55,8 @@ struct Quorum {
     elected: Option<LeaderEpoch>,
     leader: Option<Leader>,
     written: Option<Written>,
+    /// Whom a reassignment is taking away.
+    leaving: Vec<BrokerId>,
 }
 
 /// All partitions.
@@ -105,6 +109,12 @@ impl Quorums {
                 partition.judge_quorum(seen, findings);
                 partition.judge_all(seen, findings);
             }
+            Controller::ReassignmentStarted {
+                partition,
+                removing,
+                ..
+            } => self.partition(partition).leaving.clone_from(removing),
+            Controller::Reassigned { partition, .. } => self.partition(partition).leaving.clear(),
             Controller::TopicDeleted(topic) => {
                 for partition in &mut self.partitions {
                     if partition.name.topic == *topic {
@@ -114,8 +124,6 @@ impl Quorums {
             }
             Controller::Elected { .. }
             | Controller::Resigned { .. }
-            | Controller::ReassignmentStarted { .. }
-            | Controller::Reassigned { .. }
             | Controller::BrokerUp { .. }
             | Controller::BrokerDown { .. }
             | Controller::TopicCreated(..) => {}
@@ -186,6 +194,7 @@ impl Quorum {
             elected: None,
             leader: None,
             written: None,
+            leaving: Vec::new(),
         }
     }
 
@@ -354,7 +363,9 @@ impl Quorum {
             return;
         };
         let Some(mark) = leader.mark else { return };
-        let counts = leader.broker != member && written.isr.contains(&member);
+        let counts = leader.broker != member
+            && written.isr.contains(&member)
+            && !self.leaving.contains(&member);
         let log = self.logs.iter().find(|(id, _)| *id == member);
         let Some((
             _,

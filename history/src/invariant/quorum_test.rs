@@ -125,6 +125,25 @@ fn a_leader_that_does_not_wait_for_whom_it_lets_in_is_convicted_twice() {
 }
 
 #[test]
+fn whom_a_reassignment_takes_away_may_lack_what_is_committed() {
+    let moves = |removing: &[i32]| {
+        Said::Controller(Controller::ReassignmentStarted {
+            partition: orders(),
+            replicas: ids(&[1, 2, 3]),
+            adding: Vec::new(),
+            removing: ids(removing),
+        })
+    };
+    for (removing, expected) in [(3, Vec::new()), (2, vec!["INV-VALID-HW"])] {
+        let mut story = vec![moves(&[removing])];
+        story.extend(admission(&[1, 2, 3]));
+        story.push(written(1, &[1, 2, 3]));
+        story.push(mark(1, 2));
+        assert_eq!(all(story), expected);
+    }
+}
+
+#[test]
 fn a_leader_that_waits_is_acquitted() {
     let mut story = admission(&[1, 2, 3]);
     story.push(written(1, &[1, 2, 3]));

@@ -20,6 +20,8 @@ pub(super) struct StoredIsr {
     leader: Option<BrokerId>,
     /// An unclean election whose winner has not begun to lead: until then nobody knows what it gives up.
     unclean: Option<LeaderEpoch>,
+    /// Whom a reassignment is taking away: the leader does not wait for them any more, and they cannot be elected.
+    pub(super) leaving: Vec<BrokerId>,
     /// Who was found to lack something, from which offset on, so that it is said once.
     lacking: Vec<(BrokerId, i64)>,
 }
@@ -69,7 +71,7 @@ impl Committed {
         }
         for place in 0..self.stored.members.len() {
             let member = self.stored.members[place];
-            if self.lossy.contains_key(&member) {
+            if self.lossy.contains_key(&member) || self.stored.leaving.contains(&member) {
                 continue;
             }
             let Some(mut state) = self.replicas.remove(&member) else {
