@@ -170,6 +170,11 @@ impl Consumer {
         }
     }
 
+    /// `assignment()`.
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        self.subscription.assigned()
+    }
+
     fn verb(&mut self, now: Mono, operation: OperationId, verb: Verb, io: &mut Io<'_>) {
         if self.closed || self.closing.is_some() && !is_for_listener(&verb) {
             refuse_closed(operation, &verb, io);

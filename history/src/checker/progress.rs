@@ -191,7 +191,7 @@ fn void(index: &Index<'_>, id: ValueId) -> Finding {
         .at(name, -1)
 }
 
-/// When each client's process died.
+/// When each client's process died; a process may be several clients.
 fn deaths(index: &Index<'_>) -> BTreeMap<u16, Vec<EventId>> {
     let mut deaths: BTreeMap<u16, Vec<EventId>> = BTreeMap::new();
     for id in &index.group_events {

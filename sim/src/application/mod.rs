@@ -5,14 +5,20 @@
 //! outcomes; to the world the two are one process.
 
 mod consumer;
+mod copier;
 mod old_consumer;
 mod operator;
 mod producer;
+mod transaction;
+mod transactional;
+mod two_cores;
 
 pub use consumer::ConsumerApp;
+pub use copier::{CopierApp, CopierLife};
 pub use old_consumer::OldConsumerApp;
 pub use operator::{OperatorApp, Tools};
 pub use producer::ProducerApp;
+pub use transactional::{Life, TransactionalApp};
 
 use protocol::machine::{Effect, Input, Io, Machine, Stamped, TimerId};
 use protocol::note::Note;

@@ -3,14 +3,15 @@
 //! Each note is offered to every waiting condition once; a condition that has become true fires once and is gone. What
 //! counts (acknowledgements, processed records) is counted from the beginning of the run.
 
-use crate::scenario::condition::Condition;
+use crate::scenario::condition::{CallName, CallStage, Condition};
 use history::event::ElectionKind as HistoryElectionKind;
 use protocol::ids::{BrokerId, NodeId, Offset, TopicName, TopicPartition};
 use protocol::keeper::KeeperRole;
 use protocol::note::{
     BrokerNote, ClientNote, ControllerNote, ElectionKind, GroupNote, KeeperNote, Note, ReplicaNote,
+    TransactionNote,
 };
-use protocol::operation::{Action, Operation, Stage};
+use protocol::operation::{Action, Operation, Stage, TransactionCall};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens when a condition becomes true.
@@ -35,13 +36,14 @@ struct Waiting {
 }
 
 /// What one client did so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Counts {
     sent: u64,
     acked: u64,
     not_acked: u64,
     polled: u64,
     processed: u64,
+    calls: BTreeMap<(CallName, CallStage), u64>,
 }
 
 /// The conditions that wait, and what they count.
@@ -52,6 +54,8 @@ pub struct Barriers {
     sessions_expired: u64,
     sessions_closed: u64,
     topics_deleted: BTreeMap<TopicName, u64>,
+    /// How often each transactional id has come into each state.
+    transaction_states: BTreeMap<(String, String), u64>,
     /// Clients and brokers by node, to match names.
     clients: BTreeMap<String, Vec<NodeId>>,
     brokers: BTreeMap<NodeId, i32>,
@@ -161,6 +165,10 @@ impl Barriers {
             Note::Controller(ControllerNote::TopicDeleted(topic)) => {
                 *self.topics_deleted.entry(topic.clone()).or_default() += 1;
             }
+            Note::Transaction(id, TransactionNote::State { state, .. }) => {
+                let key = (id.as_str().to_owned(), format!("{state:?}"));
+                *self.transaction_states.entry(key).or_default() += 1;
+            }
             Note::Replica(..)
             | Note::Controller(_)
             | Note::Broker(_)
@@ -190,7 +198,7 @@ impl Barriers {
             Note::Client(ClientNote::Retry { .. }) => {
                 matches!(condition, Condition::Retry { producer } if self.is_client(said.node, producer))
             }
-            Note::Transaction(..) => false,
+            Note::Transaction(id, note) => self.transaction(condition, id.as_str(), note),
             Note::Client(note) => self.old_consumer(condition, said.node, note),
             Note::Operation(operation) => match (condition, &operation.action) {
                 (Condition::Assigned { consumer, count }, Action::Assigned { partitions, .. }) => {
@@ -219,6 +227,25 @@ impl Barriers {
         }
     }
 
+    fn transaction(&self, condition: &Condition, named: &str, note: &TransactionNote) -> bool {
+        match (condition, note) {
+            (
+                Condition::TransactionState { id, state, count },
+                TransactionNote::State { state: seen, .. },
+            ) => {
+                let key = (id.clone(), format!("{state:?}"));
+                id == named
+                    && state == seen
+                    && self
+                        .transaction_states
+                        .get(&key)
+                        .is_some_and(|all| all >= count)
+            }
+            (Condition::ProducerFenced { id }, TransactionNote::Fenced { .. }) => id == named,
+            _ => false,
+        }
+    }
+
     fn replica(
         &self,
         condition: &Condition,
@@ -237,6 +264,14 @@ impl Barriers {
                     at_least,
                 },
                 ReplicaNote::HighWatermark(offset),
+            )
+            | (
+                Condition::LastStableOffset {
+                    partition,
+                    broker,
+                    at_least,
+                },
+                ReplicaNote::LastStableOffset(offset),
             )
             | (
                 Condition::LogStart {
@@ -411,6 +446,19 @@ impl Barriers {
         reason = "only these concern this part; the rest passes by"
     )]
     fn client(&self, condition: &Condition, node: NodeId) -> bool {
+        if let Condition::TransactionCall {
+            client,
+            call,
+            stage,
+            count,
+        } = condition
+        {
+            let counted = |counts: &Counts| counts.calls.get(&(*call, *stage)).copied();
+            return self.clients.get(client).is_some_and(|nodes| {
+                let counts = nodes.iter().filter_map(|node| self.counts.get(node));
+                nodes.contains(&node) && counts.filter_map(counted).sum::<u64>() >= *count
+            });
+        }
         let (name, wanted, counted): (&str, u64, fn(&Counts) -> u64) = match condition {
             Condition::Acked { producer, count } => (producer, *count, |counts| counts.acked),
             Condition::Sent { producer, count } => (producer, *count, |counts| counts.sent),
@@ -457,6 +505,10 @@ fn count_operation(counts: &mut Counts, operation: &Operation) {
                 .sum::<u64>();
         }
         (Action::Process { .. }, _) => counts.processed += 1,
+        (Action::Transaction { call, .. }, stage) => {
+            let key = (call_name(call), call_stage(stage));
+            *counts.calls.entry(key).or_default() += 1;
+        }
         _ => {}
     }
 }
@@ -474,6 +526,25 @@ fn is_committed(condition: &Condition, group: &str, offsets: &[(TopicPartition, 
         && offsets
             .iter()
             .any(|(partition, offset)| is_partition(named, partition) && offset.0 >= *at_least)
+}
+
+const fn call_name(call: &TransactionCall) -> CallName {
+    match call {
+        TransactionCall::Init => CallName::Init,
+        TransactionCall::Begin => CallName::Begin,
+        TransactionCall::SendOffsets { .. } => CallName::SendOffsets,
+        TransactionCall::Commit => CallName::Commit,
+        TransactionCall::Abort => CallName::Abort,
+    }
+}
+
+const fn call_stage(stage: Stage) -> CallStage {
+    match stage {
+        Stage::Invoke => CallStage::Invoke,
+        Stage::Ok => CallStage::Ok,
+        Stage::Fail => CallStage::Fail,
+        Stage::Info => CallStage::Info,
+    }
 }
 
 fn group_condition(condition: &Condition, group: &str, note: &GroupNote) -> bool {

@@ -1,7 +1,10 @@
 //! The nodes of a run: brokers, keeper servers, the scenario's clients, the operator and the final reader.
 
 use super::view::Directory;
-use crate::application::{ConsumerApp, Identity, OldConsumerApp, OperatorApp, ProducerApp, Tools};
+use crate::application::{
+    ConsumerApp, CopierApp, CopierLife, Identity, Life, OldConsumerApp, OperatorApp, ProducerApp,
+    Tools, TransactionalApp,
+};
 use crate::random::{Latency as WorldLatency, mix};
 use crate::scenario::format::Latency;
 use crate::scenario::plan::{
@@ -14,7 +17,7 @@ use history::manifest::{ClientInfo, ClientKind, Node as ManifestNode, NodeRole};
 use keeper_core::{CLIENT_PORT, ELECTION_PORT, Keeper, KeeperSpec, QUORUM_PORT};
 use protocol::api::data::{Acks, IsolationLevel};
 use protocol::behaviour::Behaviour;
-use protocol::config::{AdminConfig, ConsumerConfig};
+use protocol::config::{AdminConfig, ConsumerConfig, ProducerConfig};
 use protocol::ids::{ClientId, Endpoint, GroupId, KeeperId, NodeId};
 use protocol::machine::{Input, Io, Machine};
 use protocol::time::{Now, Span};
@@ -24,6 +27,9 @@ use std::sync::Arc;
 /// The port that brokers listen on.
 pub const BROKER_PORT: u16 = 9092;
 
+/// The values of each life of a copying application begin at a multiple of this: no run writes so many.
+const COPIES_IN_A_LIFE: u64 = 1 << 32;
+
 /// A core of any kind.
 #[derive(Clone)]
 #[expect(missing_docs, reason = "each variant is the core of that name")]
@@ -31,8 +37,10 @@ pub enum Core {
     Broker(Box<Broker>),
     Keeper(Box<Keeper>),
     Producer(Box<ProducerApp>),
+    Transactional(Box<TransactionalApp>),
     Consumer(Box<ConsumerApp>),
     OldConsumer(Box<OldConsumerApp>),
+    Copier(Box<CopierApp>),
     Operator(Box<OperatorApp>),
     Reader(Box<Consumer>),
 }
@@ -43,8 +51,10 @@ impl Machine for Core {
             Self::Broker(core) => core.handle(now, input, io),
             Self::Keeper(core) => core.handle(now, input, io),
             Self::Producer(core) => core.handle(now, input, io),
+            Self::Transactional(core) => core.handle(now, input, io),
             Self::Consumer(core) => core.handle(now, input, io),
             Self::OldConsumer(core) => core.handle(now, input, io),
+            Self::Copier(core) => core.handle(now, input, io),
             Self::Operator(core) => core.handle(now, input, io),
             Self::Reader(core) => core.handle(now, input, io),
         }
@@ -123,6 +133,16 @@ impl Boot for CoreBoot {
                     None => u64::from(life - 1) * plan.count,
                 };
                 let identity = Identity::new(*client, life - 1);
+                if let Some(how) = plan.transactions {
+                    let life = Life {
+                        identity,
+                        seed,
+                        first,
+                        end: first + plan.count,
+                    };
+                    let app = TransactionalApp::new(core, plan.clone(), how, life);
+                    return Core::Transactional(Box::new(app));
+                }
                 Core::Producer(Box::new(ProducerApp::new(
                     core,
                     plan.clone(),
@@ -136,8 +156,31 @@ impl Boot for CoreBoot {
                     return self.old_consumer(plan, old, Identity::new(*client, life - 1), seed);
                 }
                 let id = ClientId::from(plan.name.as_str());
-                let core =
-                    Consumer::new(plan.config.clone(), bootstrap, cluster.behaviour, id, seed);
+                let core = Consumer::new(
+                    plan.config.clone(),
+                    bootstrap.clone(),
+                    cluster.behaviour,
+                    id.clone(),
+                    seed,
+                );
+                if let Some(into) = &plan.into {
+                    let producer = Producer::new(
+                        into.config.clone(),
+                        bootstrap,
+                        cluster.behaviour,
+                        id,
+                        mix(seed),
+                    );
+                    let life = CopierLife {
+                        reader: Identity::new(*client, life - 1),
+                        writer: Identity::new(*client + 1, life - 1),
+                        seed,
+                        first: u64::from(life - 1) * COPIES_IN_A_LIFE,
+                    };
+                    let cores = (core, producer);
+                    let app = CopierApp::new(cores, plan.clone(), into.clone(), life);
+                    return Core::Copier(Box::new(app));
+                }
                 Core::Consumer(Box::new(ConsumerApp::new(
                     core,
                     plan.clone(),
@@ -259,6 +302,9 @@ pub fn nodes(plan: &Plan, seed: u64) -> Nodes {
         .brokers
         .first()
         .map_or(50, |broker| broker.config.offsets_topic_num_partitions);
+    builder.nodes.directory.transaction_partitions = plan.brokers.first().map_or(50, |broker| {
+        broker.config.transaction_state_log_num_partitions
+    });
     builder.keepers(plan);
     builder.brokers(plan);
     builder.clients(plan);
@@ -378,7 +424,7 @@ impl Builder {
     fn clients(&mut self, plan: &Plan) {
         for producer in &plan.producers {
             let plan = Arc::new(producer.clone());
-            let node = self.client(&producer.name, producer_kind(producer), |index| {
+            let node = self.client(&producer.name, producer_kind(&producer.config), |index| {
                 Role::Producer(plan, index)
             });
             self.nodes
@@ -390,9 +436,19 @@ impl Builder {
         }
         for consumer in &plan.consumers {
             let plan = Arc::new(consumer.clone());
-            let node = self.client(&consumer.name, consumer_kind(consumer), |index| {
+            let index =
+                u16::try_from(self.nodes.clients.len()).expect("a few hundred clients at most");
+            let feeds = consumer.into.as_ref().map(|_| index + 1);
+            let node = self.client(&consumer.name, consumer_kind(consumer, feeds), |index| {
                 Role::Consumer(plan, index)
             });
+            if let Some(into) = &consumer.into {
+                self.nodes.clients.push(ClientInfo {
+                    name: format!("{}.into", consumer.name),
+                    node,
+                    kind: producer_kind(&into.config),
+                });
+            }
             self.nodes
                 .directory
                 .clients
@@ -424,28 +480,26 @@ impl Builder {
     }
 }
 
-fn producer_kind(plan: &ProducerPlan) -> ClientKind {
+fn producer_kind(config: &ProducerConfig) -> ClientKind {
     ClientKind::Producer {
-        acks: match plan.config.acks {
+        acks: match config.acks {
             Acks::None => "0".to_owned(),
             Acks::Leader => "1".to_owned(),
             Acks::All => "all".to_owned(),
             Acks::Other(number) => number.to_string(),
         },
-        retries: u64::try_from(plan.config.retries).unwrap_or(0),
-        in_flight: u32::try_from(plan.config.max_in_flight_requests_per_connection)
-            .unwrap_or(u32::MAX),
-        idempotence: plan.config.enable_idempotence,
-        transactional_id: plan.config.transactional_id.clone(),
-        transaction_timeout_ms: plan
-            .config
+        retries: u64::try_from(config.retries).unwrap_or(0),
+        in_flight: u32::try_from(config.max_in_flight_requests_per_connection).unwrap_or(u32::MAX),
+        idempotence: config.enable_idempotence,
+        transactional_id: config.transactional_id.clone(),
+        transaction_timeout_ms: config
             .transactional_id
             .as_ref()
-            .map(|_| plan.config.transaction_timeout_ms.as_millis()),
+            .map(|_| config.transaction_timeout_ms.as_millis()),
     }
 }
 
-fn consumer_kind(plan: &ConsumerPlan) -> ClientKind {
+fn consumer_kind(plan: &ConsumerPlan, feeds: Option<u16>) -> ClientKind {
     ClientKind::Consumer {
         group: plan
             .config
@@ -454,7 +508,7 @@ fn consumer_kind(plan: &ConsumerPlan) -> ClientKind {
             .map(|group| GroupId::from(group.as_str())),
         commit: plan.commit,
         read_committed: plan.config.isolation_level == IsolationLevel::ReadCommitted,
-        feeds: None,
+        feeds,
         old: plan.old.as_ref().map(|old| old.config.offsets_storage),
     }
 }

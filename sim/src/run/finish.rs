@@ -6,11 +6,12 @@ use super::recorder::Recorder;
 use crate::scenario::format::SeekTo;
 use crate::scenario::plan::{ConsumerPlan, Plan};
 use crate::world::WorldCommand;
-use history::event::{Broker, Event, Replica, What};
+use history::event::{Append, Broker, Event, Replica, What};
 use history::manifest::CommitPolicy;
 use history::record::decode_payload;
-use protocol::ids::{NodeId, Offset, TopicPartition};
-use protocol::operation::{Action, Operation, Polled, ProcessId, Stage};
+use protocol::api::data::IsolationLevel;
+use protocol::ids::{NodeId, Offset, ProducerId, TopicPartition};
+use protocol::operation::{Action, Operation, Polled, ProcessId, Stage, TransactionCall};
 use protocol::time::Span;
 use protocol::verb::{OperationId, Outcome, Verb};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,9 +23,49 @@ struct Readers {
     partitions: BTreeSet<TopicPartition>,
     /// They commit, so the commits must catch up as well.
     commits: bool,
+    /// They see committed records only.
+    committed: bool,
     nodes: BTreeSet<NodeId>,
     read: BTreeMap<TopicPartition, Offset>,
-    committed: BTreeMap<TopicPartition, Offset>,
+    commits_of: BTreeMap<TopicPartition, Offset>,
+}
+
+/// Where the records of a partition end that a reader can be handed: markers and what was aborted never are.
+#[derive(Clone, Debug, Default)]
+struct RecordEnds {
+    /// For a reader of everything.
+    all: Offset,
+    /// For a reader of committed records.
+    committed: Offset,
+    /// The same, should the open transaction of a producer be committed.
+    open: BTreeMap<ProducerId, Offset>,
+}
+
+impl RecordEnds {
+    fn on_append(&mut self, append: &Append) {
+        let end = append.last_offset.next();
+        let producer = append.producer.map(|(id, ..)| id);
+        if let Some(committed) = append.committed {
+            let open = producer.and_then(|id| self.open.remove(&id));
+            if let Some(end) = open.filter(|_| committed) {
+                self.committed = self.committed.max(end);
+            }
+        } else if !append.control {
+            self.all = self.all.max(end);
+            match producer.filter(|_| append.transactional) {
+                Some(id) => drop(self.open.insert(id, end)),
+                None => self.committed = self.committed.max(end),
+            }
+        }
+    }
+
+    fn cut(&mut self, to: Offset) {
+        self.all = self.all.min(to);
+        self.committed = self.committed.min(to);
+        for end in self.open.values_mut() {
+            *end = (*end).min(to);
+        }
+    }
 }
 
 /// What is still to be done.
@@ -35,7 +76,12 @@ pub(super) struct Progress {
     /// Records each producer node has sent, and how many it will send.
     sent: BTreeMap<NodeId, (u64, u64)>,
     readers: Vec<Readers>,
+    /// Of applications that write what they read: how many records of the last poll are not written yet.
+    unwritten: BTreeMap<NodeId, u64>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
+    record_ends: BTreeMap<TopicPartition, RecordEnds>,
+    /// Applications with an open transaction, and the offsets they sent to it.
+    transacting: BTreeMap<NodeId, Vec<(TopicPartition, Offset)>>,
     /// Where the logs of the leaders end.
     log_ends: BTreeMap<TopicPartition, Offset>,
     registered: BTreeSet<NodeId>,
@@ -54,6 +100,9 @@ impl Progress {
             .iter()
             .zip(nodes.client_nodes.iter().skip(plan.producers.len()))
         {
+            if consumer.into.is_some() {
+                progress.unwritten.insert(*node, 0);
+            }
             let key = consumer
                 .config
                 .group_id
@@ -69,6 +118,7 @@ impl Progress {
             readers.partitions.extend(consumer.assign.iter().cloned());
             readers.commits |=
                 consumer.config.group_id.is_some() && consumer.commit != CommitPolicy::Never;
+            readers.committed |= consumer.config.isolation_level == IsolationLevel::ReadCommitted;
             readers.nodes.insert(*node);
         }
         progress.readers = groups.into_values().collect();
@@ -101,11 +151,15 @@ impl Progress {
                 {
                     let end = append.last_offset.next();
                     self.log_ends.insert(partition.clone(), end);
+                    let ends = self.record_ends.entry(partition.clone()).or_default();
+                    ends.on_append(append);
                 }
                 What::Replica(partition, Replica::BecameLeader { log_end_offset, .. })
                     if !partition.topic.as_str().starts_with("__") =>
                 {
                     self.log_ends.insert(partition.clone(), *log_end_offset);
+                    let ends = self.record_ends.entry(partition.clone()).or_default();
+                    ends.cut(*log_end_offset);
                 }
                 What::Broker(Broker::Registered { .. }) => {
                     self.registered.insert(node);
@@ -113,13 +167,44 @@ impl Progress {
                 What::Process(history::event::Process::Died { .. }) => {
                     self.open.remove(&node);
                     self.sent.remove(&node);
+                    self.transacting.remove(&node);
+                    if let Some(left) = self.unwritten.get_mut(&node) {
+                        *left = 0;
+                    }
                 }
                 _ => {}
             }
         }
     }
 
+    /// What an application that writes what it reads still has in its hands.
+    fn on_copier(&mut self, node: NodeId, operation: &Operation) {
+        if let Some(left) = self.unwritten.get_mut(&node) {
+            match (&operation.action, operation.stage) {
+                (Action::Poll { records, .. }, Stage::Ok) => {
+                    let polled = records
+                        .iter()
+                        .map(|polled| polled.records.len())
+                        .sum::<usize>();
+                    *left = u64::try_from(polled).unwrap_or(u64::MAX);
+                }
+                (Action::Send { .. }, Stage::Invoke) => *left = left.saturating_sub(1),
+                // What is not written by then is not going to be.
+                (Action::Send { .. } | Action::Commit { .. }, Stage::Fail | Stage::Info)
+                | (
+                    Action::Transaction {
+                        call: TransactionCall::Abort,
+                        ..
+                    },
+                    _,
+                ) => *left = 0,
+                _ => {}
+            }
+        }
+    }
+
     fn on_operation(&mut self, node: NodeId, operation: &Operation) {
+        self.on_copier(node, operation);
         match (&operation.action, operation.stage) {
             (Action::Send { .. }, Stage::Invoke) => {
                 *self.open.entry(node).or_default() += 1;
@@ -144,16 +229,35 @@ impl Progress {
                     readers.read.extend(ends.clone());
                 }
             }
-            (Action::Commit { offsets, .. }, Stage::Ok) => {
-                for readers in self
-                    .readers
-                    .iter_mut()
-                    .filter(|readers| readers.nodes.contains(&node))
-                {
-                    readers.committed.extend(offsets.iter().cloned());
-                }
-            }
+            (Action::Commit { offsets, .. }, Stage::Ok) => self.on_commit(node, offsets),
+            (Action::Transaction { call, .. }, Stage::Ok) => self.on_transaction(node, call),
             _ => {}
+        }
+    }
+
+    fn on_commit(&mut self, node: NodeId, offsets: &[(TopicPartition, Offset)]) {
+        let readers = self.readers.iter_mut();
+        for readers in readers.filter(|readers| readers.nodes.contains(&node)) {
+            readers.commits_of.extend(offsets.iter().cloned());
+        }
+    }
+
+    fn on_transaction(&mut self, node: NodeId, call: &TransactionCall) {
+        match call {
+            TransactionCall::Init => {}
+            TransactionCall::Begin => {
+                self.transacting.insert(node, Vec::new());
+            }
+            TransactionCall::SendOffsets { offsets, .. } => {
+                self.transacting.insert(node, offsets.clone());
+            }
+            TransactionCall::Commit => {
+                let offsets = self.transacting.remove(&node).unwrap_or_default();
+                self.on_commit(node, &offsets);
+            }
+            TransactionCall::Abort => {
+                self.transacting.remove(&node);
+            }
         }
     }
 
@@ -180,6 +284,8 @@ impl Progress {
             .iter()
             .all(|(node, open)| *open == 0 || !director.is_alive(*node))
             && self.sent.iter().all(finished)
+            && self.unwritten.values().all(|left| *left == 0)
+            && !self.transacting.keys().any(|node| director.is_alive(*node))
             && self
                 .readers
                 .iter()
@@ -201,9 +307,18 @@ impl Progress {
         self.high_watermarks
             .iter()
             .filter(|(partition, _)| theirs(partition))
-            .all(|(partition, end)| {
-                reached(&readers.read, partition, *end)
-                    && (!readers.commits || reached(&readers.committed, partition, *end))
+            .all(|(partition, high_watermark)| {
+                let ends = self.record_ends.get(partition);
+                let end = ends.map_or(*high_watermark, |ends| {
+                    let end = if readers.committed {
+                        ends.committed
+                    } else {
+                        ends.all
+                    };
+                    end.min(*high_watermark)
+                });
+                reached(&readers.read, partition, end)
+                    && (!readers.commits || reached(&readers.commits_of, partition, end))
             })
     }
 }

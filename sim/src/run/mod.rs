@@ -114,6 +114,9 @@ impl Runner {
         let mut director = Director::new(plan.clone(), draws, view, barriers, nodes.operator);
         director.own(nodes.operator);
         director.own(nodes.reader.0);
+        if let Some((node, _)) = nodes.committed_reader {
+            director.own(node);
+        }
         let progress = Progress::new(&plan, &nodes);
         Self {
             plan,

@@ -22,6 +22,8 @@ pub struct Directory {
     pub clients: BTreeMap<String, NodeId>,
     /// `offsets.topic.num.partitions`.
     pub offsets_partitions: i32,
+    /// How many partitions `__transaction_state` has.
+    pub transaction_partitions: i32,
     /// The log directories of each broker.
     pub log_dirs: BTreeMap<NodeId, Vec<String>>,
 }
@@ -286,7 +288,14 @@ impl ClusterView {
                     .filter(|(id, _)| Some(**id) != self.keeper_leader);
                 followers.map(|(_, node)| *node).collect()
             }
-            Target::CoordinatorOf(group) => self.broker_nodes(self.coordinator(group)),
+            Target::CoordinatorOf(group) => {
+                let count = self.directory.offsets_partitions;
+                self.broker_nodes(self.coordinator("__consumer_offsets", group, count))
+            }
+            Target::TransactionCoordinatorOf(id) => {
+                let count = self.directory.transaction_partitions;
+                self.broker_nodes(self.coordinator("__transaction_state", id, count))
+            }
             Target::VictimOf(fault) => self.victims.get(fault).cloned().unwrap_or_default(),
             Target::Brokers => self.directory.brokers.values().copied().collect(),
             Target::Keepers => self.directory.keepers.values().copied().collect(),
@@ -295,11 +304,11 @@ impl ClusterView {
         }
     }
 
-    /// The broker that leads the group's partition of `__consumer_offsets`.
-    fn coordinator(&self, group: &str) -> Option<BrokerId> {
-        let partition = partition_for_id(group, self.directory.offsets_partitions);
+    /// The broker that leads the partition of an internal topic which a group or a transactional id belongs to.
+    fn coordinator(&self, topic: &str, id: &str, count: i32) -> Option<BrokerId> {
+        let partition = partition_for_id(id, count);
         let partition = TopicPartition {
-            topic: TopicName::from("__consumer_offsets"),
+            topic: TopicName::from(topic),
             partition: PartitionIndex(partition),
         };
         self.partitions.get(&partition)?.leader

@@ -3,7 +3,7 @@
 //! A condition is edge-triggered by the notes of a step and takes effect before any effect of that step is delivered, so
 //! that a schedule written with conditions is exact and does not depend on the seed.
 
-use protocol::note::RemovalReason;
+use protocol::note::{RemovalReason, TransactionState};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -265,6 +265,44 @@ pub enum Condition {
         #[serde(default)]
         epoch: Option<i32>,
     },
+    /// A transaction changes its state in the coordinator's log.
+    TransactionState {
+        /// `transactional.id`.
+        id: String,
+        /// Into this state.
+        state: TransactionState,
+        /// At least so often in the run.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// A leader's last stable offset reaches an offset.
+    LastStableOffset {
+        /// The partition.
+        partition: String,
+        /// On which broker; on any when absent.
+        #[serde(default)]
+        broker: Option<i32>,
+        /// At least this offset.
+        at_least: i64,
+    },
+    /// A client makes a transactional call, or is told how it ended.
+    TransactionCall {
+        /// Which client.
+        client: String,
+        /// Which call.
+        call: CallName,
+        /// How far it is.
+        #[serde(default)]
+        stage: CallStage,
+        /// At least so often in the run.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// A coordinator refuses a call because its epoch is old.
+    ProducerFenced {
+        /// `transactional.id`.
+        id: String,
+    },
     /// A producer sends a batch again.
     Retry {
         /// Which producer.
@@ -291,6 +329,56 @@ pub enum Condition {
     All(Vec<Condition>),
     /// Each of these has become true after the one before it.
     InOrder(Vec<Condition>),
+}
+
+/// A transactional call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallName {
+    /// `initTransactions`.
+    Init,
+    /// `beginTransaction`.
+    Begin,
+    /// `sendOffsetsToTransaction`.
+    SendOffsets,
+    /// `commitTransaction`.
+    Commit,
+    /// `abortTransaction`.
+    Abort,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallStage {
+    /// It begins.
+    Invoke,
+    /// It succeeded.
+    #[default]
+    Ok,
+    /// It certainly failed.
+    Fail,
+    /// It may have succeeded.
+    Info,
+}
+
+impl CallName {
+    /// The name that an application knows it by, and how far it is.
+    fn in_words(self, stage: CallStage) -> String {
+        let name = match self {
+            Self::Init => "initTransactions",
+            Self::Begin => "beginTransaction",
+            Self::SendOffsets => "sendOffsetsToTransaction",
+            Self::Commit => "commitTransaction",
+            Self::Abort => "abortTransaction",
+        };
+        match stage {
+            CallStage::Invoke => format!("calls {name}"),
+            CallStage::Ok => format!("has {name} behind it"),
+            CallStage::Fail => format!("fails with {name}"),
+            CallStage::Info => format!("is left in doubt by {name}"),
+        }
+    }
 }
 
 fn one() -> u64 {
@@ -339,6 +427,7 @@ impl Condition {
             | Self::BecameFollower { partition, .. }
             | Self::Truncated { partition, .. }
             | Self::Committed { partition, .. }
+            | Self::LastStableOffset { partition, .. }
             | Self::ReassignmentStarted { partition }
             | Self::Reassigned { partition, .. }
             | Self::DuplicateBatch { partition }
@@ -361,10 +450,22 @@ impl Condition {
             | Self::SessionExpired { .. }
             | Self::SessionClosed { .. }
             | Self::KeeperLeader { .. }
+            | Self::TransactionState { .. }
+            | Self::TransactionCall { .. }
+            | Self::ProducerFenced { .. }
             | Self::Retry { .. }
             | Self::Fault { .. }
             | Self::All(_)
             | Self::InOrder(_) => None,
+        }
+    }
+
+    /// The transactional id it names.
+    pub fn transactional_id(&self) -> Option<&str> {
+        if let Self::TransactionState { id, .. } | Self::ProducerFenced { id } = self {
+            Some(id)
+        } else {
+            None
         }
     }
 
@@ -380,6 +481,7 @@ impl Condition {
             | Self::IsrProposed { broker, .. }
             | Self::Stopped { broker, .. }
             | Self::ControlRefused { broker, .. }
+            | Self::LastStableOffset { broker, .. }
             | Self::Controller { broker, .. } => *broker,
             Self::Elected { leader, .. } => *leader,
             Self::Registered { broker } | Self::BrokerDown { broker } => Some(*broker),
@@ -401,6 +503,9 @@ impl Condition {
             | Self::SessionExpired { .. }
             | Self::SessionClosed { .. }
             | Self::KeeperLeader { .. }
+            | Self::TransactionState { .. }
+            | Self::TransactionCall { .. }
+            | Self::ProducerFenced { .. }
             | Self::Retry { .. }
             | Self::DuplicateBatch { .. }
             | Self::Refused { .. }
@@ -422,6 +527,7 @@ impl Condition {
             | Self::Assigned { consumer, .. }
             | Self::Rebalancing { consumer, .. }
             | Self::RebalanceFailed { consumer } => Some(consumer),
+            Self::TransactionCall { client, .. } => Some(client),
             Self::HighWatermark { .. }
             | Self::LogEnd { .. }
             | Self::LogStart { .. }
@@ -445,6 +551,9 @@ impl Condition {
             | Self::SessionExpired { .. }
             | Self::SessionClosed { .. }
             | Self::KeeperLeader { .. }
+            | Self::TransactionState { .. }
+            | Self::LastStableOffset { .. }
+            | Self::ProducerFenced { .. }
             | Self::DuplicateBatch { .. }
             | Self::Refused { .. }
             | Self::Fault { .. }
@@ -584,6 +693,27 @@ impl fmt::Display for Condition {
             Self::SessionExpired { count } => write!(f, "{count} keeper sessions expired"),
             Self::SessionClosed { count } => write!(f, "{count} keeper sessions were closed"),
             Self::KeeperLeader { .. } => f.write_str("a keeper leader is elected"),
+            Self::TransactionState { id, state, .. } => {
+                write!(f, "the transaction of {id} is in state {state:?}")
+            }
+            Self::LastStableOffset {
+                partition,
+                broker,
+                at_least,
+            } => {
+                write!(
+                    f,
+                    "the last stable offset of {partition}{} reaches {at_least}",
+                    on(broker)
+                )
+            }
+            Self::TransactionCall {
+                client,
+                call,
+                stage,
+                ..
+            } => write!(f, "{client} {}", call.in_words(*stage)),
+            Self::ProducerFenced { id } => write!(f, "a producer of {id} is fenced"),
             Self::Retry { producer } => write!(f, "{producer} sends a batch again"),
             Self::DuplicateBatch { partition } => {
                 write!(f, "a duplicate batch of {partition} is recognised")

@@ -210,9 +210,62 @@ pub struct Producer {
     /// After how many acknowledged records it notes how far it is, to go on from there in its next life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
+    /// How it sends in transactions, where it has a `transactional.id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<Spanned<Transactions>>,
     /// Its settings.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: Settings,
+}
+
+/// How a producer sends in transactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transactions {
+    /// Records in each; 10 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    /// Transfers in each, instead of records: an amount goes from one account to another, in two records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfers: Option<u64>,
+    /// Of a thousand transactions, how many the application aborts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub abort_per_mille: u16,
+    /// Rest between two.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pause: Time,
+}
+
+/// Where a consumer writes what it makes of its records.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Into {
+    /// The topic.
+    pub topic: Spanned<String>,
+    /// Bytes of a value.
+    #[serde(default = "hundred")]
+    pub size: Spanned<u32>,
+    /// `transactional.id`, with `commit = "transactional"`; the member's name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactional_id: Option<String>,
+    /// Transactions name member and generation, not only the group (KIP-447).
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub group_metadata: bool,
+    /// Of a thousand transactions, how many the application aborts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub abort_per_mille: u16,
+    /// The producer's settings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: Settings,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// A time in which a producer sends nothing.
@@ -298,6 +351,9 @@ pub struct Consumer {
     /// It pauses a partition for a while.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
+    /// It writes a record there for each that it reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<Into>,
     /// Its settings.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: Settings,
@@ -355,6 +411,8 @@ pub enum Commit {
     Before,
     /// After processing.
     After,
+    /// In the transaction that holds what was made of the records.
+    Transactional,
     /// Never.
     Never,
 }

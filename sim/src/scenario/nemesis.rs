@@ -5,6 +5,7 @@
 //! of its own, so that a kind more or less in the file moves no other fault. What is drawn are faults as a file could name
 //! them: faithful ones only, which end by themselves or at the healing.
 
+use super::check::transactional_ids;
 use super::format::{Direction, Fault, FaultKind, LaneName, ScenarioFile};
 use super::target::Target;
 use super::text::Time;
@@ -176,7 +177,10 @@ impl Cast {
             .iter()
             .filter_map(|consumer| consumer.group.clone());
         let leaders = partitions.iter().cloned().map(Target::LeaderOf);
-        let roles = leaders.chain(groups.map(Target::CoordinatorOf));
+        let transactional = transactional_ids(file).into_iter();
+        let roles = leaders
+            .chain(groups.map(Target::CoordinatorOf))
+            .chain(transactional.map(Target::TransactionCoordinatorOf));
         let [least, most] = *nemesis.lasting.get_ref();
         Self {
             duration: file.duration.get_ref().0,

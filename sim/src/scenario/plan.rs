@@ -73,7 +73,9 @@ impl Plan {
     /// Whether somebody writes in transactions.
     pub fn has_transactions(&self) -> bool {
         let mut producers = self.producers.iter();
-        producers.any(|producer| producer.config.transactional_id.is_some())
+        let mut consumers = self.consumers.iter();
+        producers.any(|producer| producer.transactions.is_some())
+            || consumers.any(|consumer| consumer.commit == CommitPolicy::Transactional)
     }
 
     /// The plan with the faults that this seed draws, where there is a nemesis.
@@ -163,7 +165,37 @@ pub struct ProducerPlan {
     pub on_failure: OnFailure,
     /// After how many acknowledged records it notes on its disk how far it is.
     pub checkpoint_every: Option<u64>,
+    /// How it sends in transactions; set exactly where it has a transactional id.
+    pub transactions: Option<TransactionsPlan>,
     /// Its settings.
+    pub config: Arc<ProducerConfig>,
+}
+
+/// How a producer sends in transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionsPlan {
+    /// Records in each.
+    pub records: u64,
+    /// Records come in pairs that take from one account and give to another.
+    pub transfers: bool,
+    /// Of a thousand transactions, how many the application aborts.
+    pub abort_per_mille: u16,
+    /// Rest between two.
+    pub pause: Span,
+}
+
+/// Where a consumer writes what it makes of its records.
+#[derive(Clone, Debug)]
+pub struct IntoPlan {
+    /// The topic.
+    pub topic: TopicName,
+    /// Bytes of a value.
+    pub size: u32,
+    /// Transactions name member and generation, not only the group (KIP-447).
+    pub group_metadata: bool,
+    /// Of a thousand transactions, how many the application aborts.
+    pub abort_per_mille: u16,
+    /// The producer's settings.
     pub config: Arc<ProducerConfig>,
 }
 
@@ -196,6 +228,8 @@ pub struct ConsumerPlan {
     pub seek: Option<(SeekTo, Span)>,
     /// A partition that it pauses for a while.
     pub pause: Option<PausePlan>,
+    /// What it makes of its records goes there.
+    pub into: Option<Arc<IntoPlan>>,
     /// Its settings; of a ZooKeeper consumer, which has others, the group alone.
     pub config: Arc<ConsumerConfig>,
     /// What a ZooKeeper consumer has instead.

@@ -1,16 +1,18 @@
 //! The schema and the reader must know the same keys: what serde would take is asked of serde itself.
 
 use super::SCHEMA;
-use super::condition::Condition;
+use super::condition::{CallName, CallStage, Condition};
 use super::format::{
     Axis, BrokerTable, Cluster, Commit, Consumer, ConsumerApi, Damage, Direction, Disk, Expect,
-    Fault, FaultKind, FileKind, Idle, LaneName, Link, Network, OnFailure, Pause, PinnedMessages,
-    Producer, ScenarioFile, Seek, SeekTo, Thread, Topic, Unflushed, Variant,
+    Fault, FaultKind, FileKind, Idle, Into, LaneName, Link, Network, OnFailure, Pause,
+    PinnedMessages, Producer, ScenarioFile, Seek, SeekTo, Thread, Topic, Transactions, Unflushed,
+    Variant,
 };
 use super::nemesis::{Nemesis, NemesisKind};
 use history::event::ElectionKind;
 use history::expectation::Quantifier;
 use protocol::behaviour::{Era, Fix};
+use protocol::note::TransactionState;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -99,6 +101,8 @@ fn schema_has_the_keys_of_every_table() {
         ("producer", keys::<Producer>()),
         ("consumer", keys::<Consumer>()),
         ("idle", keys::<Idle>()),
+        ("transactions", keys::<Transactions>()),
+        ("into", keys::<Into>()),
         ("seek", keys::<Seek>()),
         ("pause", keys::<Pause>()),
         ("network", keys::<Network>()),
@@ -150,6 +154,18 @@ fn schema_has_every_word_of_every_choice() {
         (
             &defs["condition"]["properties"]["elected"]["properties"]["kind"],
             choice::<ElectionKind>(),
+        ),
+        (
+            &defs["condition"]["properties"]["transaction_state"]["properties"]["state"],
+            choice::<TransactionState>(),
+        ),
+        (
+            &defs["condition"]["properties"]["transaction_call"]["properties"]["call"],
+            choice::<CallName>(),
+        ),
+        (
+            &defs["condition"]["properties"]["transaction_call"]["properties"]["stage"],
+            choice::<CallStage>(),
         ),
     ];
     for (part, known) in choices {

@@ -24,6 +24,9 @@ pub fn with(file: &ScenarioFile, side: &Variant) -> ScenarioFile {
     for consumer in &mut file.consumers {
         over(&mut consumer.config, &side.consumer);
         consumer.api = side.api.unwrap_or(consumer.api);
+        if let Some(into) = &mut consumer.into {
+            over(&mut into.config, &side.producer);
+        }
         consumer.thread = side.thread.unwrap_or(consumer.thread);
         consumer.commit_on_revoke = side.commit_on_revoke.unwrap_or(consumer.commit_on_revoke);
         if side.commit.is_some() {

@@ -30,6 +30,8 @@ pub enum Target {
     KeeperFollowers,
     /// `coordinator of g1`.
     CoordinatorOf(String),
+    /// `transaction coordinator of t1`.
+    TransactionCoordinatorOf(String),
     /// `victim of NAME`: whom the fault of that name hit.
     VictimOf(String),
     /// `brokers`.
@@ -44,7 +46,7 @@ pub enum Target {
 
 /// How targets are written, for messages and `describe`.
 pub const FORMS: &str = "`broker 1`, `keeper 2`, `client p1`, `leader of orders-0`, `follower of orders-0`, `followers of orders-0`, \
-    `replicas of orders-0`, `controller`, `keeper leader`, `keeper followers`, `coordinator of my-group`, `victim of my-fault`, \
+    `replicas of orders-0`, `controller`, `keeper leader`, `keeper followers`, `coordinator of my-group`, `transaction coordinator of my-id`, `victim of my-fault`, \
     `brokers`, `keepers`, `clients`, or several of these separated by commas";
 
 impl FromStr for Target {
@@ -74,6 +76,9 @@ impl FromStr for Target {
             ["followers", "of", partition] => Ok(Self::FollowersOf((*partition).to_owned())),
             ["replicas", "of", partition] => Ok(Self::ReplicasOf((*partition).to_owned())),
             ["coordinator", "of", group] => Ok(Self::CoordinatorOf((*group).to_owned())),
+            ["transaction", "coordinator", "of", id] => {
+                Ok(Self::TransactionCoordinatorOf((*id).to_owned()))
+            }
             ["victim", "of", fault] => Ok(Self::VictimOf((*fault).to_owned())),
             _ => Err(wrong()),
         }
@@ -108,6 +113,7 @@ impl fmt::Display for Target {
             Self::KeeperLeader => f.write_str("keeper leader"),
             Self::KeeperFollowers => f.write_str("keeper followers"),
             Self::CoordinatorOf(group) => write!(f, "coordinator of {group}"),
+            Self::TransactionCoordinatorOf(id) => write!(f, "transaction coordinator of {id}"),
             Self::VictimOf(fault) => write!(f, "victim of {fault}"),
             Self::Brokers => f.write_str("brokers"),
             Self::Keepers => f.write_str("keepers"),
@@ -138,6 +144,7 @@ mod tests {
             "keeper leader",
             "keeper followers",
             "coordinator of g",
+            "transaction coordinator of t",
             "victim of f",
             "brokers",
             "broker 1, keeper leader",

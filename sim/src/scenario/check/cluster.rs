@@ -340,6 +340,7 @@ impl<'a> Checker<'a> {
                 self.partition(partition, span.clone());
             }
             Target::CoordinatorOf(group) => self.group_exists(group, span),
+            Target::TransactionCoordinatorOf(id) => self.transactional_id_exists(id, span),
             Target::VictimOf(fault) => self.fault_exists(fault, span),
             Target::Several(all) => all.iter().for_each(|each| self.target_at(each, span)),
             Target::Controller

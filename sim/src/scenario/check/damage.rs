@@ -75,7 +75,8 @@ fn has_such_files(target: &Target, file: FileKind) -> bool {
         | Target::FollowersOf(_)
         | Target::ReplicasOf(_)
         | Target::Controller
-        | Target::CoordinatorOf(_) => !of_keepers,
+        | Target::CoordinatorOf(_)
+        | Target::TransactionCoordinatorOf(_) => !of_keepers,
         Target::Client(_) | Target::Clients => false,
         Target::VictimOf(_) => true,
         Target::Several(all) => all.iter().all(|each| has_such_files(each, file)),

@@ -12,8 +12,10 @@ mod messages;
 mod nemesis;
 mod old_consumer;
 mod pinned;
+mod transactions;
 mod workload;
 
+pub(super) use transactions::transactional_ids;
 pub(super) use workload::member_names;
 
 use super::condition::Condition;
@@ -282,6 +284,9 @@ impl Checker<'_> {
         }
         if let Some(broker) = condition.broker() {
             self.broker_exists(broker, span);
+        }
+        if let Some(id) = condition.transactional_id() {
+            self.transactional_id_exists(id, span);
         }
         if let Some(client) = condition.client() {
             self.client_exists(client, span);

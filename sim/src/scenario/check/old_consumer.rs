@@ -27,7 +27,7 @@ impl Checker<'_> {
         }
         match commit {
             Some(Commit::Auto) => own("auto.commit.enable", "true", &mut config),
-            Some(Commit::Before | Commit::After | Commit::Never) => {
+            Some(Commit::Before | Commit::After | Commit::Transactional | Commit::Never) => {
                 own("auto.commit.enable", "false", &mut config);
             }
             None => {}

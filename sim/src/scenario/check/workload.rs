@@ -2,7 +2,7 @@
 
 use super::super::condition::Condition;
 use super::super::diagnostic::{Complaint, suggestion};
-use super::super::format::{Commit, Consumer, ConsumerApi, Producer, Settings};
+use super::super::format::{Commit, Consumer, ConsumerApi, OnFailure, Producer, Settings};
 use super::super::plan::{ConsumerPlan, PausePlan, ProducerPlan, Start};
 use super::super::settings::{apply, complain};
 use super::super::text::Time;
@@ -85,6 +85,7 @@ impl Checker<'_> {
             self.complain_about_client(&error, &layers, &producer.name);
             ProducerConfig::defaults(behaviour.era)
         });
+        let transactions = self.transactions(producer, &config);
         if let Some(partition) = &producer.partition {
             self.partition(
                 &format!("{}-{}", producer.topic.get_ref(), partition.get_ref()),
@@ -96,9 +97,7 @@ impl Checker<'_> {
         ProducerPlan {
             name: producer.name.get_ref().clone(),
             topic: TopicName::from(producer.topic.get_ref().as_str()),
-            count: producer
-                .count
-                .unwrap_or_else(|| u64::from(rate) * self.duration().as_millis() / 1000),
+            count: self.count(producer, rate),
             rate,
             size: *producer.size.get_ref(),
             keys: producer.keys,
@@ -108,23 +107,42 @@ impl Checker<'_> {
                 .map(|partition| *partition.get_ref()),
             start,
             idle: producer.idle.map(|idle| (idle.after, idle.lasting.0)),
-            on_failure: self
-                .side
-                .and_then(|side| side.on_failure)
-                .unwrap_or(producer.on_failure),
+            on_failure: self.on_failure(producer),
+            transactions,
             checkpoint_every: producer.checkpoint_every,
             config: Arc::new(config),
         }
+    }
+
+    fn on_failure(&self, producer: &Producer) -> OnFailure {
+        let of_side = self.side.and_then(|side| side.on_failure);
+        of_side.unwrap_or(producer.on_failure)
+    }
+
+    /// How many records it sends: as many as fit into the duration where the file does not say. A transfer is two.
+    fn count(&self, producer: &Producer, rate: u32) -> u64 {
+        let count = producer
+            .count
+            .unwrap_or_else(|| u64::from(rate) * self.duration().as_millis() / 1000);
+        let transfers = producer
+            .transactions
+            .as_ref()
+            .is_some_and(|transactions| transactions.get_ref().transfers.is_some());
+        if transfers { count & !1 } else { count }
     }
 
     pub(super) fn consumers(&mut self, behaviour: Behaviour) -> Vec<ConsumerPlan> {
         let mut plans = Vec::new();
         for consumer in &self.file.consumers {
             let plan = self.consumer(consumer, behaviour);
-            plans.extend(member_names(consumer).map(|name| ConsumerPlan {
-                name,
-                ..plan.clone()
-            }));
+            for name in member_names(consumer) {
+                let into = self.into(consumer, &name, (plan.commit, behaviour));
+                plans.push(ConsumerPlan {
+                    name,
+                    into,
+                    ..plan.clone()
+                });
+            }
         }
         plans
     }
@@ -187,6 +205,7 @@ impl Checker<'_> {
             start,
             seek,
             pause,
+            into: None,
             config: Arc::new(config),
             old,
         }
@@ -273,7 +292,7 @@ impl Checker<'_> {
         }
         match commit {
             Some(Commit::Auto) => own("enable.auto.commit", "true", &mut config),
-            Some(Commit::Before | Commit::After | Commit::Never) => {
+            Some(Commit::Before | Commit::After | Commit::Transactional | Commit::Never) => {
                 own("enable.auto.commit", "false", &mut config);
             }
             None => {}
@@ -369,6 +388,7 @@ fn commit_policy(commit: Option<Commit>, by_itself: bool) -> CommitPolicy {
         Some(Commit::Auto) => CommitPolicy::Auto,
         Some(Commit::Before) => CommitPolicy::Before,
         Some(Commit::After) => CommitPolicy::After,
+        Some(Commit::Transactional) => CommitPolicy::Transactional,
         None if by_itself => CommitPolicy::Auto,
         Some(Commit::Never) | None => CommitPolicy::Never,
     }
