@@ -251,26 +251,32 @@ fn led_without_its_tail(
     let Some(log) = partition.replicas.get(&winner) else {
         return false;
     };
-    let mut losses = log.cuts_of(record.offset).filter(|cut| {
-        let before = EventId(cut.event.0.saturating_sub(1));
-        let append = held(index, record, winner, before);
-        cut.kind == CutKind::DiskLoss
-            && cut.event <= led
-            && append.is_some_and(|append| lost_power(index, winner, (append, cut.event)))
-    });
-    losses.any(|cut| partition.stays_in_sync(winner, cut.event, led))
+    let cuts = log.cuts_of(record.offset);
+    // A loss is found out at the next start; who was in sync by then may have been let in between.
+    let mut losses = cuts
+        .filter(|cut| cut.kind == CutKind::DiskLoss && cut.event <= led)
+        .filter_map(|cut| {
+            let before = EventId(cut.event.0.saturating_sub(1));
+            let append = held(index, record, winner, before)?;
+            lost_power(index, winner, (append, cut.event))
+        });
+    losses.any(|lost| partition.stays_in_sync(winner, lost, led))
 }
 
-/// Whether a broker lost power in between: another disk in its place is a matter of its own.
-fn lost_power(index: &Index<'_>, broker: BrokerId, (from, to): (EventId, EventId)) -> bool {
+/// When a broker first lost power in between: another disk in its place is a matter of its own.
+fn lost_power(
+    index: &Index<'_>,
+    broker: BrokerId,
+    (from, to): (EventId, EventId),
+) -> Option<EventId> {
     let theirs = |node| index.history.manifest.broker_of(node) == Some(broker);
-    let mut deaths = index
-        .deaths
-        .iter()
-        .filter(|death| theirs(death.node) && from < death.event && death.event < to);
-    deaths.any(|death| {
-        matches!(&index.event(death.event).what, What::Process(Process::Died { how, .. }) if how == "power")
-    })
+    let deaths = index.deaths.iter();
+    let mut deaths = deaths.filter(|death| {
+        let how = &index.event(death.event).what;
+        let power = matches!(how, What::Process(Process::Died { how, .. }) if how == "power");
+        power && theirs(death.node) && from < death.event && death.event < to
+    });
+    deaths.next().map(|death| death.event)
 }
 
 /// No leader lacked the record, and yet it was not read.

@@ -28,7 +28,9 @@ pub(super) struct Committed {
     smallest_isr: usize,
     /// Who lost its disk from which offset on, and has not caught up since.
     pub(super) lossy: BTreeMap<BrokerId, i64>,
-    /// Those of them that have stayed in-sync replicas since: before KIP-966 nobody takes out the last one, however it ended.
+    /// Who lost power as an in-sync replica, has stayed one since, and is not registered again.
+    unbroken: BTreeSet<BrokerId>,
+    /// Those of them whose log came back shorter: before KIP-966 nobody takes out the last one, however it ended.
     kept: BTreeSet<BrokerId>,
     /// When the end moved last.
     moved: Option<Seen>,
@@ -44,8 +46,6 @@ pub(super) struct Commitments {
     last: usize,
     partitions: Vec<Committed>,
     min_isr: Vec<(TopicName, usize)>,
-    /// Who lost power and is not registered again.
-    powerless: BTreeSet<BrokerId>,
 }
 
 impl Commitments {
@@ -59,7 +59,6 @@ impl Commitments {
             last: usize::MAX,
             partitions: Vec::new(),
             min_isr: min_isr.collect(),
-            powerless: BTreeSet::new(),
         }
     }
 
@@ -81,11 +80,17 @@ impl Commitments {
     }
 
     pub(super) fn on_power_loss(&mut self, broker: BrokerId) {
-        self.powerless.insert(broker);
+        for partition in &mut self.partitions {
+            if partition.stored.has(broker) {
+                partition.unbroken.insert(broker);
+            }
+        }
     }
 
     pub(super) fn on_registered(&mut self, broker: BrokerId) {
-        self.powerless.remove(&broker);
+        for partition in &mut self.partitions {
+            partition.unbroken.remove(&broker);
+        }
     }
 
     pub(super) fn on_controller(
@@ -150,14 +155,13 @@ impl Commitments {
         replica: &Replica,
         findings: &mut Findings,
     ) {
-        let powerless = self.powerless.contains(&broker);
         let partition = self.partition(name);
         partition.reads.on_role(broker, replica);
         let state = partition.replicas.entry(broker).or_default();
         match replica {
             Replica::Appended(append) => state.append(Batch::of(append)),
             Replica::Truncated { to, rule, .. } => match rule.as_str() {
-                "recovery" => partition.lose((broker, powerless), to.0),
+                "recovery" => partition.lose(broker, to.0),
                 "full_and_start_at" => {
                     state.cut(i64::MIN);
                     state.end = to.0;
@@ -172,7 +176,7 @@ impl Commitments {
                 log_end_offset,
                 high_watermark,
                 ..
-            } => partition.load((broker, powerless), log_end_offset.0, high_watermark.0),
+            } => partition.load(broker, log_end_offset.0, high_watermark.0),
             Replica::HighWatermark(mark) => {
                 partition.on_high_watermark((seen, broker), mark.0, findings);
                 if partition.is_newest_leader(broker) {
@@ -186,7 +190,7 @@ impl Commitments {
             } => {
                 state.high_watermark = None;
                 if state.known && log_end_offset.0 < state.end {
-                    partition.lose((broker, powerless), log_end_offset.0);
+                    partition.lose(broker, log_end_offset.0);
                 }
                 partition.isr(isr.len());
                 partition.on_leader((seen, broker), *leader_epoch, findings);
@@ -228,6 +232,7 @@ impl Committed {
             in_sync: usize::MAX,
             smallest_isr: usize::MAX,
             lossy: BTreeMap::new(),
+            unbroken: BTreeSet::new(),
             kept: BTreeSet::new(),
             moved: None,
             stored: StoredIsr::default(),
@@ -241,6 +246,7 @@ impl Committed {
 
     fn retain_kept(&mut self) {
         let stored = &self.stored;
+        self.unbroken.retain(|broker| stored.has(*broker));
         self.kept.retain(|broker| stored.has(*broker));
     }
 
@@ -248,23 +254,23 @@ impl Committed {
         self.in_sync = size.max(1);
     }
 
-    /// A crash took everything from `to` on; `powerless` says that it was one of the machine.
-    fn lose(&mut self, (broker, powerless): (BrokerId, bool), to: i64) {
+    /// A crash took everything from `to` on.
+    fn lose(&mut self, broker: BrokerId, to: i64) {
         let Some(state) = self.replicas.get_mut(&broker) else {
             return;
         };
         if to < state.end {
             let lowest = self.lossy.entry(broker).or_insert(to);
             *lowest = to.min(*lowest);
-            if powerless && self.stored.has(broker) {
+            if self.unbroken.contains(&broker) {
                 self.kept.insert(broker);
             }
         }
         state.cut(to);
     }
 
-    fn load(&mut self, (broker, powerless): (BrokerId, bool), end: i64, high_watermark: i64) {
-        self.lose((broker, powerless), end);
+    fn load(&mut self, broker: BrokerId, end: i64, high_watermark: i64) {
+        self.lose(broker, end);
         if self.is_newest_leader(broker) {
             // The leader begins again from its checkpoint, and followers take over what it says.
             for state in self.replicas.values_mut() {

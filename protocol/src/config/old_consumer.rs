@@ -134,7 +134,7 @@ mod tests {
     fn the_words_of_the_later_consumer_are_unknown() {
         let refused = |key, value| consumer(&[(key, value)]).unwrap_err().to_string();
         assert!(refused("enable.auto.commit", "true").starts_with("no setting is called"));
-        assert!(refused("auto.offset.reset", "earliest").contains("smallest, largest"));
+        assert!(refused("auto.offset.reset", "earliest").contains("largest, smallest"));
         assert!(refused("fetch.wait.max.ms", "40000").contains("at most socket.timeout.ms"));
     }
 }
