@@ -90,7 +90,7 @@ stories! {
         story: "A coordinator compares the time of a state change with that of the one before. When its clock was set back \
             in between, the comparison failed, and the transaction remained between two states. It could neither end nor \
             expire, and the producer was told to try again for ever, while readers of committed records waited. \
-            KAFKA-5415 and KAFKA-8803 accept a time that goes back, and take the later of the two.",
+            KAFKA-5415 and KAFKA-8803 accept a time that goes back.",
     }
     MarkerIdentity {
         base: Sound, home: Kafka,
