@@ -230,18 +230,23 @@ fn disks(index: &Index<'_>, record: Record, level: Level, lost: &[BrokerId]) -> 
     index.partition(record.part).topic?;
     let least = match level {
         Level::Leader => 1,
-        Level::InSync => index.topic(record.part).map_or(1, |topic| {
-            usize::try_from(topic.min_insync_replicas)
-                .unwrap_or(1)
-                .max(1)
-        }),
+        Level::InSync => min_insync_replicas(index, record),
     };
     (lost.len() >= least).then(|| format!("unflushed data or disk lost by {}", names(lost)))
 }
 
+fn min_insync_replicas(index: &Index<'_>, record: Record) -> usize {
+    index.topic(record.part).map_or(1, |topic| {
+        usize::try_from(topic.min_insync_replicas)
+            .unwrap_or(1)
+            .max(1)
+    })
+}
+
 /// The new leader had lost the record with its own power, and nobody took it out of the in-sync replicas until it led: before
 /// KIP-966 the last of them stays one, however it ended, and no release without Raft has that. Who was let in again after
-/// the loss was let in wrongly, and is not excused.
+/// the loss was let in wrongly, and is not excused; nor is what was given out as committed while fewer than
+/// `min.insync.replicas` were in sync (KAFKA-15583).
 fn led_without_its_tail(
     index: &Index<'_>,
     record: Record,
@@ -251,6 +256,10 @@ fn led_without_its_tail(
     let Some(log) = partition.replicas.get(&winner) else {
         return false;
     };
+    let in_sync = partition.in_sync_at(record.since);
+    if in_sync.is_some_and(|count| count < min_insync_replicas(index, record)) {
+        return false;
+    }
     let cuts = log.cuts_of(record.offset);
     // A loss is found out at the next start; who was in sync by then may have been let in between.
     let mut losses = cuts
