@@ -208,13 +208,16 @@ impl Controller {
             state,
             controller_epoch: self.context.epoch,
         };
+        // First, because the metadata that goes out with the order is the context's.
+        self.context
+            .leadership
+            .insert(partition.clone(), known.clone());
         if !self.context.is_to_be_deleted(&partition.topic) {
             let all = self.context.assignment(partition).iter().copied();
             let others: Vec<_> = all.filter(|id| *id != broker).collect();
             self.batch
                 .leader_and_isr(&self.context, &others, partition, (&known, false));
         }
-        self.context.leadership.insert(partition.clone(), known);
         let partition = partition.clone();
         self.context
             .replicas

@@ -219,3 +219,15 @@ fn a_failed_directory_shows_in_the_answer_and_costs_the_leadership() {
             .is_empty()
     );
 }
+
+#[test]
+fn when_a_follower_dies_everybody_hears_of_the_epoch_in_which_the_leader_goes_on() {
+    let mut cluster = Cluster::modern();
+    cluster.create(placed("orders", &[&[2, 3]]));
+    cluster.crash(3);
+    let stored = cluster.state(&orders()).state;
+    assert_eq!(stored.isr, ids(&[2]));
+    let cached = cluster.broker(1).cache.partition(&orders()).unwrap();
+    assert_eq!(cached.leader_epoch, stored.leader_epoch);
+    assert_eq!(cached.isr, stored.isr);
+}
