@@ -12,6 +12,7 @@ mod bench;
 use bench::{Asked, Bench, bootstrap, endpoint};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use client_core::Consumer;
+use protocol::api::data::{ListOffsetsResponse, PartitionListOffsetsResponse};
 use protocol::api::group::{
     FindCoordinatorResponse, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
     OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
@@ -20,7 +21,7 @@ use protocol::api::{ApiKey, RequestBody};
 use protocol::behaviour::{Behaviour, Era};
 use protocol::config::ConsumerConfig;
 use protocol::error_code::ErrorCode;
-use protocol::ids::{BrokerId, ClientId, GenerationId, MemberId, TopicPartition};
+use protocol::ids::{BrokerId, ClientId, GenerationId, MemberId, Offset, TopicPartition};
 use protocol::time::Span;
 use protocol::verb::{OperationId, Outcome, Verb};
 use std::sync::Arc;
@@ -55,6 +56,26 @@ fn add_topic(bench: &mut Bench<Consumer>, topic: &str) {
 
 fn poll(bench: &mut Bench<Consumer>) -> OperationId {
     bench.call(Verb::Poll(Span::millis(1000)))
+}
+
+/// Every partition begins at 0.
+fn listed(asked: &Asked) -> ListOffsetsResponse {
+    let RequestBody::ListOffsets(list) = &asked.request.body else {
+        panic!("{asked:?}");
+    };
+    let begins = |partition: &TopicPartition| PartitionListOffsetsResponse {
+        partition: partition.clone(),
+        error: ErrorCode::None,
+        offset: Some(Offset::ZERO),
+        timestamp: None,
+        leader_epoch: None,
+    };
+    let partitions = list.partitions.iter();
+    ListOffsetsResponse {
+        partitions: partitions
+            .map(|(partition, ..)| begins(partition))
+            .collect(),
+    }
 }
 
 fn find(bench: &mut Bench<Consumer>) {
@@ -189,6 +210,9 @@ fn a_member_that_has_to_join_looks_for_new_topics_first() {
     let error = ErrorCode::RebalanceInProgress;
     bench.answer(&asked, HeartbeatResponse { error });
     poll(&mut bench);
+    // A broker answers in order, and the metadata were asked for behind this.
+    let asked = bench.take(ApiKey::ListOffsets);
+    bench.answer(&asked, listed(&asked));
     bench.call(Verb::ListenerReturned);
     let asked = bench.take(ApiKey::JoinGroup);
     assert_eq!(topics_of(&asked), ["orders-eu", "orders-us"]);
