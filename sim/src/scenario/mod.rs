@@ -5,7 +5,9 @@
 
 pub mod catalogue;
 pub mod check;
+pub mod client;
 pub mod condition;
+mod condition_words;
 pub mod diagnostic;
 pub mod fault_kind;
 pub mod format;
