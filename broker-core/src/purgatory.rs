@@ -168,7 +168,7 @@ impl<O> Purgatory<O> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::NoDisk;
+    use protocol::disk::NoDisk;
     use protocol::machine::{Effect, Stamped};
     use protocol::time::Span;
 

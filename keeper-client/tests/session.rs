@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use keeper_client::{KeeperClient, KeeperEvent, KeeperState};
-use protocol::disk::{Disk, DiskError, FileId};
+use protocol::disk::NoDisk;
 use protocol::error_code::KeeperError;
 use protocol::ids::{Endpoint, SessionId, Xid, Zxid};
 use protocol::keeper::{
@@ -16,45 +16,6 @@ use protocol::time::{Mono, Now, Span};
 
 const TIMER: TimerId = TimerId(77);
 const SESSION: SessionId = SessionId(0x100);
-
-/// A client has no disk.
-struct NoDisk;
-
-impl Disk for NoDisk {
-    fn open(&mut self, _: &str) -> Result<FileId, DiskError> {
-        Err(DiskError::Io)
-    }
-    fn find(&mut self, _: &str) -> Option<FileId> {
-        None
-    }
-    fn len(&self, _: FileId) -> u64 {
-        0
-    }
-    fn append(&mut self, _: FileId, _: Bytes) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn read(&mut self, _: FileId, _: u64, _: u64) -> Result<Bytes, DiskError> {
-        Err(DiskError::Io)
-    }
-    fn truncate(&mut self, _: FileId, _: u64) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn replace(&mut self, _: &str, _: Bytes) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn rename(&mut self, _: &str, _: &str) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn remove(&mut self, _: &str) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn list(&self, _: &str) -> Vec<String> {
-        Vec::new()
-    }
-    fn elapsed(&self) -> Span {
-        Span::ZERO
-    }
-}
 
 struct Bench {
     client: KeeperClient,

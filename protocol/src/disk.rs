@@ -98,3 +98,43 @@ pub trait Disk {
     /// How long the operations since the start of this step have taken so far.
     fn elapsed(&self) -> Span;
 }
+
+/// No disk at all, as a client has none: nothing is found, and every operation fails.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct NoDisk;
+
+impl Disk for NoDisk {
+    fn open(&mut self, _: &str) -> Result<FileId, DiskError> {
+        Err(DiskError::Io)
+    }
+    fn find(&mut self, _: &str) -> Option<FileId> {
+        None
+    }
+    fn len(&self, _: FileId) -> u64 {
+        0
+    }
+    fn append(&mut self, _: FileId, _: Bytes) -> Result<(), DiskError> {
+        Err(DiskError::Io)
+    }
+    fn read(&mut self, _: FileId, _: u64, _: u64) -> Result<Bytes, DiskError> {
+        Err(DiskError::Io)
+    }
+    fn truncate(&mut self, _: FileId, _: u64) -> Result<(), DiskError> {
+        Err(DiskError::Io)
+    }
+    fn replace(&mut self, _: &str, _: Bytes) -> Result<(), DiskError> {
+        Err(DiskError::Io)
+    }
+    fn rename(&mut self, _: &str, _: &str) -> Result<(), DiskError> {
+        Err(DiskError::Io)
+    }
+    fn remove(&mut self, _: &str) -> Result<(), DiskError> {
+        Err(DiskError::Io)
+    }
+    fn list(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+    fn elapsed(&self) -> Span {
+        Span::ZERO
+    }
+}

@@ -17,7 +17,7 @@ use protocol::ids::{GenerationId, GroupId, LeaderEpoch, MemberId, Offset, TopicP
 use protocol::machine::RequestToken;
 use protocol::note::GroupNote;
 use protocol::time::Span;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An offset as it is stored (`OffsetAndMetadata`).
@@ -144,24 +144,33 @@ fn fetched(
         .collect()
 }
 
-/// Answers a commit with one error for all partitions, those apart that nobody knows.
-fn refuse(step: &mut Step<'_, '_>, call: &Call, request: &OffsetCommitRequest, error: ErrorCode) {
-    let partitions = request.offsets.iter().map(|entry| {
-        let unknown =
-            call.unknown.contains(&entry.partition) && error != ErrorCode::UnsupportedVersion;
-        let answer = if unknown {
+/// Refuses a commit: one error for all partitions, those apart that nobody knows.
+pub(super) fn refused(
+    step: &mut Step<'_, '_>,
+    unknown: &BTreeSet<TopicPartition>,
+    (group, member): (&GroupId, &MemberId),
+    (offsets, error): (&[CommittedOffset], ErrorCode),
+) -> Vec<(TopicPartition, ErrorCode)> {
+    let note = GroupNote::CommitRefused {
+        member: member.clone(),
+        error,
+    };
+    step.note(group, note);
+    let answer = |entry: &CommittedOffset| {
+        let is_unknown = unknown.contains(&entry.partition);
+        let error = if is_unknown && error != ErrorCode::UnsupportedVersion {
             ErrorCode::UnknownTopicOrPartition
         } else {
             error
         };
-        (entry.partition.clone(), answer)
-    });
-    let partitions = partitions.collect();
-    let note = GroupNote::CommitRefused {
-        member: request.member_id.clone(),
-        error,
+        (entry.partition.clone(), error)
     };
-    step.note(&request.group_id, note);
+    offsets.iter().map(answer).collect()
+}
+
+fn refuse(step: &mut Step<'_, '_>, call: &Call, request: &OffsetCommitRequest, error: ErrorCode) {
+    let who = (&request.group_id, &request.member_id);
+    let partitions = refused(step, &call.unknown, who, (&request.offsets, error));
     step.respond(call.token, OffsetCommitResponse { partitions });
 }
 

@@ -3,7 +3,7 @@
 //! Their records are in the log like any other, and count once the marker of their transaction is there. Until then they are
 //! kept by producer, beside the offsets that readers get. Decided transactions are carried out on the thread that loads.
 
-use super::offsets::{Committed, StoredOffset, commit_error, is_too_long};
+use super::offsets::{Committed, StoredOffset, commit_error, is_too_long, refused};
 use super::state::{Group, GroupState};
 use super::{Call, Registry, Step, Waiting, storage};
 use protocol::api::transaction::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
@@ -101,21 +101,8 @@ fn refuse(
     error: ErrorCode,
 ) {
     let error = for_version(error, call.api_version);
-    let partitions = request.offsets.iter().map(|entry| {
-        let unknown = call.unknown.contains(&entry.partition);
-        let answer = if unknown {
-            ErrorCode::UnknownTopicOrPartition
-        } else {
-            error
-        };
-        (entry.partition.clone(), answer)
-    });
-    let partitions = partitions.collect();
-    let note = GroupNote::CommitRefused {
-        member: request.member_id.clone(),
-        error,
-    };
-    step.note(&request.group_id, note);
+    let who = (&request.group_id, &request.member_id);
+    let partitions = refused(step, &call.unknown, who, (&request.offsets, error));
     step.respond(call.token, TxnOffsetCommitResponse { partitions });
 }
 

@@ -13,8 +13,6 @@ pub(crate) mod keeper;
 
 use self::keeper::ScriptedKeeper;
 use crate::log::memory_disk::MemoryDisk;
-use bytes::Bytes;
-use protocol::disk::{Disk, DiskError, FileId};
 use protocol::ids::{Endpoint, SessionId};
 use protocol::keeper::{KeeperOp, KeeperReply};
 use protocol::machine::{CloseReason, ConnectionId, Effect, Input, Io, Machine, Stamped, TimerId};
@@ -26,46 +24,6 @@ use std::sync::Arc;
 
 /// Where the keeper listens.
 pub(crate) const KEEPER: &str = "k1";
-
-/// A disk nobody may use.
-#[derive(Default)]
-pub(crate) struct NoDisk;
-
-impl Disk for NoDisk {
-    fn open(&mut self, _: &str) -> Result<FileId, DiskError> {
-        Err(DiskError::Io)
-    }
-    fn find(&mut self, _: &str) -> Option<FileId> {
-        None
-    }
-    fn len(&self, _: FileId) -> u64 {
-        0
-    }
-    fn append(&mut self, _: FileId, _: Bytes) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn read(&mut self, _: FileId, _: u64, _: u64) -> Result<Bytes, DiskError> {
-        Err(DiskError::Io)
-    }
-    fn truncate(&mut self, _: FileId, _: u64) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn replace(&mut self, _: &str, _: Bytes) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn rename(&mut self, _: &str, _: &str) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn remove(&mut self, _: &str) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn list(&self, _: &str) -> Vec<String> {
-        Vec::new()
-    }
-    fn elapsed(&self) -> Span {
-        Span::ZERO
-    }
-}
 
 #[derive(Clone, Debug)]
 enum End {

@@ -6,12 +6,11 @@
     reason = "every test file has a bench of its own and uses a part of it"
 )]
 
-use bytes::Bytes;
 use protocol::api::cluster::LiveBroker;
 use protocol::api::data::Acks;
 use protocol::api::topics::{MetadataRequest, MetadataResponse, PartitionMetadata, TopicMetadata};
 use protocol::api::{ApiKey, ApiVersionsResponse, RequestBody, ResponseBody};
-use protocol::disk::{Disk, DiskError, FileId};
+use protocol::disk::NoDisk;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerId, CorrelationId, Endpoint, LeaderEpoch, TopicName, TopicPartition};
 use protocol::machine::{CloseReason, ConnectionId, Effect, Input, Io, Machine, TimerId};
@@ -20,45 +19,6 @@ use protocol::note::Note;
 use protocol::time::{Mono, Now, Span, Wall};
 use protocol::verb::{OperationId, Outcome, Verb};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// A client has no disk.
-struct NoDisk;
-
-impl Disk for NoDisk {
-    fn open(&mut self, _: &str) -> Result<FileId, DiskError> {
-        Err(DiskError::Io)
-    }
-    fn find(&mut self, _: &str) -> Option<FileId> {
-        None
-    }
-    fn len(&self, _: FileId) -> u64 {
-        0
-    }
-    fn append(&mut self, _: FileId, _: Bytes) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn read(&mut self, _: FileId, _: u64, _: u64) -> Result<Bytes, DiskError> {
-        Err(DiskError::Io)
-    }
-    fn truncate(&mut self, _: FileId, _: u64) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn replace(&mut self, _: &str, _: Bytes) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn rename(&mut self, _: &str, _: &str) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn remove(&mut self, _: &str) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn list(&self, _: &str) -> Vec<String> {
-        Vec::new()
-    }
-    fn elapsed(&self) -> Span {
-        Span::ZERO
-    }
-}
 
 /// A request that waits for the script's answer.
 #[derive(Clone, Debug)]

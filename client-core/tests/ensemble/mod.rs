@@ -21,7 +21,7 @@ use protocol::api::topics::{MetadataResponse, PartitionMetadata, TopicMetadata};
 use protocol::api::{RequestBody, ResponseBody};
 use protocol::behaviour::{Behaviour, Era};
 use protocol::config::OldConsumerConfig;
-use protocol::disk::{Disk, DiskError, FileId};
+use protocol::disk::NoDisk;
 use protocol::error_code::{ErrorCode, KeeperError};
 use protocol::fetch_session::FetchSessionId;
 use protocol::ids::{BrokerId, Endpoint, Offset, SessionId, TopicName, TopicPartition, Xid, Zxid};
@@ -37,45 +37,6 @@ use protocol::time::{Mono, Now, Span, Wall};
 use protocol::verb::{OperationId, Outcome, Verb};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// A client has no disk.
-struct NoDisk;
-
-impl Disk for NoDisk {
-    fn open(&mut self, _: &str) -> Result<FileId, DiskError> {
-        Err(DiskError::Io)
-    }
-    fn find(&mut self, _: &str) -> Option<FileId> {
-        None
-    }
-    fn len(&self, _: FileId) -> u64 {
-        0
-    }
-    fn append(&mut self, _: FileId, _: Bytes) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn read(&mut self, _: FileId, _: u64, _: u64) -> Result<Bytes, DiskError> {
-        Err(DiskError::Io)
-    }
-    fn truncate(&mut self, _: FileId, _: u64) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn replace(&mut self, _: &str, _: Bytes) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn rename(&mut self, _: &str, _: &str) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn remove(&mut self, _: &str) -> Result<(), DiskError> {
-        Err(DiskError::Io)
-    }
-    fn list(&self, _: &str) -> Vec<String> {
-        Vec::new()
-    }
-    fn elapsed(&self) -> Span {
-        Span::ZERO
-    }
-}
 
 struct Znode {
     data: Bytes,

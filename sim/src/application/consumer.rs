@@ -12,7 +12,8 @@
 //! mend (`FencedInstanceIdException`: another process has this one's place) ends it: it closes its consumer and exits.
 
 use super::{
-    APPLICATION_TIMER, Identity, RESUME_TIMER, WORKER_TIMER, call, drive, error_name, stage_of,
+    APPLICATION_TIMER, Identity, RESUME_TIMER, WORKER_TIMER, call, drive, error_name, reading,
+    stage_of,
 };
 use crate::scenario::format::Thread;
 use crate::scenario::plan::ConsumerPlan;
@@ -226,53 +227,20 @@ impl ConsumerApp {
 
     fn conclude(&mut self, now: Now, io: &mut Io<'_>, outcomes: Vec<(OperationId, Outcome)>) {
         for (OperationId(id), outcome) in outcomes {
+            if let Some(action) = reading(self.group.as_ref(), &outcome) {
+                self.identity.note(io, id, Stage::Ok, action);
+            }
             match outcome {
                 Outcome::Polled(result) => self.on_polled(now, io, id, result),
                 Outcome::Committed { offsets, result } => {
                     self.on_commit_ended(now, io, id, (&offsets, result));
                 }
-                Outcome::Assigned(partitions) => {
-                    let action = Action::Assigned {
-                        group: self.group.clone(),
-                        generation: None,
-                        partitions,
-                    };
-                    self.identity.note(io, id, Stage::Ok, action);
-                }
-                Outcome::Revoked(partitions) => {
-                    let action = Action::Revoked {
-                        group: self.group.clone(),
-                        partitions: partitions.clone(),
-                    };
-                    self.identity.note(io, id, Stage::Ok, action);
-                    self.on_revoked(now, io, &partitions);
-                }
-                Outcome::Lost(partitions) => {
-                    self.forget(&partitions);
-                    let action = Action::Lost {
-                        group: self.group.clone(),
-                        partitions,
-                    };
-                    self.identity.note(io, id, Stage::Ok, action);
-                }
-                Outcome::PositionReset {
-                    partition,
-                    offset,
-                    reason,
-                } => {
-                    self.identity.note(
-                        io,
-                        id,
-                        Stage::Ok,
-                        Action::Position {
-                            partition,
-                            offset,
-                            reason,
-                        },
-                    );
-                }
+                Outcome::Revoked(partitions) => self.on_revoked(now, io, &partitions),
+                Outcome::Lost(partitions) => self.forget(&partitions),
                 Outcome::Done(_) if self.doing == Doing::Ending(id) => io.exit(true),
-                Outcome::Committing(_)
+                Outcome::Assigned(_)
+                | Outcome::PositionReset { .. }
+                | Outcome::Committing(_)
                 | Outcome::Sent(_)
                 | Outcome::Offsets(_)
                 | Outcome::Described(_)

@@ -8,7 +8,7 @@
 
 use super::transaction::{After, Calls, after, is_fence};
 use super::two_cores::{Side, TwoCores};
-use super::{APPLICATION_TIMER, Identity, error_name, stage_of};
+use super::{APPLICATION_TIMER, Identity, error_name, reading, stage_of};
 use crate::scenario::plan::{ConsumerPlan, IntoPlan};
 use client_core::{Consumer, Producer};
 use history::manifest::CommitPolicy;
@@ -523,6 +523,9 @@ impl CopierApp {
         outcomes: Vec<(OperationId, Outcome)>,
     ) {
         for (OperationId(id), outcome) in outcomes {
+            if let Some(action) = reading(self.group.as_ref(), &outcome) {
+                self.reader.note(io, id, Stage::Ok, action);
+            }
             match outcome {
                 Outcome::Polled(result) => self.on_polled(now, io, id, result),
                 Outcome::Committed { offsets, result } => {
@@ -536,39 +539,14 @@ impl CopierApp {
                 Outcome::Offsets(result) if self.doing == Doing::Rewinding(id) => {
                     self.rewound(now, io, result);
                 }
-                Outcome::Assigned(partitions) => {
-                    let action = Action::Assigned {
-                        group: self.group.clone(),
-                        generation: None,
-                        partitions,
-                    };
-                    self.reader.note(io, id, Stage::Ok, action);
-                }
-                Outcome::Revoked(partitions) => {
-                    let group = self.group.clone();
-                    let action = Action::Revoked { group, partitions };
-                    self.reader.note(io, id, Stage::Ok, action);
+                Outcome::Revoked(_) => {
                     let id = self.id();
                     self.read(now, io, id, Verb::ListenerReturned);
                 }
-                Outcome::Lost(partitions) => {
-                    let group = self.group.clone();
-                    let action = Action::Lost { group, partitions };
-                    self.reader.note(io, id, Stage::Ok, action);
-                }
-                Outcome::PositionReset {
-                    partition,
-                    offset,
-                    reason,
-                } => {
-                    let action = Action::Position {
-                        partition,
-                        offset,
-                        reason,
-                    };
-                    self.reader.note(io, id, Stage::Ok, action);
-                }
-                Outcome::Sent(_)
+                Outcome::Assigned(_)
+                | Outcome::Lost(_)
+                | Outcome::PositionReset { .. }
+                | Outcome::Sent(_)
                 | Outcome::Committing(_)
                 | Outcome::Offsets(_)
                 | Outcome::Described(_)

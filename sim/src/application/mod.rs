@@ -20,6 +20,7 @@ pub use operator::{OperatorApp, Tools};
 pub use producer::ProducerApp;
 pub use transactional::{Life, TransactionalApp};
 
+use protocol::ids::GroupId;
 use protocol::machine::{Effect, Input, Io, Machine, Stamped, TimerId};
 use protocol::note::Note;
 use protocol::operation::{Action, Operation, ProcessId, Stage};
@@ -102,6 +103,41 @@ fn call(
         },
         io,
     )
+}
+
+/// What a consumer is told of its partitions and of where it reads them, in the history's words.
+fn reading(group: Option<&GroupId>, outcome: &Outcome) -> Option<Action> {
+    let group = group.cloned();
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these tell of it; the rest passes by"
+    )]
+    let action = match outcome {
+        Outcome::Assigned(partitions) => Action::Assigned {
+            group,
+            generation: None,
+            partitions: partitions.clone(),
+        },
+        Outcome::Revoked(partitions) => Action::Revoked {
+            group,
+            partitions: partitions.clone(),
+        },
+        Outcome::Lost(partitions) => Action::Lost {
+            group,
+            partitions: partitions.clone(),
+        },
+        Outcome::PositionReset {
+            partition,
+            offset,
+            reason,
+        } => Action::Position {
+            partition: partition.clone(),
+            offset: *offset,
+            reason: *reason,
+        },
+        _ => return None,
+    };
+    Some(action)
 }
 
 /// How a failed call ends in the history.

@@ -5,7 +5,7 @@
 //! out, whether or not the application is done with it. A commit is of the whole consumer: it covers what other threads
 //! have in their hands. When the streams cannot be made the exception ends the process.
 
-use super::{Identity, call, drive, error_name, stage_of};
+use super::{Identity, call, drive, error_name, reading, stage_of};
 use crate::scenario::plan::ConsumerPlan;
 use client_core::ZookeeperConsumer;
 use history::manifest::CommitPolicy;
@@ -193,7 +193,9 @@ impl OldConsumerApp {
 
     fn conclude(&mut self, now: Now, io: &mut Io<'_>, outcomes: Vec<(OperationId, Outcome)>) {
         for (OperationId(id), outcome) in outcomes {
-            let group = self.group.clone();
+            if let Some(action) = reading(self.group.as_ref(), &outcome) {
+                self.identity.note(io, id, Stage::Ok, action);
+            }
             match outcome {
                 Outcome::Done(result) if id == self.creation => self.on_created(io, result),
                 Outcome::Polled(result) => self.on_polled(now, io, id, result),
@@ -208,34 +210,11 @@ impl OldConsumerApp {
                     self.note_commit(io, (id, stage), &offsets, error);
                     self.on_committed(now, io, id, result.is_ok());
                 }
-                Outcome::Assigned(partitions) => {
-                    let generation = None;
-                    let action = Action::Assigned {
-                        group,
-                        generation,
-                        partitions,
-                    };
-                    self.note(io, id, action);
-                }
-                Outcome::Revoked(partitions) => {
-                    self.note(io, id, Action::Revoked { group, partitions });
-                }
-                Outcome::Lost(partitions) => {
-                    self.note(io, id, Action::Lost { group, partitions });
-                }
-                Outcome::PositionReset {
-                    partition,
-                    offset,
-                    reason,
-                } => {
-                    let action = Action::Position {
-                        partition,
-                        offset,
-                        reason,
-                    };
-                    self.note(io, id, action);
-                }
-                Outcome::Sent(_)
+                Outcome::Assigned(_)
+                | Outcome::Revoked(_)
+                | Outcome::Lost(_)
+                | Outcome::PositionReset { .. }
+                | Outcome::Sent(_)
                 | Outcome::Offsets(_)
                 | Outcome::Described(_)
                 | Outcome::Group(_)

@@ -8,12 +8,12 @@ mod statics;
 mod transactions;
 
 use super::*;
-use crate::testing::NoDisk;
 use bytes::Bytes;
 use protocol::api::group::{
     CommittedOffset, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse,
     OffsetCommitResponse, OffsetFetchResponse, SyncGroupResponse,
 };
+use protocol::disk::NoDisk;
 use protocol::ids::{CorrelationId, GenerationId, MemberId};
 use protocol::machine::{ConnectionId, Effect, Lane, Stamped};
 use protocol::message::Message;

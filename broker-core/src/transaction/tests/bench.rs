@@ -4,12 +4,12 @@ use super::*;
 use crate::group::LoadData;
 use crate::metadata_cache::MetadataCache;
 use crate::request_channel::RequestChannel;
-use crate::testing::NoDisk;
 use crate::transaction::{Caller, Desk, TransactionAppend, TransactionCoordinator};
 use protocol::api::cluster::{
     ControllerStamp, LeaderAndIsr, LiveBroker, UpdateMetadataPartition, UpdateMetadataRequest,
 };
 use protocol::api::transaction::{WriteTxnMarkersRequest, WriteTxnMarkersResponse, WrittenMarker};
+use protocol::disk::NoDisk;
 use protocol::ids::{ControllerEpoch, CorrelationId, LeaderEpoch, PartitionEpoch};
 use protocol::machine::{ConnectionId, Effect, Lane, RequestToken};
 use protocol::message::{Message, Response};
