@@ -230,9 +230,10 @@ impl TransactionMetadata {
         (exact && own != Some(epoch)) || Some(epoch) < own
     }
 
-    /// Whether a transaction of this epoch has ended with the epoch raised, so that its end is asked for once more.
+    /// Whether the end of a transaction of this epoch has raised the epoch, so that its end is asked for once more.
+    /// An epoch that is being raised to fence somebody tells nothing of the kind.
     fn has_ended_in(&self, epoch: ProducerEpoch) -> bool {
-        self.pending.is_none()
+        self.pending != Some(TransactionState::PrepareEpochFence)
             && self.producer_epoch == Some(ProducerEpoch(epoch.0.saturating_add(1)))
     }
 

@@ -274,12 +274,17 @@ impl Bench {
     }
 
     pub(super) fn commit(&mut self, producer: &TransactionalProducer) {
+        self.ask_to_commit(3, producer);
+        self.replicate();
+    }
+
+    /// The call alone, in a version.
+    pub(super) fn ask_to_commit(&mut self, version: i16, producer: &TransactionalProducer) {
         let request = EndTxnRequest {
             producer: producer.clone(),
             committed: true,
         };
-        self.act(|coordinator, desk| coordinator.end_txn(desk, Self::caller(3), request));
-        self.replicate();
+        self.act(|coordinator, desk| coordinator.end_txn(desk, Self::caller(version), request));
     }
 
     /// A leader answers the oldest marker request.

@@ -136,3 +136,23 @@ fn a_new_coordinator_carries_out_what_was_decided_since_kafka_5131() {
         assert_eq!(epochs.collect::<Vec<_>>(), expected);
     }
 }
+
+#[test]
+fn a_commit_that_is_repeated_while_the_first_is_being_completed_is_no_zombies() {
+    let mut bench = Bench::new(Behaviour::of(Era::Sound));
+    let producer = bench.begin(vec![orders()]);
+    bench.ask_to_commit(5, &producer);
+    bench.replicate();
+    let fenced = |bench: &Bench| {
+        let mut notes = bench.notes.iter();
+        notes.any(|note| matches!(note, TransactionNote::Fenced { .. }))
+    };
+    bench.ask_to_commit(5, &producer);
+    assert!(!fenced(&bench), "the markers are being written");
+    bench.answer(ErrorCode::None);
+    assert_eq!(bench.appends.len(), 1, "the completion is being written");
+    bench.ask_to_commit(5, &producer);
+    assert!(!fenced(&bench), "and nobody else has this id");
+    bench.replicate();
+    assert_eq!(bench.states().last(), Some(&S::CompleteCommit));
+}
