@@ -49,6 +49,7 @@ impl Checker for CommitsMonotone {
             resets: BTreeMap::new(),
             generations: BTreeMap::new(),
             members: BTreeMap::new(),
+            loaded: BTreeMap::new(),
             decided: None,
             written: Written::default(),
         };
@@ -91,6 +92,8 @@ struct Walk<'i, 'h> {
     /// By group and coordinator: the generation.
     generations: BTreeMap<(GroupId, Option<NodeId>), (i32, EventId)>,
     members: BTreeMap<(u32, u32), InHand>,
+    /// By group: the coordinator that loaded it last.
+    loaded: BTreeMap<GroupId, Option<NodeId>>,
     /// The step in which pending offsets took effect: their generation was looked at when they were sent.
     decided: Option<u64>,
     /// Of groups whose offsets are in ZooKeeper.
@@ -100,6 +103,9 @@ struct Walk<'i, 'h> {
 impl Walk<'_, '_> {
     fn on_group(&mut self, event: EventId, group: &GroupId, what: &Group) {
         let node = self.index.event(event).node;
+        if matches!(what, Group::Loaded { .. }) {
+            self.loaded.insert(group.clone(), node);
+        }
         match what {
             Group::Generation { generation, .. } | Group::Loaded { generation, .. } => {
                 self.generations
@@ -131,7 +137,10 @@ impl Walk<'_, '_> {
                             ])
                     });
                 }
-                self.on_stored(event, group, partition, offset.0);
+                let newest = self.loaded.get(group);
+                if newest.is_none_or(|newest| *newest == node) {
+                    self.on_stored(event, group, partition, offset.0);
+                }
             }
             Group::PendingDecided { .. } => self.decided = Some(self.index.event(event).step),
             Group::OffsetExpired(partition) => {

@@ -93,6 +93,14 @@ impl Commitments {
         }
     }
 
+    /// Of an election that others have followed, only how it was made is new.
+    pub(super) fn on_late(&mut self, controller: &Controller) {
+        if let Controller::LeaderElected(election) = controller {
+            let partition = self.partition(&election.partition);
+            partition.kinds.insert(election.leader_epoch, election.kind);
+        }
+    }
+
     pub(super) fn on_controller(
         &mut self,
         seen: Seen,

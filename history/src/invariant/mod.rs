@@ -11,6 +11,7 @@
 
 mod commitment;
 mod keepers;
+mod late;
 mod leadership;
 #[cfg(test)]
 mod naive;
@@ -24,6 +25,7 @@ use crate::manifest::{Manifest, Node, NodeRole};
 use crate::verdict::{Answer, Finding, Moment, Verdict, WITNESSES};
 use commitment::Commitments;
 use keepers::Keepers;
+use late::NewestStates;
 use leadership::Leaderships;
 use protocol::ids::{BrokerId, Offset, TopicPartition};
 use quorum::Quorums;
@@ -172,6 +174,7 @@ pub struct Invariants {
     commitments: Commitments,
     quorums: Quorums,
     keepers: Keepers,
+    newest: NewestStates,
     tallies: Vec<Broken>,
     findings: Findings,
 }
@@ -191,6 +194,7 @@ impl Invariants {
             commitments: Commitments::new(manifest),
             quorums: Quorums::default(),
             keepers: Keepers::default(),
+            newest: NewestStates::default(),
             tallies: INVARIANTS.iter().map(tally).collect(),
             findings: Findings::default(),
         }
@@ -216,6 +220,9 @@ impl Invariants {
                 self.commitments
                     .on_replica(who, partition, replica, findings);
                 self.quorums.on_replica(who, partition, replica, findings);
+            }
+            What::Controller(controller) if self.newest.is_late(controller) => {
+                self.commitments.on_late(controller);
             }
             What::Controller(controller) => {
                 self.leaderships

@@ -4,7 +4,7 @@
 
 use crate::scenario::target::Target;
 use protocol::ids::{
-    BrokerId, KeeperId, NodeId, PartitionIndex, SessionId, TopicName, TopicPartition,
+    BrokerId, KeeperId, LeaderEpoch, NodeId, PartitionIndex, SessionId, TopicName, TopicPartition,
 };
 use protocol::java_hash::partition_for_id;
 use protocol::keeper::KeeperRole;
@@ -57,6 +57,8 @@ struct PartitionView {
     replicas: Vec<BrokerId>,
     /// A broker has said that it leads in the newest epoch.
     led: bool,
+    /// The newest leader epoch that a controller has told: one that stood still may tell of older ones later.
+    epoch: LeaderEpoch,
 }
 
 /// The cluster.
@@ -139,6 +141,7 @@ impl ClusterView {
             ControllerNote::LeaderElected {
                 partition,
                 leader,
+                leader_epoch,
                 isr,
                 ..
             } => {
@@ -146,6 +149,10 @@ impl ClusterView {
                 let count = self.topics.entry(partition.topic.clone()).or_default();
                 *count = (*count).max(partition.partition.0 + 1);
                 let view = self.partitions.entry(partition.clone()).or_default();
+                if *leader_epoch < view.epoch {
+                    return;
+                }
+                view.epoch = *leader_epoch;
                 view.leader = *leader;
                 view.isr.clone_from(isr);
                 view.led = false;
@@ -153,12 +160,16 @@ impl ClusterView {
                     view.replicas.clone_from(isr);
                 }
             }
-            ControllerNote::IsrWritten { partition, isr, .. } => {
-                self.partitions
-                    .entry(partition.clone())
-                    .or_default()
-                    .isr
-                    .clone_from(isr);
+            ControllerNote::IsrWritten {
+                partition,
+                isr,
+                leader_epoch,
+                ..
+            } => {
+                let view = self.partitions.entry(partition.clone()).or_default();
+                if view.epoch <= *leader_epoch {
+                    view.isr.clone_from(isr);
+                }
             }
             ControllerNote::Reassigned {
                 partition,
