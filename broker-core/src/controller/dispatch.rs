@@ -28,7 +28,9 @@ impl Controller {
             Step::RefreshLeadership(partitions) => self.refresh_leadership(hands, partitions),
             Step::Delete(paths) => self.delete(hands, paths),
             Step::Watch(path) => self.ask(hands, vec![get_children(path, true)], Then::Done),
-            Step::AnswerAlterIsr(answers) => self.answer_alter_isr(hands, answers),
+            Step::AnswerAlterIsr { answers, conflicts } => {
+                self.answer_alter_isr(hands, (answers, conflicts));
+            }
             Step::AnswerShutdown(broker) => self.answer_shutdown(hands, broker),
             Step::AnswerElection(errors) => self.answer_election(hands, errors),
             Step::StopFollowed { broker, partitions } => self.stop_followed(broker, &partitions),

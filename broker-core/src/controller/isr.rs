@@ -128,9 +128,12 @@ impl Controller {
         Ok(())
     }
 
-    /// What is wished for is there already: the answer to the first wish was lost, and the leader asks again over the version
-    /// it knew. Refused over that version, it would wait for a word that nobody sends.
+    /// What is wished for is there already (KAFKA-14144): the answer to the first wish was lost, and the leader asks again
+    /// over the version it knew. Refused over that version, it would wait for a word that nobody sends.
     fn as_it_is(&self, wish: &AlterIsrPartition) -> Option<LeaderAndIsr> {
+        if !self.settings.behaviour.has(Fix::IdempotentAlterIsr) {
+            return None;
+        }
         let state = &self.context.leadership.get(&wish.partition)?.state;
         let same = state.leader_epoch == wish.leader_epoch && state.isr == wish.new_isr;
         same.then(|| state.clone())
@@ -154,10 +157,12 @@ impl Controller {
         replies: &[Reply],
     ) {
         let (mut touched, mut moving) = (Vec::new(), Vec::new());
-        for (wish, reply) in wishes.iter().zip(replies) {
+        let mut conflicts = Vec::new();
+        for (wish, reply) in wishes.into_iter().zip(replies) {
+            touched.push(wish.partition.clone());
             let result = match reply {
                 Ok(KeeperResult::DataSet(stat)) => {
-                    let mut state = self.wanted(wish);
+                    let mut state = self.wanted(&wish);
                     state.partition_epoch = PartitionEpoch(stat.version);
                     let written = ControllerNote::IsrWritten {
                         partition: wish.partition.clone(),
@@ -171,11 +176,14 @@ impl Controller {
                     }
                     Ok(state)
                 }
-                Err(KeeperError::BadVersion) => Err(ErrorCode::InvalidUpdateVersion),
+                // Judged when the state has been read again.
+                Err(KeeperError::BadVersion) => {
+                    conflicts.push(wish);
+                    continue;
+                }
                 Ok(_) | Err(_) => Err(ErrorCode::UnknownServerError),
             };
-            touched.push(wish.partition.clone());
-            answers.push((wish.partition.clone(), result));
+            answers.push((wish.partition, result));
         }
         let below = self.agenda.len();
         self.then([
@@ -184,7 +192,7 @@ impl Controller {
                 brokers: self.context.registered(),
                 partitions: touched,
             },
-            Step::AnswerAlterIsr(answers),
+            Step::AnswerAlterIsr { answers, conflicts },
         ]);
         // An ISR that grew may be what a reassignment waits for: looked at after the answer.
         for partition in moving {
@@ -194,7 +202,18 @@ impl Controller {
         }
     }
 
-    pub(super) fn answer_alter_isr(&mut self, hands: &mut Hands<'_, '_>, partitions: Answers) {
+    /// A write that met another version may have met its own: the connection to the keeper broke before the answer came, and
+    /// the write was sent again. Then what was wished for is there.
+    pub(super) fn answer_alter_isr(
+        &mut self,
+        hands: &mut Hands<'_, '_>,
+        (mut partitions, conflicts): (Answers, Vec<AlterIsrPartition>),
+    ) {
+        for wish in conflicts {
+            let found = self.as_it_is(&wish);
+            let answer = found.ok_or(ErrorCode::InvalidUpdateVersion);
+            partitions.push((wish.partition, answer));
+        }
         if let Some(Answering::AlterIsr(token)) = self.answering.take() {
             let error = ErrorCode::None;
             hands.respond(token, AlterIsrResponse { error, partitions });

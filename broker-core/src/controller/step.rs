@@ -142,7 +142,10 @@ pub(super) enum Step {
     RefreshLeadership(Vec<TopicPartition>),
     Delete(Vec<Path>),
     Watch(&'static str),
-    AnswerAlterIsr(Vec<(TopicPartition, Result<LeaderAndIsr, ErrorCode>)>),
+    AnswerAlterIsr {
+        answers: Answers,
+        conflicts: Vec<AlterIsrPartition>,
+    },
     // Requests.
     StopFollowed {
         broker: BrokerId,

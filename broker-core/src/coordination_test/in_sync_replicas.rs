@@ -43,14 +43,37 @@ fn a_wish_over_an_old_version_is_refused() {
     assert_eq!(cluster.isr(&orders()), ids(&[2, 1]));
 }
 
-#[test]
-fn a_wish_that_is_fulfilled_already_is_answered_with_what_is_there() {
-    let mut cluster = Cluster::modern();
+/// A cluster with, or without, KAFKA-14144.
+fn idempotent(fix: bool) -> Cluster {
+    let behaviour = Behaviour::of(Era::Sound).with(Fix::IdempotentAlterIsr, fix);
+    let mut cluster = Cluster::of(behaviour);
     cluster.create(placed("orders", &[&[2, 3, 1]]));
-    let first = wish(&mut cluster, 2, &[2, 1]).unwrap().1.unwrap();
-    // The answer was lost: the same wish comes again, over the version from before.
-    let again = wish(&mut cluster, 2, &[2, 1]).unwrap().1.unwrap();
-    assert_eq!(again, first);
+    cluster
+}
+
+#[test]
+fn a_wish_that_is_fulfilled_already_is_answered_with_what_is_there_since_kafka_14144() {
+    for fix in [true, false] {
+        let mut cluster = idempotent(fix);
+        let first = wish(&mut cluster, 2, &[2, 1]).unwrap().1.unwrap();
+        // The answer was lost: the same wish comes again, over the version from before.
+        let again = wish(&mut cluster, 2, &[2, 1]).unwrap().1;
+        let refused = Err(ErrorCode::InvalidUpdateVersion);
+        assert_eq!(again, if fix { Ok(first) } else { refused });
+    }
+}
+
+#[test]
+fn a_write_of_the_controller_whose_answer_was_lost_is_recognised_as_its_own_since_kafka_14144() {
+    for fix in [true, false] {
+        let mut cluster = idempotent(fix);
+        cluster.world.keeper.lose_next_reply();
+        assert_eq!(wish(&mut cluster, 2, &[2, 1]), None);
+        cluster.world.pass(Span::secs(3));
+        assert_eq!(cluster.isr(&orders()), ids(&[2, 1]), "it was written");
+        let (_, result) = cluster.broker(2).results.last().unwrap();
+        assert_eq!(result.is_ok(), fix, "{result:?}");
+    }
 }
 
 fn alter(broker_epoch: BrokerEpoch, leader_epoch: i32, topic: &str) -> AlterIsrRequest {

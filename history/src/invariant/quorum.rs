@@ -274,10 +274,10 @@ impl Quorum {
         };
         leader.waits_for = isr.to_vec();
         let epoch = leader.epoch;
-        let known = self
-            .written
-            .as_ref()
-            .is_some_and(|written| written.epoch == epoch && written.isr == isr);
+        // Of a later epoch the leader has not heard yet: what it works with stands in the keeper no more.
+        let known = self.written.as_ref().is_some_and(|written| {
+            written.epoch > epoch || (written.epoch == epoch && written.isr == isr)
+        });
         if !known {
             self.write(seen, epoch, isr, false);
         }

@@ -288,7 +288,7 @@ impl Naive {
             Replica::IsrProposed { waits_for, .. } if leads => self.waits_for = set(waits_for),
             Replica::IsrChanged { isr, .. } if leads => {
                 self.waits_for = set(isr);
-                if self.isr != set(isr) {
+                if self.isr != set(isr) && self.written <= self.leads {
                     self.write(set(isr), false, true);
                 }
             }

@@ -150,6 +150,18 @@ stories! {
             KAFKA-14154 has the controller refuse a request from a leader epoch above its own knowledge in a way that \
             makes the leader ask again elsewhere.",
     }
+    IdempotentAlterIsr {
+        base: Sound, home: Kafka,
+        affected: "2.7.0 to 3.2", fixed: Some("3.3.0"),
+        superseded_by: [], catalogue: ["C-15"],
+        story: "A leader asked the controller for a change of the ISR, and it was made; but the answer was lost between them, \
+            or the keeper's answer was lost and the controller wrote once more, over a version that it had itself left \
+            behind. The leader was told INVALID_UPDATE_VERSION, which means that somebody knows better and LeaderAndIsr \
+            will tell. Nobody did, and it kept the change pending: the ISR never grew nor shrank again, and with \
+            min.insync.replicas=2 producers were refused until the next election. KAFKA-14144 answers a wish that is \
+            fulfilled already with what is there. Kafka compares with what the controller remembers; here it looks into \
+            the keeper first, which covers both losses.",
+    }
     TopicIdCheck {
         base: Sound, home: Kafka,
         affected: "0.8.0 to 3.1", fixed: Some("3.2.0"),

@@ -117,6 +117,7 @@ fixes! {
         StopReplicaEpoch = "KIP-570", V2_8, "A delayed StopReplica of an earlier assignment is refused.";
         ClearPendingIsrOnEpoch = "KAFKA-12686", Sound, "A new leader epoch forgets the ISR change that is in flight.";
         RejectIsrFromFuture = "KAFKA-14154", Sound, "A zombie controller does not answer an ISR change of a later epoch.";
+        IdempotentAlterIsr = "KAFKA-14144", Sound, "A change of the ISR that is there already is answered as done.";
         TopicIdCheck = "KAFKA-12257", Sound, "Clients tell a topic from a later one of the same name.";
         MetadataEpochAfterReassignment = "KAFKA-9212", V2_8, "Metadata shows the leader epoch that the reassignment wrote.";
         LeaderAndIsrToLeaving = "KAFKA-7482", V2_8, "A broker in controlled shutdown is told of the leaderships it loses.";
