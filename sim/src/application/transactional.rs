@@ -11,7 +11,7 @@ use bytes::Bytes;
 use client_core::Producer;
 use history::record::encode_payload;
 use protocol::machine::{Input, Io, Machine};
-use protocol::operation::{Action, Stage, TransactionCall, Value};
+use protocol::operation::{Action, Stage, TransactionCall, TransactionNumber, Value};
 use protocol::time::{Mono, Now, Span};
 use protocol::verb::{OperationId, Outcome, ProducerRecord, Verb};
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ pub struct TransactionalApp {
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     value: Value,
-    transaction: Option<protocol::operation::TransactionNumber>,
+    transaction: Option<TransactionNumber>,
     amount: Option<i64>,
 }
 
@@ -128,8 +128,7 @@ impl TransactionalApp {
                 }
                 Doing::Sending if self.spoiled => self.call(now, io, TransactionCall::Abort),
                 Doing::Sending if self.within >= self.how.records || !has_more => {
-                    let aborts = self.calls.wants_abort(self.seed, self.how.abort_per_mille);
-                    let end = if aborts {
+                    let end = if self.wants_abort() {
                         TransactionCall::Abort
                     } else {
                         TransactionCall::Commit
@@ -143,6 +142,13 @@ impl TransactionalApp {
                 }
             }
         }
+    }
+
+    /// Whether the application aborts the open transaction of its own will.
+    fn wants_abort(&self) -> bool {
+        let named = |number: TransactionNumber| self.how.aborts.contains(&number.0);
+        self.calls.current().is_some_and(named)
+            || self.calls.wants_abort(self.seed, self.how.abort_per_mille)
     }
 
     /// When record number `sent` of this life is due; from the start, so that no rounding adds up.

@@ -133,7 +133,7 @@ impl Boot for CoreBoot {
                     None => u64::from(life - 1) * plan.count,
                 };
                 let identity = Identity::new(*client, life - 1);
-                if let Some(how) = plan.transactions {
+                if let Some(how) = plan.transactions.clone() {
                     let life = Life {
                         identity,
                         seed,

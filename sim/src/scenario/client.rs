@@ -53,7 +53,7 @@ pub struct Producer {
 }
 
 /// How a producer sends in transactions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transactions {
     /// Records in each; 10 when absent.
@@ -65,6 +65,9 @@ pub struct Transactions {
     /// Of a thousand transactions, how many the application aborts.
     #[serde(default, skip_serializing_if = "is_default")]
     pub abort_per_mille: u16,
+    /// Transactions that the application aborts, by number, the first of each life being 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aborts: Vec<u32>,
     /// Rest between two.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pause: Time,

@@ -172,7 +172,7 @@ pub struct ProducerPlan {
 }
 
 /// How a producer sends in transactions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionsPlan {
     /// Records in each.
     pub records: u64,
@@ -180,6 +180,8 @@ pub struct TransactionsPlan {
     pub transfers: bool,
     /// Of a thousand transactions, how many the application aborts.
     pub abort_per_mille: u16,
+    /// Transactions that the application aborts, the first of each life being 0.
+    pub aborts: Vec<u32>,
     /// Rest between two.
     pub pause: Span,
 }

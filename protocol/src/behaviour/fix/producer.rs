@@ -108,9 +108,10 @@ stories! {
             always heard of it. The application counted it as sent. KAFKA-1702 reports each such record as failed.",
     }
     MarkersKeepProducer {
-        base: Sound, home: Kafka,
+        base: V2_8, home: Kafka,
         affected: "0.11.0 to 2.4", fixed: Some("2.5.0"),
-        superseded_by: [], catalogue: ["P-14"],
+        superseded_by: [Mask::Fix(Fix::VerifyTransaction), Mask::Fix(Fix::UnknownProducerStartsAtZero)],
+        catalogue: ["P-14"],
         story: "A producer's state expires some time after its last record. The markers that end its transactions did not \
             count as records. The state of a producer with many empty or slow transactions expired although its \
             coordinator was still writing markers, and the log forgot the coordinator epoch. A later marker then seemed \

@@ -36,9 +36,9 @@ stories! {
             The second part of KIP-890 raises the epoch with each transaction.",
     }
     FenceOnInit {
-        base: Sound, home: Kafka,
+        base: V2_8, home: Kafka,
         affected: "development of 0.11.0", fixed: Some("0.11.0"),
-        superseded_by: [], catalogue: ["T-04"],
+        superseded_by: [Mask::Fix(Fix::VerifyTransaction)], catalogue: ["T-04"],
         story: "A process with a transactional id stopped in the middle of a transaction, and a second one with the same id \
             took over. Without a new epoch for the second, the first could wake up, add records and commit them among \
             those of its successor. KAFKA-5231 raises the epoch when a producer with that id begins, aborts what its \
@@ -141,9 +141,9 @@ stories! {
         base: Sound, home: Kafka,
         affected: "0.11.0.0", fixed: Some("0.11.0.1"),
         superseded_by: [], catalogue: ["T-29"],
-        story: "A read_committed consumer may look up an offset by time, or the end of a partition. The answer went by the \
-            high watermark and could lie within a transaction that was still open. The consumer was positioned behind \
-            records that were committed later and never saw them, or waited at a place it was not allowed to read. \
-            KAFKA-5522 bounds the answer by the last stable offset.",
+        story: "A read_committed consumer may look up an offset by time. The answer went by the high watermark and could lie \
+            within a transaction that was still open: a place that the consumer was not allowed to read yet, and from \
+            which it went on in the middle of that transaction. KAFKA-5522 bounds the answer by the last stable offset, \
+            as that to the question for the end of the partition already was.",
     }
 }

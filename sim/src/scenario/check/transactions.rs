@@ -80,7 +80,10 @@ impl Checker<'_> {
         }
         let span = producer.transactions.as_ref();
         let span = span.map_or_else(|| producer.name.span(), Spanned::span);
-        let table = producer.transactions.as_ref().map(|table| *table.get_ref());
+        let table = producer
+            .transactions
+            .as_ref()
+            .map(|table| table.get_ref().clone());
         let table = table.unwrap_or_default();
         self.check_transactions(producer, &table, &span);
         let records = table.transfers.map(|transfers| transfers.saturating_mul(2));
@@ -88,6 +91,7 @@ impl Checker<'_> {
             records: records.or(table.records).unwrap_or(RECORDS),
             transfers: table.transfers.is_some(),
             abort_per_mille: table.abort_per_mille,
+            aborts: table.aborts,
             pause: table.pause.0,
         })
     }
