@@ -84,7 +84,7 @@ pub(crate) struct Sweep {
     /// The scenario file.
     pub file: PathBuf,
     /// How many seeds, from `--first` on; 100 when neither this nor `--for` is given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: Option<u64>,
     /// As many seeds as there is time for: `60s`, `10m`.
     #[arg(long = "for", value_name = "TIME")]
@@ -116,7 +116,7 @@ pub(crate) struct Yardstick {
     #[arg(default_value = "scenarios/swarm")]
     pub scenarios: PathBuf,
     /// How many seeds at most for each fix and scenario, from 1 on.
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
     /// Only this fix; may be given several times.
     #[arg(long = "fix", value_name = "NAME")]

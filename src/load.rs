@@ -62,7 +62,7 @@ fn read(path: &Path) -> Result<(String, ScenarioFile), Exit> {
         let hint = if path.extension().is_none() {
             "; a folder of scenarios is named without a file"
         } else {
-            ""
+            "; `ktrial list` tells which scenarios there are"
         };
         complain_plainly(&format!("cannot read {shown}: {error}{hint}"));
         Exit::Usage
@@ -158,6 +158,12 @@ pub(crate) fn only(plans: Vec<Arc<Plan>>, variant: Option<&str>) -> Result<Vec<A
         .iter()
         .filter_map(|plan| plan.variant.clone())
         .collect();
+    if names.is_empty() {
+        complain_plainly(&format!(
+            "there is no variant `{wanted}`: this scenario has none"
+        ));
+        return Err(Exit::Usage);
+    }
     let chosen: Vec<Arc<Plan>> = plans
         .into_iter()
         .filter(|plan| plan.variant.as_deref() == Some(wanted))

@@ -136,6 +136,43 @@ fn a_history_cut_in_the_middle_is_refused() {
 }
 
 #[test]
+fn a_history_cut_within_a_line_is_refused() {
+    let cut = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cut-line.jsonl");
+    let cut_name = cut.to_str().unwrap();
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("history/testdata/pa-bad.jsonl");
+    let text = std::fs::read_to_string(whole).unwrap();
+    let end = text.find("\"step\":3").unwrap();
+    std::fs::write(&cut, &text[..end]).unwrap();
+    let told = ktrial(&["check", cut_name]).replace(cut_name, "cut-line.jsonl");
+    assert!(told.starts_with("exit 2"), "{told}");
+    assert!(
+        told.contains("the line ends in the middle: the history was cut here"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_number_of_another_kind_is_told_in_the_words_of_the_file() {
+    let text = scenario("[[topic]]\nname = 'orders'\npartitions = 'many'\n");
+    insta::assert_snapshot!(with_scenario("no-number", &text));
+}
+
+#[test]
+fn what_is_no_toml_is_told_as_that() {
+    insta::assert_snapshot!(with_scenario("no-toml", &scenario("seed = = 2\n")));
+}
+
+#[test]
+fn a_sweep_without_seeds_and_a_variant_of_none_are_wrong_usage() {
+    let file = "scenarios/03-acks-one.toml";
+    let seeds = ktrial(&["sweep", file, "--seeds", "0"]);
+    assert!(seeds.starts_with("exit 2"), "{seeds}");
+    let variant = ktrial(&["run", file, "--variant", "plain"]);
+    assert!(variant.starts_with("exit 2"), "{variant}");
+    assert!(variant.contains("this scenario has none"), "{variant}");
+}
+
+#[test]
 fn an_unknown_variant_and_an_unknown_code_get_a_hint() {
     let variant = ktrial(&[
         "run",
@@ -144,7 +181,8 @@ fn an_unknown_variant_and_an_unknown_code_get_a_hint() {
         "plane",
     ]);
     let code = ktrial(&["describe", "losst"]);
-    insta::assert_snapshot!(format!("{variant}\n{code}"));
+    let nowhere_near = ktrial(&["describe", "nonsense"]);
+    insta::assert_snapshot!(format!("{variant}\n{code}\n{nowhere_near}"));
 }
 
 #[test]

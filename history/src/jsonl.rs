@@ -218,12 +218,13 @@ fn read_manifest(text: &str) -> Result<Manifest, ReadError> {
 
 fn parse<'a, T: Deserialize<'a>>(line: usize, text: &'a str) -> Result<T, ReadError> {
     serde_json::from_str(text).map_err(|error| {
-        let message = error.to_string();
-        let message = message
-            .split(" at line ")
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let message = if error.is_eof() {
+            "the line ends in the middle: the history was cut here".to_owned()
+        } else {
+            let message = error.to_string();
+            let words = message.split(" at line ").next();
+            words.unwrap_or_default().to_owned()
+        };
         ReadError::Line {
             line,
             column: error.column(),

@@ -11,7 +11,7 @@ use protocol::config::{
     BrokerConfig, ConsumerConfig, KeeperConfig, OldConsumerConfig, ProducerConfig, SettingKey,
 };
 use protocol::error_code::ErrorCode;
-use sim::scenario::diagnostic::suggestion;
+use sim::scenario::diagnostic::did_you_mean;
 use std::path::{Path, PathBuf};
 
 /// Explains one thing, whatever it is.
@@ -23,10 +23,12 @@ pub(crate) fn describe(args: &Describe) -> Exit {
         .or_else(|| error(code))
         .or_else(|| setting(code));
     let Some(text) = found.or_else(|| fault(code)) else {
-        load::complain_plainly(&format!(
-            "nothing is called `{code}`: {}",
-            suggestion(code, names().iter().map(String::as_str))
-        ));
+        let near = names();
+        let hint = did_you_mean(code, near.iter().map(String::as_str)).map_or_else(
+            || "`ktrial list --guarantees`, `--ledger` and `--fixes` tell what there is".to_owned(),
+            |best| format!("did you mean `{best}`?"),
+        );
+        load::complain_plainly(&format!("nothing is called `{code}`: {hint}"));
         return Exit::Usage;
     };
     say(&text);

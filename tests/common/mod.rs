@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+use history::History;
 use history::judge::{Outcome, judge};
 use sim::scenario::check::{Vocabulary, check};
 use sim::scenario::format::ScenarioFile;
@@ -103,8 +104,8 @@ pub(crate) fn checked(file: &ScenarioFile, name: &str) -> Vec<Arc<Plan>> {
     checked.plans.into_iter().map(Arc::new).collect()
 }
 
-/// Runs, and gives the bytes of the history.
-pub(crate) fn assert_as_expected(plan: &Arc<Plan>, seed: u64) -> Vec<u8> {
+/// Runs as the file promises; gives the history.
+pub(crate) fn assert_as_expected(plan: &Arc<Plan>, seed: u64) -> History {
     let run = sim::run::run(plan, seed);
     let judgement = judge(&run.history);
     assert_eq!(
@@ -113,7 +114,12 @@ pub(crate) fn assert_as_expected(plan: &Arc<Plan>, seed: u64) -> Vec<u8> {
         "{} seed {seed}",
         name_of(plan)
     );
+    run.history
+}
+
+/// The history as its file would be.
+pub(crate) fn bytes(history: &History) -> Vec<u8> {
     let mut bytes = Vec::new();
-    history::jsonl::write(&run.history, &mut bytes).unwrap();
+    history::jsonl::write(history, &mut bytes).unwrap();
     bytes
 }

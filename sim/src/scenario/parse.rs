@@ -31,6 +31,10 @@ pub fn text(bytes: Vec<u8>) -> Result<String, Complaint> {
 pub fn parse(text: &str) -> Result<ScenarioFile, Complaint> {
     toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
+        if text.parse::<toml::Table>().is_err() {
+            let message = format!("this is no TOML: {}", error.message());
+            return Complaint::error("scenario::syntax", span, message);
+        }
         explain(error.message(), span)
     })
 }
@@ -68,7 +72,55 @@ fn explain(message: &str, span: std::ops::Range<usize>) -> Complaint {
             format!("the key `{word}` is missing here"),
         );
     }
+    if let Some((found, expected)) = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        let message = format!("{} stands here", found_in_words(found));
+        return Complaint::error("scenario::wrong-value", span, message)
+            .help(format!("expected {}", expected_in_words(expected)));
+    }
     Complaint::error("scenario::wrong-value", span, message.to_owned())
+}
+
+/// What serde found, in TOML's words.
+fn found_in_words(found: &str) -> String {
+    for (serde, words) in [
+        ("string ", "the text "),
+        ("integer ", "the number "),
+        ("floating point ", "the number "),
+        ("boolean ", ""),
+    ] {
+        if let Some(value) = found.strip_prefix(serde) {
+            return format!("{words}{value}");
+        }
+    }
+    match found {
+        "map" => "a table".to_owned(),
+        "sequence" => "a list".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// What serde expected, in TOML's words.
+fn expected_in_words(expected: &str) -> String {
+    let words = match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, 0 or more",
+        "i16" => "a whole number from -32768 to 32767",
+        "i32" => "a whole number from -2147483648 to 2147483647",
+        "i64" => "a whole number",
+        "a boolean" => "`true` or `false`",
+        "a string" => "a text in quotes",
+        "a sequence" => "a list in brackets",
+        "a map" => "a table",
+        other if other.starts_with("struct ") => "a table of keys",
+        other => other,
+    };
+    words.to_owned()
 }
 
 #[cfg(test)]
@@ -103,7 +155,43 @@ mod tests {
         let text = "title = 't'\nquestion = 'q'\nduration = 10\n";
         let complaint = parse(text).unwrap_err();
         assert_eq!(&text[complaint.span], "10");
-        assert!(complaint.message.contains("250ms"), "{}", complaint.message);
+        assert!(complaint.help.unwrap().contains("250ms"));
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_in_the_words_of_the_file() {
+        for (line, message, help) in [
+            (
+                "seed = 'one'",
+                "the text \"one\" stands here",
+                "expected a whole number, 0 or more",
+            ),
+            (
+                "[cluster]\nbrokers = 70000",
+                "the number `70000` stands here",
+                "expected a whole number from 0 to 65535",
+            ),
+            (
+                "unfaithful = 1",
+                "the number `1` stands here",
+                "expected `true` or `false`",
+            ),
+            (
+                "reaches = 'all'",
+                "the text \"all\" stands here",
+                "expected a table",
+            ),
+        ] {
+            let complaint = parse(&format!("{SMALL}{line}\n")).unwrap_err();
+            assert_eq!(complaint.message, message);
+            assert_eq!(complaint.help.as_deref(), Some(help));
+        }
+    }
+
+    #[test]
+    fn what_is_no_toml_is_not_taken_for_a_wrong_value() {
+        let complaint = parse(&format!("{SMALL}seed = = 2\n")).unwrap_err();
+        assert_eq!(complaint.code, "scenario::syntax");
     }
 
     #[test]

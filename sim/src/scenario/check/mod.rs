@@ -352,12 +352,14 @@ impl Checker<'_> {
             self.complain_with_help("scenario::unknown-topic", span, message, help);
             return None;
         };
-        if partition.partition.0 >= self.partitions_ever(topic) {
-            let message = format!(
-                "topic `{}` has {} partitions, counted from 0",
-                partition.topic,
-                topic.partitions.get_ref()
-            );
+        let ever = self.partitions_ever(topic);
+        if partition.partition.0 >= ever {
+            let there_are = if ever == 1 {
+                "its only partition is 0".to_owned()
+            } else {
+                format!("its partitions are 0 to {}", ever - 1)
+            };
+            let message = format!("there is no {partition}: {there_are}");
             self.complain("scenario::unknown-partition", span, message);
             return None;
         }
