@@ -101,15 +101,13 @@ impl Checker for Resume {
 struct Commit {
     offset: i64,
     at: EventId,
-    /// What it replaced.
-    before: Option<i64>,
 }
 
 struct Walk<'i, 'h> {
     index: &'i Index<'h>,
     verdict: Verdict,
-    /// By group and partition.
-    committed: BTreeMap<(usize, u32), Commit>,
+    /// By group and partition, one after the other.
+    committed: BTreeMap<(usize, u32), Vec<Commit>>,
     /// Commits that were asked for and neither stored, as far as is known, nor refused for certain; in the order of the log,
     /// because one member at a time commits a partition.
     unconfirmed: BTreeMap<(usize, u32), Vec<(i64, EventId)>>,
@@ -135,13 +133,11 @@ impl Walk<'_, '_> {
                 partition, offset, ..
             } => {
                 let key = (group, self.index.part(partition));
-                let before = self.committed.get(&key).map(|commit| commit.offset);
                 let commit = Commit {
                     offset: offset.0,
                     at: event,
-                    before,
                 };
-                self.committed.insert(key, commit);
+                self.committed.entry(key).or_default().push(commit);
                 self.settle(key, offset.0);
             }
             Group::Loaded { .. } => {
@@ -244,14 +240,24 @@ impl Walk<'_, '_> {
         if !asked.iter().any(in_time) || !self.settle(key, offset) {
             return false;
         }
-        let before = self.committed.get(&key).map(|commit| commit.offset);
-        let commit = Commit {
-            offset,
-            at: loaded,
-            before,
-        };
-        self.committed.insert(key, commit);
+        let commit = Commit { offset, at: loaded };
+        self.committed.entry(key).or_default().push(commit);
         true
+    }
+
+    /// Whether this stood as the committed offset, or none did, at some moment since the member was given the partition: it
+    /// asks then, and the answer may be on its way, or it may stand still, while others commit.
+    fn stood_since_assigned(&self, key: (usize, u32), process: u32, offset: Option<i64>) -> bool {
+        let Some(assigned) = self.assigned.get(&(process, key.1)) else {
+            return false;
+        };
+        let commits = self.committed.get(&key).map_or(&[][..], Vec::as_slice);
+        let before = commits.iter().rposition(|commit| commit.at < *assigned);
+        let since = &commits[before.unwrap_or(0)..];
+        match offset {
+            Some(offset) => since.iter().any(|commit| commit.offset == offset),
+            None => before.is_none(),
+        }
     }
 
     fn on_position(
@@ -261,17 +267,16 @@ impl Walk<'_, '_> {
         partition: &TopicPartition,
         (offset, reason): (Offset, ResetReason),
     ) {
-        let commit = self.committed.get(&(group, part)).copied();
+        let key = (group, part);
+        let commits = self.committed.get(&key);
+        let commit = commits.and_then(|commits| commits.last()).copied();
         let index = self.index;
         match (reason, commit) {
             (ResetReason::Committed, Some(commit)) => {
                 self.verdict.judged += 1;
-                let assigned = self.assigned.get(&(process, part)).copied();
-                // A commit that raced with the question may have come after the answer.
-                let raced = commit.before == Some(offset.0)
-                    && assigned.is_none_or(|assigned| commit.at > assigned);
-                let resumes = commit.offset == offset.0 || raced;
-                if !resumes && !self.found_in_the_log((group, part), offset.0) {
+                let resumes = commit.offset == offset.0
+                    || self.stood_since_assigned(key, process, Some(offset.0));
+                if !resumes && !self.found_in_the_log(key, offset.0) {
                     let why = commit_cause(index, &index.groups[group].id, commit.at);
                     let finding = || {
                         let (name, stored) = (&index.groups[group].id, commit.offset);
@@ -295,6 +300,9 @@ impl Walk<'_, '_> {
                     };
                     self.report(why, finding);
                 }
+            }
+            (ResetReason::NoCommit, Some(_)) if self.stood_since_assigned(key, process, None) => {
+                self.verdict.judged += 1;
             }
             (ResetReason::NoCommit, Some(commit)) => {
                 self.verdict.judged += 1;
