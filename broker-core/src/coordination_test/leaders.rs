@@ -121,6 +121,23 @@ fn controlled_shutdown_moves_leaders_away_and_the_broker_out_of_the_isr() {
 }
 
 #[test]
+fn whom_the_controller_took_out_is_told_once_although_the_answer_of_the_keeper_was_lost() {
+    for lost in [false, true] {
+        let mut cluster = Cluster::modern();
+        cluster.create(placed("orders", &[&[3, 2, 1]]));
+        if lost {
+            let path = "/brokers/topics/orders/partitions/0/state";
+            cluster.world.keeper.lose_reply_to(path);
+        }
+        cluster.crash(2);
+        cluster.world.pass(Span::secs(3));
+        assert_eq!(cluster.isr(&orders()), ids(&[3, 1]));
+        let written = |(_, note): &&(String, Note)| matches!(note, Note::Controller(ControllerNote::IsrWritten { isr, .. }) if *isr == ids(&[3, 1]));
+        assert_eq!(cluster.world.notes.iter().filter(written).count(), 1);
+    }
+}
+
+#[test]
 fn controlled_shutdown_is_for_the_controller_and_for_the_present_life() {
     let mut cluster = Cluster::modern();
     let epoch = cluster.broker(2).coordination.registration.epoch();
