@@ -55,16 +55,26 @@ pub fn lines(history: &History) -> Vec<Line> {
     fold(lines)
 }
 
-/// A line that repeats the one before it is counted instead of told again.
+/// A line that repeats the one before it is counted instead of told again; bustle also where only other bustle is between.
 fn fold(lines: Vec<Line>) -> Vec<Line> {
     let mut folded: Vec<(Line, u64, u64)> = Vec::new();
     for line in lines {
-        match folded.last_mut() {
-            Some((last, times, until)) if last.text == line.text && last.node == line.node => {
-                *times += 1;
-                *until = line.at;
-            }
-            _ => folded.push((line.clone(), 1, line.at)),
+        let same = |(told, ..): &(Line, u64, u64)| told.text == line.text && told.node == line.node;
+        let bustle = folded.iter().rev().take_while(|(told, ..)| is_bustle(told));
+        let back = bustle.take(LOOK_BACK).position(same);
+        let repeated = match back {
+            Some(back) => folded.len().checked_sub(back + 1),
+            None => folded
+                .len()
+                .checked_sub(1)
+                .filter(|last| same(&folded[*last])),
+        };
+        if let Some(place) = repeated {
+            let (_, times, until) = &mut folded[place];
+            *times += 1;
+            *until = line.at;
+        } else {
+            folded.push((line.clone(), 1, line.at));
         }
     }
     let say = |(mut line, times, until): (Line, u64, u64)| {
@@ -78,6 +88,14 @@ fn fold(lines: Vec<Line>) -> Vec<Line> {
         line
     };
     folded.into_iter().map(say).collect()
+}
+
+/// How many lines of bustle are looked through for one that says the same: as many as there are leaders that refuse.
+const LOOK_BACK: usize = 16;
+
+/// What is said again and again by several at once: refusals, and faults that had nothing to strike.
+fn is_bustle(line: &Line) -> bool {
+    line.text.starts_with("refuses records") || line.text.contains("had no effect")
 }
 
 #[derive(Default)]
@@ -446,5 +464,30 @@ mod tests {
             b.die(at, 1);
         }
         assert_eq!(texts(&b.history), ["is dead (3 times until 0.030 s)"]);
+    }
+
+    #[test]
+    fn two_that_refuse_in_turn_are_told_once_each_until_something_else_happens() {
+        let line = |at: u64, text: &str| Line {
+            at,
+            node: "b1".to_owned(),
+            text: text.to_owned(),
+            tone: Tone::Change,
+        };
+        let lines = [
+            line(1, "refuses records for a"),
+            line(2, "refuses records for b"),
+            line(3, "refuses records for a"),
+            line(4, "starts again"),
+            line(5, "refuses records for a"),
+        ];
+        let texts: Vec<_> = fold(lines.into()).into_iter().map(|it| it.text).collect();
+        let told = [
+            "refuses records for a (2 times until 0.000 s)",
+            "refuses records for b",
+            "starts again",
+            "refuses records for a",
+        ];
+        assert_eq!(texts, told);
     }
 }

@@ -142,20 +142,17 @@ impl Controller {
                 continue;
             }
             let last_stays = keeps_last && !unclean.contains(&partition.topic);
-            match without(&known.state, broker, last_stays) {
-                Some(state) => changes.push((partition, state)),
-                // Out of the ISR already: only the brokers must hear of it. A version that is news is of a write of its own
-                // whose answer was lost.
-                None => {
-                    let before = self.context.leadership.get(&partition);
-                    if before
-                        .is_some_and(|it| it.state.partition_epoch < known.state.partition_epoch)
-                    {
-                        note(hands.io, self.taken_out_note(&partition, &known.state));
-                    }
-                    self.taken_out(broker, &partition, known.state);
-                }
+            if let Some(state) = without(&known.state, broker, last_stays) {
+                changes.push((partition, state));
+                continue;
             }
+            // Out of the ISR already: only the brokers must hear of it. A version that is news is of a write of its own whose
+            // answer was lost.
+            let before = self.context.leadership.get(&partition);
+            if before.is_some_and(|it| it.state.partition_epoch < known.state.partition_epoch) {
+                note(hands.io, self.taken_out_note(&partition, &known.state));
+            }
+            self.taken_out(broker, &partition, known.state);
         }
         let mut ops = Vec::with_capacity(changes.len());
         for (partition, state) in &changes {
