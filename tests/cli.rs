@@ -65,6 +65,16 @@ fn a_key_that_means_nothing_to_the_fault_is_refused() {
 }
 
 #[test]
+fn a_zookeeper_consumer_has_no_pattern_and_no_pause() {
+    let text = scenario(
+        "cluster.era = '0.9'\n[[topic]]\nname = 'jobs'\n\
+         [[consumer]]\nname = 'w'\napi = 'old'\ngroup = 'g'\npattern = 'jobs.*'\n\
+         pause = { partition = 'jobs-0', after = 5, for = '2s' }\n",
+    );
+    insta::assert_snapshot!(with_scenario("old-with-pattern", &text));
+}
+
+#[test]
 fn an_older_disk_must_have_been_remembered() {
     let text =
         scenario("[[fault]]\nkind = 'restart'\ntarget = 'broker 1'\nat = '1s'\ndisk = 'older'\n");

@@ -349,6 +349,71 @@ fn the_first_join_comes_back_with_a_member_id() {
     assert_eq!(asked.connection, other);
 }
 
+/// Tells that the offset of partition 0 waits for the end of a transaction, and 5 for partition 1.
+fn unstable(bench: &mut Bench<Consumer>) {
+    let asked = bench.take(ApiKey::OffsetFetch);
+    let RequestBody::OffsetFetch(request) = &asked.request.body else {
+        panic!("an offset fetch");
+    };
+    assert!(
+        request.require_stable,
+        "a reader of committed records asks so"
+    );
+    let known = CommittedOffset {
+        partition: t(1),
+        offset: Offset(5),
+        leader_epoch: None,
+        metadata: Arc::from(""),
+    };
+    let partitions = vec![
+        (t(0), Err(ErrorCode::UnstableOffsetCommit)),
+        (t(1), Ok(Some(known))),
+    ];
+    let error = ErrorCode::None;
+    bench.answer(&asked, OffsetFetchResponse { error, partitions });
+}
+
+#[test]
+fn a_reader_of_committed_records_waits_until_no_transaction_is_open_over_its_offsets() {
+    let settings = [
+        GROUP,
+        ("isolation.level", "read_committed"),
+        ("auto.offset.reset", "earliest"),
+    ];
+    let mut bench = bench(2, &settings);
+    subscribe(&mut bench);
+    let first = poll(&mut bench, 1000);
+    join(&mut bench, 1, &[0, 1]);
+    unstable(&mut bench);
+    assert_eq!(bench.told(first), [Outcome::Assigned(vec![t(0), t(1)])]);
+    bench.pass(Span::millis(99));
+    assert!(bench.try_take(ApiKey::OffsetFetch).is_none(), "it rests");
+    assert!(bench.try_take(ApiKey::ListOffsets).is_none(), "no reset");
+    bench.pass(Span::millis(1));
+    unstable(&mut bench);
+    bench.pass(Span::millis(100));
+    committed(&mut bench, &[(0, 7, None), (1, 5, None)]);
+    let at = |partition, offset| Outcome::PositionReset {
+        partition,
+        offset: Offset(offset),
+        reason: ResetReason::Committed,
+    };
+    assert_eq!(bench.told(first), [at(t(0), 7), at(t(1), 5)]);
+}
+
+#[test]
+fn a_reader_of_everything_does_not_wait_for_transactions() {
+    let mut bench = bench(1, &[GROUP]);
+    subscribe(&mut bench);
+    poll(&mut bench, 1000);
+    join(&mut bench, 1, &[0]);
+    let asked = bench.take(ApiKey::OffsetFetch);
+    let RequestBody::OffsetFetch(request) = &asked.request.body else {
+        panic!("an offset fetch");
+    };
+    assert!(!request.require_stable);
+}
+
 #[test]
 fn without_a_committed_offset_the_policy_decides() {
     for (policy, listed_at) in [("earliest", 3), ("latest", 9)] {
@@ -1042,6 +1107,40 @@ fn a_cooperative_member_gives_up_only_what_moves() {
         "m",
         "it joins once more"
     );
+}
+
+/// A cooperative member of partition 0 is told, while it joins, that nobody knows it: what its application hears, and how
+/// often its next join names the topic, once because it wants it and once more because it has something of it.
+fn thrown_out_while_it_joins(behaviour: Behaviour) -> (Vec<Outcome>, usize) {
+    let strategy = ("partition.assignment.strategy", "cooperative-sticky");
+    let settings = [GROUP, strategy, ("enable.auto.commit", "false")];
+    let mut bench = bench_of(behaviour, 1, &settings);
+    subscribe(&mut bench);
+    poll(&mut bench, 10);
+    join(&mut bench, 1, &[0]);
+    committed(&mut bench, &[(0, 5, None)]);
+    bench.pass(Span::millis(3100));
+    let asked = bench.take(ApiKey::Heartbeat);
+    let error = ErrorCode::RebalanceInProgress;
+    bench.answer(&asked, HeartbeatResponse { error });
+    let next = poll(&mut bench, 1000);
+    refuse_join(&mut bench, ErrorCode::UnknownMemberId, "");
+    let told = bench.told(next);
+    let asked = bench.take(ApiKey::JoinGroup);
+    let subscription = join_request(&asked).protocols[0].1.clone();
+    let names = subscription
+        .windows(3)
+        .filter(|bytes| bytes == b"\x00\x01t");
+    (told, names.count())
+}
+
+#[test]
+fn a_member_that_is_thrown_out_while_it_joins_gives_up_what_it_kept_since_kafka_12983() {
+    let sound = Behaviour::of(Era::V2_8);
+    let lost = vec![Outcome::Lost(vec![t(0)])];
+    assert_eq!(thrown_out_while_it_joins(sound), (lost, 1));
+    let before = sound.with(Fix::PrepareEveryJoin, false);
+    assert_eq!(thrown_out_while_it_joins(before), (Vec::new(), 2));
 }
 
 #[test]

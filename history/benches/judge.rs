@@ -46,6 +46,7 @@ fn manifest() -> Manifest {
         commit: CommitPolicy::After,
         read_committed: false,
         feeds: None,
+        topics: Vec::new(),
         old: None,
     };
     let mut nodes = vec![broker(1), broker(2), broker(3)];

@@ -150,6 +150,9 @@ pub enum ClientKind {
         /// The producer client of the same process that writes what is made from the records read.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         feeds: Option<u16>,
+        /// What it subscribes to; a pattern stands for the topics that match it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        topics: Vec<TopicName>,
         /// It is a ZooKeeper consumer, and keeps its offsets there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         old: Option<OffsetStorage>,

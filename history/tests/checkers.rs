@@ -8,11 +8,12 @@ mod kept;
 
 use builder::Builder;
 use history::History;
-use history::event::{Controller, ElectionKind, Group, Phase, Replica, What};
+use history::event::{Controller, ElectionKind, FaultStage, Group, Phase, Replica, What};
 use history::judge::judge;
 use history::manifest::CommitPolicy;
 use history::operation::{Action, Polled, Stage};
 use kept::{acquits, convicts, judged};
+use protocol::config::OffsetStorage;
 use protocol::ids::{
     BrokerId, ControllerEpoch, LeaderEpoch, MemberId, Offset, PartitionEpoch, TopicName,
     TopicPartition,
@@ -824,6 +825,43 @@ fn res_admits_that_a_commit_in_zookeeper_came_after_the_question() {
     acquits(&old_resume("res-old-near", false), "RES", 0);
 }
 
+/// A member that keeps its offsets in Kafka has committed 3; one that keeps them in ZooKeeper goes on from what it commits
+/// itself, or finds nothing.
+fn moving(name: &str, finds: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let moved = b.old_consumer_with(CommitPolicy::Auto, OffsetStorage::Kafka);
+    let other = b.old_consumer(CommitPolicy::Auto);
+    b.born();
+    b.written(p, 0, 0);
+    b.writes(moved, Stage::Invoke, (101, 3));
+    b.stored_without_a_member(3);
+    b.writes(moved, Stage::Ok, (101, 3));
+    if finds {
+        b.writes(other, Stage::Invoke, (102, 5));
+        b.writes(other, Stage::Ok, (102, 5));
+    }
+    b.rebalances(other);
+    b.owns(other);
+    let (offset, reason) = if finds {
+        (5, ResetReason::Committed)
+    } else {
+        (0, ResetReason::NoCommit)
+    };
+    b.position(other, offset, reason);
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn res_convicts_a_member_that_does_not_find_what_another_committed_in_the_other_place() {
+    convicts(&moving("res-moving-bad", false), "RES", "commit-forgotten");
+}
+
+#[test]
+fn res_acquits_a_member_that_goes_on_from_its_own_place() {
+    acquits(&moving("res-moving-near", true), "RES", 0);
+}
+
 /// A second process is given the partition in the same generation, after the coordinator has put it into the place of the
 /// `replaced` member.
 fn replaced(name: &str, replaced: &str) -> History {
@@ -989,6 +1027,45 @@ fn res_acquits_a_reset_with_a_recorded_reason() {
     );
 }
 
+/// A commit of 2 is forgotten in a run with a fault for good, which hit this broker; the log that held the commit is on
+/// broker 1, and nobody leads it any more.
+fn forgotten_for_good(name: &str, victim: u16) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0))]);
+    b.processed(c, 0, v(0));
+    b.stored_in_log();
+    b.committed(c, 1, 1);
+    b.planned("kill", true);
+    b.fault_at(0, &format!("broker {victim}"), FaultStage::Injected);
+    b.stored_is_offline();
+    b.revoked(c);
+    b.generation(2);
+    b.assigned(c, 2);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn res_convicts_a_forgotten_commit_whatever_else_is_gone_for_good() {
+    convicts(
+        &forgotten_for_good("res-for-good-bad", 3),
+        "RES",
+        "commit-forgotten",
+    );
+}
+
+#[test]
+fn res_excuses_a_commit_whose_last_replica_is_gone_for_good() {
+    acquits(&forgotten_for_good("res-for-good-near", 1), "RES", 1);
+}
+
 /// What becomes of a commit of offset 2 that no coordinator confirms, after 1 had been committed.
 #[derive(Clone, Copy, PartialEq)]
 enum Unconfirmed {
@@ -1140,6 +1217,40 @@ fn progress_convicts_a_group_that_does_not_catch_up() {
     let judgement = judged(&b.finish(&[(0, v(0))]));
     let verdict = judgement.verdict("PROGRESS").unwrap();
     assert_eq!(verdict.findings[0].anomaly, "group-lags");
+}
+
+/// A group with a member that lives is to read the topic, and gets no partition, or begins behind the last record.
+fn joining(name: &str, begins: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.subscriber(true);
+    b.born();
+    b.written(p, 0, 0);
+    if begins {
+        b.assigned(c, 1);
+        b.position(c, 1, ResetReason::NoCommit);
+    }
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn progress_convicts_a_group_that_never_begins_a_partition_of_its_topic() {
+    let judgement = judged(&joining("progress-never-bad", false));
+    let verdict = judgement.verdict("PROGRESS").unwrap();
+    assert_eq!(verdict.findings[0].anomaly, "never-read");
+}
+
+#[test]
+fn progress_acquits_a_group_that_began_behind_the_last_record_or_was_never_there() {
+    acquits(&joining("progress-never-near", true), "PROGRESS", 0);
+    let mut b = Builder::new("progress-absent-near");
+    let p = b.producer("all", 5, false);
+    b.subscriber(false);
+    let other = b.consumer(CommitPolicy::After);
+    b.client_starts(other);
+    b.born();
+    b.written(p, 0, 0);
+    acquits(&b.finish(&[(0, v(0))]), "PROGRESS", 0);
 }
 
 #[test]

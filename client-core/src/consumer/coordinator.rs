@@ -134,6 +134,9 @@ impl Consumer {
             match &self.membership.join {
                 Join::Idle if self.membership.rejoin_needed => self.prepare_join(now, io),
                 Join::Committing(id) if self.commits.is_over(*id) => self.revoke(now, io),
+                Join::Ready { at } if *at <= now && self.lost_its_place() => {
+                    self.prepare_join(now, io);
+                }
                 Join::Ready { at } if *at <= now => self.send_join(now, io),
                 Join::Complete(_) => self.take_assignment(now, io),
                 Join::Idle
@@ -146,6 +149,14 @@ impl Consumer {
                 | Join::Handing(_) => return,
             }
         }
+    }
+
+    /// Thrown out while it was joining: it has to prepare for the next join too, so that the application hears that its
+    /// partitions are gone. Before KAFKA-12983 it joined anew with all of them.
+    fn lost_its_place(&self) -> bool {
+        self.behaviour.has(Fix::PrepareEveryJoin)
+            && self.membership.generation == Generation::none()
+            && !self.subscription.assigned().is_empty()
     }
 
     /// `onJoinPrepare`: commits first, if positions are committed automatically.

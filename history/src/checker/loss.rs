@@ -6,7 +6,8 @@
 //! specification.
 
 use super::index::{CutKind, EventId, Index, Leadership, NONE, Sent, ValueId, wide};
-use crate::event::{ElectionKind, Process, Replica, What};
+use crate::event::{ElectionKind, FaultStage, Process, Replica, What};
+use crate::manifest::PlannedFault;
 use crate::operation::Value;
 use crate::verdict::Moment;
 use protocol::ids::{BrokerId, GroupId, TopicPartition};
@@ -288,6 +289,25 @@ fn lost_power(
     deaths.next().map(|death| death.event)
 }
 
+/// The faults that do not heal, with their numbers.
+fn permanent_faults<'i>(index: &'i Index<'_>) -> impl Iterator<Item = (u32, &'i PlannedFault)> {
+    let faults = (0..).zip(&index.history.manifest.faults);
+    faults.filter(|(_, fault)| fault.permanent)
+}
+
+/// Whether a fault hit a broker that had a replica of the partition.
+fn hit_a_replica(index: &Index<'_>, part: u32, number: u32) -> bool {
+    let holders = index.partition(part).replicas.keys();
+    let holders: Vec<String> = holders.map(|broker| format!("broker {broker}")).collect();
+    let is_holder = |name: &str| holders.iter().any(|holder| holder == name);
+    index.history.events.iter().any(|event| {
+        matches!(&event.what, What::Fault(fault)
+            if fault.index == number
+                && fault.stage == FaultStage::Injected
+                && fault.target.split(", ").any(is_holder))
+    })
+}
+
 /// No leader lacked the record, and yet it was not read.
 fn undropped(index: &Index<'_>, record: Record, level: Level, end: EventId) -> Cause {
     let partition = index.partition(record.part);
@@ -298,13 +318,14 @@ fn undropped(index: &Index<'_>, record: Record, level: Level, end: EventId) -> C
         .elections
         .last()
         .is_some_and(|election| election.leader.is_none());
-    let permanent = index
-        .history
-        .manifest
-        .faults
-        .iter()
-        .find(|fault| fault.permanent);
-    if let Some(fault) = permanent.filter(|_| offline || partition.read_failed || !partition.read) {
+    let own_topic = partition.topic.is_none();
+    // Nobody reads Kafka's own topics at the end.
+    let out_of_reach = offline || !own_topic && (partition.read_failed || !partition.read);
+    let permanent = permanent_faults(index).find(|(number, _)| {
+        // A machine lost for good may be any machine; what a coordinator had stored goes with its own.
+        !own_topic || hit_a_replica(index, record.part, *number)
+    });
+    if let Some((_, fault)) = permanent.filter(|_| out_of_reach) {
         return Cause::Excused(format!(
             "{} is offline for good: {}",
             partition.name, fault.description

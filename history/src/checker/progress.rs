@@ -5,11 +5,11 @@ use super::Checker;
 use super::effects::{effects, operation};
 use super::index::{Acks, EventId, Fate, Index, NONE, Sent, ValueId};
 use crate::event::{Phase, Process, What};
-use crate::manifest::Stream;
+use crate::manifest::{ClientKind, Stream};
 use crate::operation::Stage;
 use crate::verdict::{Finding, Verdict};
-use protocol::ids::NodeId;
-use std::collections::BTreeMap;
+use protocol::ids::{GroupId, NodeId, TopicName, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// PROGRESS.
 pub(super) struct Progress;
@@ -24,7 +24,7 @@ impl Checker for Progress {
     }
 
     fn definition(&self) -> &'static str {
-        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up. What a permanent fault took offline is excused and named. Claimed by every configuration."
+        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What a permanent fault took offline is excused and named. Claimed by every configuration."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -279,21 +279,25 @@ fn final_read(index: &Index<'_>, verdict: &mut Verdict) {
     }
 }
 
-/// Every group with a member alive has got to the end of the partitions that it reads.
+/// Every group with a member alive has got to the end of the partitions that it reads, and of those that it is to read.
 fn catching_up(index: &Index<'_>, verdict: &mut Verdict) {
-    let alive = alive(index);
+    let wanted = wanted(index);
     let groups = effects(index, |_| {});
     for (group, effects) in groups.iter().enumerate() {
         let id = &index.groups[group].id;
-        if !alive.get(group).copied().unwrap_or(false) {
+        let Some(topics) = &wanted[group] else {
             continue;
-        }
-        for part in effects
-            .started
-            .keys()
-            .chain(effects.reached.keys())
+        };
+        let begun = effects.started.keys().chain(effects.reached.keys());
+        let subscribed = index.workload().filter(|(_, partition)| {
+            let name = &partition.name.topic;
+            topics.contains(name)
+        });
+        let parts: BTreeSet<u32> = begun
             .copied()
-        {
+            .chain(subscribed.map(|(part, _)| part))
+            .collect();
+        for part in parts {
             let committed = index.groups[group].read_committed;
             let Some((_, last)) = (part != NONE)
                 .then(|| index.found_by(committed, part).bounds())
@@ -312,44 +316,71 @@ fn catching_up(index: &Index<'_>, verdict: &mut Verdict) {
             if reached > last {
                 continue;
             }
-            let partition = &index.partition(part).name;
+            let never =
+                !effects.started.contains_key(&part) && !effects.reached.contains_key(&part);
             report(verdict, permanent(index, part), || {
-                let text = format!(
-                    "group {id} got to offset {reached} of {partition}, whose last record is at {last}"
-                );
-                Finding::new(
-                    "group-lags",
-                    text,
-                    format!("offset {}", last + 1),
-                    reached.to_string(),
+                lagging(
+                    &index.partition(part).name,
+                    id,
+                    (last, (!never).then_some(reached)),
                 )
-                .at(partition, reached)
             });
         }
     }
 }
 
-/// Which groups have a member alive at the end.
-fn alive(index: &Index<'_>) -> Vec<bool> {
-    let mut members: BTreeMap<u16, bool> = BTreeMap::new();
+fn lagging(
+    partition: &TopicPartition,
+    group: &GroupId,
+    (last, reached): (i64, Option<i64>),
+) -> Finding {
+    let (anomaly, seen, how) = match reached {
+        Some(offset) => (
+            "group-lags",
+            offset.to_string(),
+            format!("got to offset {offset} of"),
+        ),
+        None => (
+            "never-read",
+            "nothing".to_owned(),
+            "never began to read".to_owned(),
+        ),
+    };
+    let text = format!("group {group} {how} {partition}, whose last record is at {last}");
+    Finding::new(anomaly, text, format!("offset {}", last + 1), seen)
+        .at(partition, reached.unwrap_or(0))
+}
+
+/// By group: the topics that its living members subscribe to; none where nobody lives at the end.
+fn wanted<'h>(index: &Index<'h>) -> Vec<Option<BTreeSet<&'h TopicName>>> {
+    let mut lives: BTreeMap<u16, bool> = BTreeMap::new();
+    // A history from elsewhere does not tell when clients start: they are there.
+    let mut is_told = false;
     for event in &index.group_events {
         let event = index.event(*event);
         let What::Process(process) = &event.what else {
             continue;
         };
-        let lives = match process {
+        let is_alive = match process {
             Process::Started { .. } | Process::Resumed => true,
             Process::Died { .. } | Process::Stopped | Process::Panicked(_) | Process::Paused => {
                 false
             }
         };
-        members.extend(clients_of(index, event.node).map(|client| (client, lives)));
+        for client in clients_of(index, event.node) {
+            lives.insert(client, is_alive);
+            is_told |= matches!(process, Process::Started { .. });
+        }
     }
-    let mut groups = vec![false; index.groups.len()];
-    for (client, group) in (0..).zip(&index.consumers) {
-        // A history from elsewhere does not tell when clients start: they are there.
-        if let Some(group) = group {
-            groups[*group] |= members.get(&client).copied().unwrap_or(true);
+    let mut groups = vec![None; index.groups.len()];
+    let clients = (0..).zip(&index.history.manifest.clients);
+    for ((number, client), group) in clients.zip(&index.consumers) {
+        let alive = lives.get(&number).copied().unwrap_or(!is_told);
+        if let (Some(group), ClientKind::Consumer { topics, .. }, true) =
+            (group, &client.kind, alive)
+        {
+            let wanted: &mut BTreeSet<&TopicName> = groups[*group].get_or_insert_default();
+            wanted.extend(topics);
         }
     }
     groups

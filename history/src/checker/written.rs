@@ -1,5 +1,8 @@
 //! Committed offsets that lie where every member may write them: in ZooKeeper.
 //!
+//! A group that moves from there to Kafka has two places for a while, and is judged by what its members were told: wherever
+//! a commit went, whoever comes next is to find it (`dual.commit.enabled`).
+//!
 //! No coordinator tells in which order commits took effect. Each took effect at some moment between its beginning and its
 //! end, and one whose end nobody told may do so at any time later. From that follows which offsets a reader may find: a
 //! commit counts unless another began after its end and ended before the reader asked.
@@ -26,7 +29,7 @@ pub(super) struct Written {
     open: BTreeMap<(u32, u64), EventId>,
 }
 
-/// Whether a group's offsets are kept so.
+/// Whether a group's offsets are kept so, at least those of some members.
 pub(super) fn is_kept_here(index: &Index<'_>, group: usize) -> bool {
     index.groups[group].old == Some(OffsetStorage::Zookeeper)
 }

@@ -141,20 +141,49 @@ impl Builder {
             commit,
             read_committed: false,
             feeds: None,
+            topics: Vec::new(),
             old: None,
         };
         let name = format!("c{}", self.history.manifest.clients.len());
         self.client(&name, kind)
     }
 
+    /// A member of group `g` that subscribes to the topic, and whether its process ever starts.
+    pub(crate) fn subscriber(&mut self, starts: bool) -> u16 {
+        let kind = ClientKind::Consumer {
+            group: Some(GroupId::from("g")),
+            commit: CommitPolicy::After,
+            read_committed: false,
+            feeds: None,
+            topics: vec![orders().topic],
+            old: None,
+        };
+        let client = self.client("subscriber", kind);
+        if starts {
+            let started = Process::Started { life: 1 };
+            self.at(Some(CLIENTS + client), What::Process(started));
+        }
+        client
+    }
+
     /// A ZooKeeper consumer of group `g`, in a keeper session of its own.
     pub(crate) fn old_consumer(&mut self, commit: CommitPolicy) -> u16 {
+        self.old_consumer_with(commit, OffsetStorage::Zookeeper)
+    }
+
+    /// The same, with its offsets there.
+    pub(crate) fn old_consumer_with(
+        &mut self,
+        commit: CommitPolicy,
+        offsets: OffsetStorage,
+    ) -> u16 {
         let kind = ClientKind::Consumer {
             group: Some(GroupId::from("g")),
             commit,
             read_committed: false,
             feeds: None,
-            old: Some(OffsetStorage::Zookeeper),
+            topics: Vec::new(),
+            old: Some(offsets),
         };
         let name = format!("c{}", self.history.manifest.clients.len());
         let client = self.client(&name, kind);
@@ -438,6 +467,13 @@ impl Builder {
         self.at(Some(broker - 1), What::Process(died));
     }
 
+    /// A client's process starts.
+    pub(crate) fn client_starts(&mut self, client: u16) {
+        let node = self.history.manifest.clients[usize::from(client)].node;
+        let started = Process::Started { life: 1 };
+        self.at(Some(node.0), What::Process(started));
+    }
+
     /// A client's process is killed.
     pub(crate) fn client_dies(&mut self, client: u16) {
         let node = self.history.manifest.clients[usize::from(client)].node;
@@ -544,6 +580,55 @@ impl Builder {
         });
     }
 
+    /// The coordinator stores a commit of a client that is no member by its word.
+    pub(crate) fn stored_without_a_member(&mut self, offset: i64) {
+        self.group(Group::OffsetCommitted {
+            partition: orders(),
+            offset: Offset(offset),
+            member: MemberId::from(""),
+            generation: GenerationId(-1),
+        });
+    }
+
+    /// The partition of `__consumer_offsets` that holds the group: its leader, broker 1, appends one record.
+    pub(crate) fn stored_in_log(&mut self) {
+        let home = TopicPartition::new("__consumer_offsets", 0);
+        let append = Append {
+            base_offset: Offset(0),
+            last_offset: Offset(0),
+            leader_epoch: LeaderEpoch(0),
+            crc: 0,
+            leader: true,
+            producer: None,
+            control: false,
+            transactional: false,
+            committed: None,
+            values: Vec::new(),
+        };
+        let led = Replica::BecameLeader {
+            leader_epoch: LeaderEpoch(0),
+            isr: vec![BrokerId(1)],
+            log_end_offset: Offset(0),
+        };
+        for replica in [led, Replica::Appended(append)] {
+            self.at(Some(0), What::Replica(home.clone(), replica));
+        }
+    }
+
+    /// The controller finds no leader for that partition any more.
+    pub(crate) fn stored_is_offline(&mut self) {
+        let election = LeaderElection {
+            partition: TopicPartition::new("__consumer_offsets", 0),
+            leader: None,
+            leader_epoch: LeaderEpoch(1),
+            isr: vec![BrokerId(1)],
+            kind: ElectionKind::Clean,
+            controller_epoch: ControllerEpoch(1),
+        };
+        let elected = Controller::LeaderElected(election);
+        self.at(Some(0), What::Controller(elected));
+    }
+
     /// A member commits, the coordinator stores it, the member is told.
     pub(crate) fn committed(&mut self, client: u16, generation: i32, offset: i64) {
         self.group(Group::OffsetCommitted {
@@ -605,10 +690,15 @@ impl Builder {
     }
 
     pub(crate) fn fault(&mut self, index: u32, stage: FaultStage) {
+        self.fault_at(index, "broker 1", stage);
+    }
+
+    /// A fault that hits whom it names.
+    pub(crate) fn fault_at(&mut self, index: u32, target: &str, stage: FaultStage) {
         let fault = Fault {
             index,
             kind: "kill".to_owned(),
-            target: "broker 1".to_owned(),
+            target: target.to_owned(),
             stage,
         };
         self.at(None, What::Fault(fault));

@@ -69,6 +69,7 @@ impl Builder {
             commit: CommitPolicy::Never,
             read_committed: true,
             feeds: None,
+            topics: Vec::new(),
             old: None,
         };
         let name = format!("c{}", self.history.manifest.clients.len());
@@ -82,6 +83,7 @@ impl Builder {
             commit: CommitPolicy::Transactional,
             read_committed: true,
             feeds: Some(feeds),
+            topics: Vec::new(),
             old: None,
         };
         let name = format!("c{}", self.history.manifest.clients.len());

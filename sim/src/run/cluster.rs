@@ -509,6 +509,7 @@ fn consumer_kind(plan: &ConsumerPlan, feeds: Option<u16>) -> ClientKind {
         commit: plan.commit,
         read_committed: plan.config.isolation_level == IsolationLevel::ReadCommitted,
         feeds,
+        topics: plan.topics.clone(),
         old: plan.old.as_ref().map(|old| old.config.offsets_storage),
     }
 }

@@ -9,6 +9,7 @@ use crate::event::{Client, Controller, Event, Keeper, LeaderElection, Process, R
 use crate::invariant::Invariants;
 use crate::manifest::{ClientKind, NodeRole, Stream};
 use crate::operation::{Action, Operation, Polled, Stage};
+use protocol::config::OffsetStorage;
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicName, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,6 +95,7 @@ fn on_client(index: &mut Index<'_>, kind: &ClientKind) {
             read_committed,
             feeds,
             old,
+            ..
         } => {
             let known = index.groups.iter().position(|group| group.id == *id);
             let place = known.unwrap_or_else(|| {
@@ -106,7 +108,11 @@ fn on_client(index: &mut Index<'_>, kind: &ClientKind) {
                 });
                 index.groups.len() - 1
             });
-            index.groups[place].feeds.extend(*feeds);
+            let facts = &mut index.groups[place];
+            facts.feeds.extend(*feeds);
+            if *old == Some(OffsetStorage::Zookeeper) {
+                facts.old = *old;
+            }
             consumer = Some(place);
         }
         ClientKind::Consumer { group: None, .. }

@@ -90,7 +90,8 @@ pub struct GroupFacts {
     pub read_committed: bool,
     /// The producers that write what is made from what it reads.
     pub feeds: Vec<u16>,
-    /// Its members are ZooKeeper consumers that keep their offsets there.
+    /// Its members are ZooKeeper consumers, and where they keep their offsets. As long as one of them keeps them in
+    /// ZooKeeper, that is no coordinator's word alone.
     pub old: Option<OffsetStorage>,
 }
 

@@ -1,6 +1,7 @@
 //! Consumers, groups and offsets: what went wrong before each fix.
 
-use super::about::stories;
+use super::Fix;
+use super::about::{Mask, stories};
 
 stories! {
     GenerationCheck {
@@ -77,10 +78,20 @@ stories! {
             otherwise orderly restart. KAFKA-14024 had the revocation wait for the commit, and KAFKA-14196 returns nothing \
             of these partitions until then.",
     }
+    PrepareEveryJoin {
+        base: Sound, home: Kafka,
+        affected: "2.4 to 2.8.0", fixed: Some("2.8.1"),
+        superseded_by: [Mask::Fix(Fix::OwnedGenerationCheck)], catalogue: ["G-17"],
+        story: "A consumer prepares once for each rebalance: it commits, gives up what it has to, and then joins. If the \
+            coordinator threw it out while it was joining, it joined again at once as a new member, without preparing \
+            anew. With the cooperative protocol, where partitions are kept through a rebalance, it never learned that it \
+            had lost them: it went on reading them, and told the group that they were its own. Since KAFKA-12983 a \
+            member that loses its place begins with the preparation again, and gives up everything.",
+    }
     OwnedGenerationCheck {
         base: Sound, home: Kafka,
         affected: "2.4 to 2.8", fixed: Some("3.0.0"),
-        superseded_by: [], catalogue: ["G-17"],
+        superseded_by: [Mask::Fix(Fix::PrepareEveryJoin)], catalogue: ["G-17"],
         story: "With the cooperative protocol each member says what it owns, and the leader of the group moves as little as \
             possible. A member that had missed a rebalance still claimed what it owned before, although another had it \
             by now. The assignor believed both and left the partition with both: two members processed and committed the \

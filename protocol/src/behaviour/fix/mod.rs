@@ -167,6 +167,7 @@ fixes! {
         OffsetsTopicReplication = "KIP-115", V1_0, "The offsets topic is created only with all its replicas.";
         QuickPoll = "KAFKA-2942", V1_0, "Prefetching does not commit positions that were not returned yet.";
         PauseWhileRevoking = "KAFKA-14196", Sound, "Nothing is returned between the commit and the revocation.";
+        PrepareEveryJoin = "KAFKA-12983", V2_8, "A member that is thrown out while it joins gives up what it owned before it joins anew.";
         OwnedGenerationCheck = "KAFKA-12984", Sound, "Ownership claimed from a missed generation does not count.";
         DropCacheOnUnload = "KAFKA-5600", V1_0, "A coordinator that comes back does not answer from its old cache.";
         ReplayAcrossGaps = "KAFKA-9065", V2_8, "Loading a group ends also where compaction left a gap.";
