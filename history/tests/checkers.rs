@@ -6,7 +6,7 @@
 mod builder;
 mod kept;
 
-use builder::Builder;
+use builder::{Builder, orders};
 use history::History;
 use history::event::{Controller, ElectionKind, FaultStage, Group, Phase, Replica, What};
 use history::judge::judge;
@@ -15,8 +15,8 @@ use history::operation::{Action, Polled, Stage};
 use kept::{acquits, convicts, judged};
 use protocol::config::OffsetStorage;
 use protocol::ids::{
-    BrokerId, ControllerEpoch, LeaderEpoch, MemberId, Offset, PartitionEpoch, TopicName,
-    TopicPartition,
+    BrokerId, ControllerEpoch, GenerationId, GroupId, LeaderEpoch, MemberId, Offset,
+    PartitionEpoch, TopicName, TopicPartition,
 };
 use protocol::verb::ResetReason;
 
@@ -657,6 +657,38 @@ fn cm_convicts_a_commit_that_goes_back() {
     convicts(&commit_back("cm-bad", false), "CM", "commit-went-back");
 }
 
+/// Broker 2 has read the group from the log, and 2 is committed there; then 1 is said to be committed, by this broker.
+fn late_word(name: &str, broker: u16) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.generation(1);
+    let group = |said| What::Group(GroupId::from("g"), said);
+    let committed = |offset| Group::OffsetCommitted {
+        partition: orders(),
+        offset: Offset(offset),
+        member: MemberId::from(format!("m{c}")),
+        generation: GenerationId(1),
+    };
+    let loaded = Group::Loaded {
+        generation: GenerationId(1),
+        offsets: 1,
+    };
+    b.at(Some(1), group(loaded));
+    b.at(Some(1), group(committed(2)));
+    b.at(Some(broker), group(committed(1)));
+    b.finish(&[(0, v(0)), (1, v(1))])
+}
+
+#[test]
+fn cm_acquits_the_late_word_of_a_coordinator_that_stood_still() {
+    acquits(&late_word("cm-late-near", 0), "CM", 0);
+    convicts(&late_word("cm-late-bad", 1), "CM", "commit-went-back");
+}
+
 #[test]
 fn cm_excuses_a_commit_after_the_application_sought_back() {
     acquits(&commit_back("cm-near", true), "CM", 1);
@@ -1015,6 +1047,51 @@ fn res_convicts_another_place_than_committed_and_a_forgotten_commit() {
         "RES",
         "commit-forgotten",
     );
+}
+
+/// A member is given the partition before, or after, another one has committed 1 and 2; it is told that there is no commit,
+/// or this one.
+fn overtaken(name: &str, before: bool, told: Option<i64>) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    let d = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.generation(1);
+    if before {
+        b.assigned(c, 1);
+    }
+    b.assigned(d, 1);
+    b.position(d, 0, ResetReason::NoCommit);
+    b.polled(d, &[(0, v(0)), (1, v(1))]);
+    b.processed(d, 0, v(0));
+    b.committed(d, 1, 1);
+    b.processed(d, 1, v(1));
+    b.committed(d, 1, 2);
+    if !before {
+        b.assigned(c, 1);
+    }
+    match told {
+        Some(offset) => b.position(c, offset, ResetReason::Committed),
+        None => b.position(c, 0, ResetReason::NoCommit),
+    }
+    b.finish(&[(0, v(0)), (1, v(1))])
+}
+
+#[test]
+fn res_acquits_an_answer_that_was_overtaken_by_commits_of_the_next_owner() {
+    for (name, told) in [
+        ("res-overtaken-none-near", None),
+        ("res-overtaken-near", Some(1)),
+    ] {
+        acquits(&overtaken(name, true, told), "RES", 0);
+    }
+    let forgotten = overtaken("res-overtaken-none-bad", false, None);
+    convicts(&forgotten, "RES", "commit-forgotten");
+    let elsewhere = overtaken("res-overtaken-bad", false, Some(1));
+    convicts(&elsewhere, "RES", "resumed-elsewhere");
 }
 
 #[test]
