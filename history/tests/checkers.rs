@@ -1282,18 +1282,29 @@ fn progress_convicts_silent_sends_of_which_none_arrives() {
     }
 }
 
-#[test]
-fn progress_convicts_a_group_that_does_not_catch_up() {
-    let mut b = Builder::new("progress-lag-bad");
+/// A member reads the first of two records; the second is sent before, or after, the run begins to be closed.
+fn catching_up(name: &str, closing: bool) -> History {
+    let mut b = Builder::new(name);
     let p = b.producer("all", 5, false);
     let c = b.consumer(CommitPolicy::After);
     b.born();
     b.written(p, 0, 0);
     b.assigned(c, 1);
     b.position(c, 0, ResetReason::NoCommit);
-    let judgement = judged(&b.finish(&[(0, v(0))]));
-    let verdict = judgement.verdict("PROGRESS").unwrap();
-    assert_eq!(verdict.findings[0].anomaly, "group-lags");
+    b.polled(c, &[(0, v(0))]);
+    b.processed(c, 0, v(0));
+    if closing {
+        b.phase(Phase::FinalRead);
+    }
+    b.written(p, 1, 1);
+    b.finish(&[(0, v(0)), (1, v(1))])
+}
+
+#[test]
+fn progress_convicts_a_group_that_does_not_catch_up_with_what_was_sent_in_time() {
+    let convicted = catching_up("progress-lag-bad", false);
+    convicts(&convicted, "PROGRESS", "group-lags");
+    acquits(&catching_up("progress-lag-near", true), "PROGRESS", 0);
 }
 
 /// A group with a member that lives is to read the topic, and gets no partition, or begins behind the last record.
@@ -1373,7 +1384,7 @@ fn inv_isr_convicts_a_leader_out_of_sync_only() {
         b.at(
             Some(0),
             What::Controller(Controller::IsrWritten {
-                partition: builder::orders(),
+                partition: orders(),
                 isr: isr.into_iter().map(BrokerId).collect(),
                 leader_epoch: LeaderEpoch(0),
                 partition_epoch: PartitionEpoch(1),

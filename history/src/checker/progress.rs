@@ -7,7 +7,7 @@ use super::index::{Acks, EventId, Fate, Index, NONE, Sent, ValueId};
 use crate::event::{Phase, Process, What};
 use crate::manifest::{ClientKind, Stream};
 use crate::operation::Stage;
-use crate::verdict::{Finding, Verdict};
+use crate::verdict::{Finding, Moment, Verdict};
 use protocol::ids::{GroupId, NodeId, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -279,6 +279,25 @@ fn final_read(index: &Index<'_>, verdict: &mut Verdict) {
     }
 }
 
+/// The last record that a reader must have got to: what is sent while the run is being closed comes too late.
+fn last_due(index: &Index<'_>, committed: bool, part: u32) -> Option<i64> {
+    if part == NONE {
+        return None;
+    }
+    let log = index.found_by(committed, part);
+    let (first, last) = log.bounds()?;
+    let closing = index.phase(Phase::FinalRead);
+    let in_time = |offset: &i64| {
+        let id = ValueId(log.get(*offset));
+        let sent = id.is_some().then(|| index.values.get(id).invoked);
+        let late = sent
+            .zip(closing)
+            .is_some_and(|(sent, closing)| sent > closing);
+        !late
+    };
+    (first..=last).rev().find(in_time)
+}
+
 /// Every group with a member alive has got to the end of the partitions that it reads, and of those that it is to read.
 fn catching_up(index: &Index<'_>, verdict: &mut Verdict) {
     let wanted = wanted(index);
@@ -299,10 +318,7 @@ fn catching_up(index: &Index<'_>, verdict: &mut Verdict) {
             .collect();
         for part in parts {
             let committed = index.groups[group].read_committed;
-            let Some((_, last)) = (part != NONE)
-                .then(|| index.found_by(committed, part).bounds())
-                .flatten()
-            else {
+            let Some(last) = last_due(index, committed, part) else {
                 continue;
             };
             verdict.judged += 1;
@@ -319,14 +335,33 @@ fn catching_up(index: &Index<'_>, verdict: &mut Verdict) {
             let never =
                 !effects.started.contains_key(&part) && !effects.reached.contains_key(&part);
             report(verdict, permanent(index, part), || {
-                lagging(
-                    &index.partition(part).name,
-                    id,
-                    (last, (!never).then_some(reached)),
-                )
+                let name = &index.partition(part).name;
+                lagging(name, id, (last, (!never).then_some(reached)))
+                    .told(waited(index, (part, last)))
             });
         }
     }
+}
+
+/// How long the last record of a partition has been there to be read.
+fn waited(index: &Index<'_>, (part, last): (u32, i64)) -> Vec<Moment> {
+    let name = &index.partition(part).name;
+    let id = index.found(part, last);
+    let sent = id.is_some().then(|| index.values.get(id).invoked);
+    let healed = index.phase(Phase::Heal);
+    let closed = index.phase(Phase::FinalRead);
+    let told = [
+        (
+            sent,
+            format!("the record at offset {last} of {name} is sent"),
+        ),
+        (healed, "everything that is not permanent heals".to_owned()),
+        (closed, "the run is closed".to_owned()),
+    ];
+    let known = told.into_iter().filter_map(|(at, text)| Some((at?, text)));
+    let mut story: Vec<_> = known.map(|(at, text)| index.moment(at, text)).collect();
+    story.sort_by_key(|moment| moment.at);
+    story
 }
 
 fn lagging(
