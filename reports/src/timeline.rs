@@ -5,7 +5,7 @@ use history::event::{
     Broker, Controller, ElectionKind, Event, FaultStage, Group, Keeper, Phase, Process, Replica,
     Transaction, What,
 };
-use protocol::ids::{BrokerId, TopicPartition};
+use protocol::ids::{BrokerId, MemberId, TopicPartition};
 use protocol::keeper::KeeperRole;
 use std::collections::BTreeMap;
 
@@ -368,8 +368,8 @@ fn group_in_words(group: &str, note: &Group) -> Option<(Tone, String)> {
         } => Some((
             Tone::Change,
             format!(
-                "group {group} is in generation {generation} with {} members",
-                members.len()
+                "group {group} is in generation {generation}: {}",
+                members_in_words(members)
             ),
         )),
         Group::MemberRemoved { member, reason } => {
@@ -391,6 +391,21 @@ fn group_in_words(group: &str, note: &Group) -> Option<(Tone, String)> {
         | Group::OffsetExpired(_)
         | Group::Loaded { .. }
         | Group::Unloaded => None,
+    }
+}
+
+/// Who is in a group: by name as long as the names fit into a line.
+fn members_in_words(members: &[MemberId]) -> String {
+    match members {
+        [] => "nobody".to_owned(),
+        [_, _, _, _, _, ..] => format!("{} members", members.len()),
+        few => {
+            let names: Vec<&str> = few
+                .iter()
+                .map(|member| short_member(member.as_str()))
+                .collect();
+            names.join(", ")
+        }
     }
 }
 

@@ -56,6 +56,9 @@ fn verdict_line(out: &mut String, verdict: &Verdict, width: usize) {
             format_args!(" ({} of {})", verdict.violations, verdict.judged),
         )),
         Answer::Unknown(why) => text.push_str(&paint(UNKNOWN, format_args!(" ({why})"))),
+        Answer::Holds if verdict.judged == 0 => {
+            text.push_str(&paint(FAINT, " (there was nothing to judge)"));
+        }
         Answer::Holds | Answer::NotClaimed(_) => {
             text.push_str(&paint(FAINT, format_args!(" ({} judged)", verdict.judged)));
         }

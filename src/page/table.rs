@@ -109,10 +109,10 @@ fn sum(rows: &[Row]) -> String {
     let style = if as_expected == rows.len() { GOOD } else { BAD };
     let mut scenarios: Vec<&str> = rows.iter().map(|row| &*row.scenario).collect();
     scenarios.dedup();
-    let text = format!(
-        "{as_expected} of {} runs of {} scenarios as expected",
-        rows.len(),
-        scenarios.len()
-    );
+    let of = match scenarios.len() {
+        1 => "1 scenario".to_owned(),
+        several => format!("{several} scenarios"),
+    };
+    let text = format!("{as_expected} of {} runs of {of} as expected", rows.len());
     paint(style, text)
 }

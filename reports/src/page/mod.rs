@@ -351,7 +351,7 @@ fn story(out: &mut String, lines: &[Line]) {
         push(
             out,
             format_args!(
-                "<tr class=\"{class}\"><td class=\"number\">{time} s</td><td>{node}</td><td>{text}</td></tr>"
+                "<tr class=\"{class}\"><td class=\"number\">{time} s</td><td class=\"node\">{node}</td><td>{text}</td></tr>"
             ),
         );
     }

@@ -142,7 +142,7 @@ fn witness(out: &mut String, verdict: &Verdict, finding: &Finding, excused: bool
             push(
                 out,
                 format_args!(
-                    "<tr><td class=\"number\">{time} s</td><td>{node}</td><td>{text}</td></tr>"
+                    "<tr><td class=\"number\">{time} s</td><td class=\"node\">{node}</td><td>{text}</td></tr>"
                 ),
             );
         }
