@@ -13,7 +13,7 @@ mod finish;
 pub mod recorder;
 pub mod view;
 
-use crate::scenario::plan::{PinnedMessage, Plan, Start};
+use crate::scenario::plan::{ConsumerPlan, PinnedMessage, Plan, Start};
 use crate::world::{At, DiskAtRestart, World, WorldCommand};
 use barrier::{Barriers, Reaction};
 use cluster::{CoreBoot, Nodes};
@@ -21,7 +21,7 @@ use director::Director;
 use finish::{FinalRead, Progress};
 use history::History;
 use history::event::Phase;
-use history::manifest::{FORMAT_VERSION, Manifest, PlannedFault, Stream, Topic};
+use history::manifest::{CommitPolicy, FORMAT_VERSION, Manifest, PlannedFault, Stream, Topic};
 use protocol::ids::{NodeId, TopicPartition};
 use protocol::operation::{Action, Operation, ProcessId, Stage};
 use protocol::time::Span;
@@ -443,6 +443,22 @@ impl Runner {
                 && this.progress.is_done(&this.director)
                 && this.replicas_are_back()
         });
+        let in_hand = self.longest_in_hand();
+        if in_hand > Span::ZERO {
+            self.advance_until(in_hand, |_| false);
+        }
+    }
+
+    /// A ZooKeeper consumer commits by the clock what its threads still work on: so long its commits are ahead of them.
+    fn longest_in_hand(&self) -> Span {
+        let ahead = |consumer: &&ConsumerPlan| {
+            consumer.old.is_some() && consumer.commit == CommitPolicy::Auto
+        };
+        let times = self.plan.consumers.iter().filter(ahead);
+        times
+            .map(|consumer| consumer.processing)
+            .max()
+            .unwrap_or(Span::ZERO)
     }
 
     /// Whoever the healing starts again has been started: who is not there yet has nothing to do only in appearance.
