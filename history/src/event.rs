@@ -383,6 +383,10 @@ pub enum Keeper {
         session: SessionId,
         timeout_ms: u64,
     },
+    SessionResumed {
+        session: Option<SessionId>,
+        seen: Zxid,
+    },
     SessionExpired(SessionId),
     SessionClosed(SessionId),
 }

@@ -371,6 +371,10 @@ fn keeper(note: &KeeperNote) -> Keeper {
             session: *session,
             timeout_ms: timeout.0 / 1_000_000,
         },
+        KeeperNote::SessionResumed { session, seen } => Keeper::SessionResumed {
+            session: *session,
+            seen: *seen,
+        },
         KeeperNote::SessionExpired(session) => Keeper::SessionExpired(*session),
         KeeperNote::SessionClosed(session) => Keeper::SessionClosed(*session),
     }

@@ -1624,6 +1624,24 @@ fn inv_keeper_convicts_a_transaction_left_out() {
 }
 
 #[test]
+fn inv_keeper_convicts_a_server_that_is_behind_its_client_only() {
+    for (name, seen) in [("inv-keeper-image-bad", 2), ("inv-keeper-image-near", 1)] {
+        let mut b = Builder::new(name);
+        b.keeper(1, 1, 1);
+        b.keeper(1, 2, 2);
+        b.keeper(2, 1, 1);
+        b.resumed_at(2, seen);
+        b.keeper(2, 2, 2);
+        let history = b.finish(&[]);
+        if seen == 2 {
+            convicts(&history, "INV-KEEPER", "INV-KEEPER");
+        } else {
+            acquits(&history, "INV-KEEPER", 0);
+        }
+    }
+}
+
+#[test]
 fn a_record_deleted_by_retention_is_not_lost() {
     let mut b = Builder::new("pa-deleted-near");
     let p = b.producer("all", 5, false);

@@ -101,6 +101,12 @@ impl Service {
             self.clients.close(connection, step);
             return None;
         }
+        if *last_zxid_seen > Zxid::default() {
+            step.io.note(Note::Keeper(KeeperNote::SessionResumed {
+                session: Some(*session).filter(|session| *session != SessionId(0)),
+                seen: *last_zxid_seen,
+            }));
+        }
         let timeout = self.spec.config.negotiate(*timeout);
         if *session == SessionId(0) {
             let session = SessionId(self.next_session);

@@ -419,6 +419,13 @@ pub enum KeeperNote {
     Truncated(Zxid),
     /// A session was opened.
     SessionCreated(SessionId, Span),
+    /// A client goes on at this server after another one, or after a break.
+    SessionResumed {
+        /// Its session; none any more where it asks for a new one.
+        session: Option<SessionId>,
+        /// The last transaction that it has seen.
+        seen: Zxid,
+    },
     /// A session expired.
     SessionExpired(SessionId),
     /// A session was closed by its client.

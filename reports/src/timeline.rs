@@ -440,6 +440,7 @@ fn keeper_in_words(note: &Keeper) -> Option<(Tone, String)> {
         | Keeper::Restored { .. }
         | Keeper::Truncated(_)
         | Keeper::SessionCreated { .. }
+        | Keeper::SessionResumed { .. }
         | Keeper::SessionClosed(_) => None,
     }
 }

@@ -1,4 +1,6 @@
-//! INV-KEEPER: what keeper servers apply.
+//! INV-KEEPER: what keeper servers apply, and whom they serve.
+//!
+//! Clients are given a single system image: whoever goes on at another server finds there what it has seen.
 //!
 //! A tree that is restored holds everything up to its last transaction without saying which; from there on the server's
 //! applications are compared again.
@@ -33,12 +35,26 @@ impl Keepers {
                 server.last = *zxid;
                 server.next = None;
             }
+            Keeper::SessionResumed { seen: known, .. } => self.on_resumed(seen, *known, findings),
             Keeper::Role { .. }
             | Keeper::Logged(_)
             | Keeper::Truncated(_)
             | Keeper::SessionCreated { .. }
             | Keeper::SessionExpired(_)
             | Keeper::SessionClosed(_) => {}
+        }
+    }
+
+    /// What a client has seen once it never sees undone: a server that is behind it must send it to another one.
+    fn on_resumed(&mut self, seen: Seen, known: Zxid, findings: &mut Findings) {
+        findings.look("INV-KEEPER");
+        let last = self.servers.entry(seen.node).or_default().last;
+        if known > last {
+            let summary = format!(
+                "a keeper that has applied {last:?} serves a client that has seen {known:?}"
+            );
+            let texts = (format!("{known:?} or later"), format!("{last:?}"));
+            findings.breaches.push(breach(seen, None, summary, texts));
         }
     }
 

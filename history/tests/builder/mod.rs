@@ -676,6 +676,15 @@ impl Builder {
         );
     }
 
+    /// A client that has seen so much goes on at this keeper.
+    pub(crate) fn resumed_at(&mut self, keeper: u16, seen: i64) {
+        let resumed = Keeper::SessionResumed {
+            session: Some(SessionId(1)),
+            seen: Zxid(seen),
+        };
+        self.at(Some(2 + keeper), What::Keeper(resumed));
+    }
+
     pub(crate) fn phase(&mut self, phase: Phase) {
         self.at(None, What::Phase(phase));
     }

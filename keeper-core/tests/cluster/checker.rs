@@ -38,6 +38,7 @@ impl WhiteBox {
             | KeeperNote::Truncated(_)
             | KeeperNote::SessionCreated(..)
             | KeeperNote::SessionExpired(_)
+            | KeeperNote::SessionResumed { .. }
             | KeeperNote::SessionClosed(_) => {}
         }
     }
