@@ -658,6 +658,33 @@ fn progress_wants_an_answer_to_every_end_of_a_transaction() {
     }
 }
 
+#[test]
+fn progress_wants_an_answer_to_who_asks_for_a_transactional_id() {
+    for (name, ending) in [
+        ("progress-init-bad", Stage::Info),
+        ("progress-init-near", Stage::Fail),
+    ] {
+        let (mut b, p, _) = two_partitions(name);
+        let next = b.transactional("t");
+        b.commit(p, 0, Stage::Ok);
+        b.marker(p, (&order(0), 1), true);
+        b.marker(p, (&order(1), 1), true);
+        b.phase(Phase::Heal);
+        b.call(next, None, TransactionCall::Init, Stage::Invoke);
+        b.call(next, None, TransactionCall::Init, ending);
+        if ending == Stage::Info {
+            b.call(next, None, TransactionCall::Init, Stage::Invoke);
+        }
+        let records = [at(0, 0, p, 0), at(1, 0, p, 1)];
+        let history = b.finish_committed(&records, &records);
+        if ending == Stage::Fail {
+            acquits(&history, "PROGRESS", 0);
+        } else {
+            convicts(&history, "PROGRESS", "producer-never-ready");
+        }
+    }
+}
+
 /// The process of an application that copies has two clients; what one of them had open ends with the other.
 #[test]
 fn progress_acquits_what_died_with_the_process_of_another_client() {

@@ -39,6 +39,16 @@ struct Fetched {
     aborting: BTreeSet<ProducerId>,
 }
 
+/// How the consumer reads what was fetched.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    isolation: IsolationLevel,
+    /// `check.crcs`.
+    checks: bool,
+    /// An abort marker ends nothing but a transaction that has begun before it.
+    matches_markers: bool,
+}
+
 /// The answers that wait, and whom a fetch is under way to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fetcher {
@@ -75,11 +85,7 @@ impl Fetcher {
 
 impl Fetched {
     /// The next record to hand over, if one is left.
-    fn next_record(
-        &mut self,
-        isolation: IsolationLevel,
-        checks: bool,
-    ) -> Option<Result<ConsumerRecord, ErrorCode>> {
+    fn next_record(&mut self, reading: Reading) -> Option<Result<ConsumerRecord, ErrorCode>> {
         loop {
             if let Some((batch, records)) = &mut self.current {
                 for record in records.by_ref() {
@@ -102,11 +108,11 @@ impl Fetched {
                 self.current = None;
             }
             let batch = match self.rest.next()? {
-                Ok(batch) if !checks || batch.is_valid() => batch,
+                Ok(batch) if !reading.checks || batch.is_valid() => batch,
                 Ok(_) | Err(_) => return Some(Err(ErrorCode::CorruptMessage)),
             };
             self.last_epoch = batch.partition_leader_epoch().or(self.last_epoch);
-            if self.skips(&batch, isolation) {
+            if self.skips(&batch, reading) {
                 self.next = self.next.max(batch.next_offset());
             } else {
                 let records = batch.records();
@@ -116,7 +122,8 @@ impl Fetched {
     }
 
     /// Whether the batch is a marker or of an aborted transaction.
-    fn skips(&mut self, batch: &RecordBatch, isolation: IsolationLevel) -> bool {
+    fn skips(&mut self, batch: &RecordBatch, reading: Reading) -> bool {
+        let isolation = reading.isolation;
         if let (IsolationLevel::ReadCommitted, Some(producer)) = (isolation, batch.producer_id()) {
             while let Some(begun) = self
                 .aborted
@@ -128,12 +135,23 @@ impl Fetched {
             }
             let marker = batch.control_marker().ok().flatten();
             if marker.is_some_and(|marker| marker.kind == ControlType::Abort) {
-                self.aborting.remove(&producer);
+                let ended = self.aborting.remove(&producer);
+                if !ended && !reading.matches_markers {
+                    self.forget_next(producer);
+                }
             } else if batch.is_transactional() && self.aborting.contains(&producer) {
                 return true;
             }
         }
         batch.is_control()
+    }
+
+    /// Takes the next aborted transaction of a producer from the list, begun or not.
+    fn forget_next(&mut self, producer: ProducerId) {
+        let is_own = |begun: &AbortedTransaction| begun.producer_id == producer;
+        if let Some(place) = self.aborted.iter().position(is_own) {
+            self.aborted.remove(place);
+        }
     }
 }
 
@@ -338,7 +356,11 @@ impl Consumer {
         most: usize,
         is_first: bool,
     ) -> (Vec<ConsumerRecord>, bool) {
-        let (isolation, checks) = (self.config.isolation_level, self.config.check_crcs);
+        let reading = Reading {
+            isolation: self.config.isolation_level,
+            checks: self.config.check_crcs,
+            matches_markers: self.behaviour.has(Fix::EmptyAbortEndsNothing),
+        };
         let is_next = self
             .subscription
             .get(&fetched.partition)
@@ -351,7 +373,7 @@ impl Consumer {
         let mut records = Vec::new();
         let mut is_done = false;
         while records.len() < most {
-            match fetched.next_record(isolation, checks) {
+            match fetched.next_record(reading) {
                 Some(Ok(record)) => records.push(record),
                 Some(Err(error)) => {
                     if records.is_empty() && is_first {

@@ -24,7 +24,7 @@ impl Checker for Progress {
     }
 
     fn definition(&self) -> &'static str {
-        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What a permanent fault took offline is excused and named. Claimed by every configuration."
+        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send, every initTransactions and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What a permanent fault took offline is excused and named. Claimed by every configuration."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -37,6 +37,7 @@ impl Checker for Progress {
         };
         let mut verdict = Verdict::new(self.code());
         sends(index, heal, &mut verdict);
+        inits(index, heal, &mut verdict);
         transactions(index, heal, &mut verdict);
         silent_sends(index, heal, &mut verdict);
         final_read(index, &mut verdict);
@@ -106,6 +107,29 @@ fn sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
         let counted = sent.fate == Fate::Open || index.time(sent.invoked) > grace;
         if sent.fate != Fate::Ok && !counted {
             report(verdict, permanent(index, sent.part), || stuck(index, id));
+        }
+    }
+}
+
+/// Every producer of a process that lives gets its transactional id, or is told that it cannot have it.
+fn inits(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
+    let grace = index
+        .time(heal)
+        .saturating_add(index.history.manifest.progress_within);
+    let deaths = deaths(index);
+    for unready in index.transactions.unready.values() {
+        let died = deaths.get(&unready.client).map_or(&[][..], Vec::as_slice);
+        if died.iter().any(|death| *death > unready.invoked) {
+            continue;
+        }
+        if !unready.returned || index.time(unready.invoked) > grace {
+            report(verdict, permanent(index, NONE), || {
+                let client = index.client_name(unready.client);
+                let call = format!("initTransactions of {client} as {}", unready.id);
+                let text = format!("{call} is not answered although the cluster had healed");
+                let called = index.moment(unready.since, format!("{call} begins"));
+                Finding::new("producer-never-ready", text, "an answer", "none").told(vec![called])
+            });
         }
     }
 }

@@ -108,6 +108,9 @@ impl ProducerConfig {
 
     /// The rules between settings (`KafkaProducer`'s and `ProducerConfig`'s `ConfigException`s). Judge a finished one.
     pub fn validate(&self) -> Result<(), SettingError> {
+        if self.transactional_id.as_deref() == Some("") {
+            return Err(self.refuse("transactional.id", "a name that is not empty"));
+        }
         if self.transactional_id.is_some() && !self.enable_idempotence {
             return Err(self.refuse(
                 "enable.idempotence",
@@ -200,6 +203,10 @@ mod tests {
         assert!(
             refused(&[("transactional.id", "t"), ("enable.idempotence", "false")])
                 .starts_with("enable.idempotence = false")
+        );
+        assert_eq!(
+            refused(&[("transactional.id", "")]),
+            "transactional.id = : expected a name that is not empty"
         );
     }
 

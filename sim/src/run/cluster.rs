@@ -16,7 +16,7 @@ use client_core::{Consumer, OldConsumerSpec, Producer, ZookeeperConsumer};
 use history::manifest::{ClientInfo, ClientKind, Node as ManifestNode, NodeRole};
 use keeper_core::{CLIENT_PORT, ELECTION_PORT, Keeper, KeeperSpec, QUORUM_PORT};
 use protocol::api::data::{Acks, IsolationLevel};
-use protocol::behaviour::Behaviour;
+use protocol::behaviour::{Behaviour, Fix};
 use protocol::config::{AdminConfig, ConsumerConfig, ProducerConfig};
 use protocol::ids::{ClientId, Endpoint, GroupId, KeeperId, NodeId};
 use protocol::machine::{Input, Io, Machine};
@@ -196,12 +196,10 @@ impl Boot for CoreBoot {
             Role::Reader(isolation) => {
                 let id = ClientId::from("final-reader");
                 let config = Arc::new(reader_config(cluster.behaviour, *isolation));
+                // It is a witness and no party: what is in the log must not depend on a bug of its own.
+                let behaviour = cluster.behaviour.with(Fix::EmptyAbortEndsNothing, true);
                 Core::Reader(Box::new(Consumer::new(
-                    config,
-                    bootstrap,
-                    cluster.behaviour,
-                    id,
-                    seed,
+                    config, bootstrap, behaviour, id, seed,
                 )))
             }
         }

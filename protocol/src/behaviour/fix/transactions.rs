@@ -137,6 +137,16 @@ stories! {
             its log keeps the one that was written last. After a failover of the coordinator the committed offset jumped \
             back, and records were consumed again. KAFKA-5247 lets offsets take effect in the order of the log.",
     }
+    EmptyAbortEndsNothing {
+        base: Sound, home: Librdkafka,
+        affected: "librdkafka 1.2.0 to 1.6.2", fixed: Some("librdkafka 1.7.0"),
+        superseded_by: [], catalogue: ["T-17"],
+        story: "A broker sends a reader of committed records the beginnings of the aborted transactions along with the records. \
+            librdkafka kept them by producer, and each abort marker of the producer took the next one from the list. A \
+            producer that had named a partition to its coordinator and aborted before it wrote anything there left a \
+            marker without a transaction, which is not in the list. It took the beginning of a later transaction away, \
+            and the list no longer fitted the log. Since 1.7.0 a marker ends only what began before it.",
+    }
     StableListOffsets {
         base: Sound, home: Kafka,
         affected: "0.11.0.0", fixed: Some("0.11.0.1"),

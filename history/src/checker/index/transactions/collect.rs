@@ -2,7 +2,7 @@
 
 use super::log::{TransactionLog, Visible};
 use super::polls;
-use super::{Ending, Init, TakenOffset, Transaction, Transactions};
+use super::{Ending, Init, TakenOffset, Transaction, Transactions, Unready};
 use crate::checker::index::{EventId, Index, NONE, wide};
 use crate::event::What;
 use crate::operation::{Action, Operation, Stage, TransactionCall};
@@ -144,8 +144,18 @@ impl Gathering<'_, '_> {
         match operation.stage {
             Stage::Invoke => {
                 self.inits.insert(process, event);
+                let before = self.found.unready.get(&process);
+                let unready = Unready {
+                    id: id.clone(),
+                    client: operation.client,
+                    since: before.map_or(event, |before| before.since),
+                    invoked: event,
+                    returned: false,
+                };
+                self.found.unready.insert(process, unready);
             }
             Stage::Ok => {
+                self.found.unready.remove(&process);
                 let invoked = self.inits.remove(&process).unwrap_or(event);
                 self.rests_on.insert(process, self.found.inits.len());
                 self.found.inits.push(Init {
@@ -156,8 +166,15 @@ impl Gathering<'_, '_> {
                     returned: event,
                 });
             }
-            Stage::Fail | Stage::Info => {
+            Stage::Fail => {
                 self.inits.remove(&process);
+                self.found.unready.remove(&process);
+            }
+            Stage::Info => {
+                self.inits.remove(&process);
+                if let Some(unready) = self.found.unready.get_mut(&process) {
+                    unready.returned = true;
+                }
             }
         }
     }

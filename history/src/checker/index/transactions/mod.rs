@@ -135,6 +135,21 @@ pub struct Init {
     pub returned: EventId,
 }
 
+/// The last call of `initTransactions` of a life that was told nothing.
+#[derive(Clone, Debug)]
+pub struct Unready {
+    /// `transactional.id`.
+    pub id: TransactionalId,
+    /// Whose.
+    pub client: u16,
+    /// When the first of the calls in vain began.
+    pub since: EventId,
+    /// When it was called.
+    pub invoked: EventId,
+    /// It has returned, without an answer.
+    pub returned: bool,
+}
+
 /// All that is known of transactions.
 #[derive(Clone, Debug, Default)]
 pub struct Transactions {
@@ -144,6 +159,8 @@ pub struct Transactions {
     of_value: Vec<u32>,
     /// Calls of `initTransactions` that returned, in that order.
     pub inits: Vec<Init>,
+    /// By life: who was told nothing and has not got through since.
+    pub unready: BTreeMap<u32, Unready>,
     /// What each record was made from, by value.
     pub made_from: BTreeMap<ValueId, ValueId>,
     /// What each record adds to an account.
