@@ -117,9 +117,11 @@ fn inits(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
         .time(heal)
         .saturating_add(index.history.manifest.progress_within);
     let deaths = deaths(index);
+    let closing = index.phase(Phase::FinalRead);
     for unready in index.transactions.unready.values() {
         let died = deaths.get(&unready.client).map_or(&[][..], Vec::as_slice);
-        if died.iter().any(|death| *death > unready.invoked) {
+        let late = closing.is_some_and(|closing| unready.since > closing);
+        if late || died.iter().any(|death| *death > unready.invoked) {
             continue;
         }
         if !unready.returned || index.time(unready.invoked) > grace {
