@@ -64,10 +64,15 @@ fn heading(plan: &Plan, tally: &Tally) {
     ));
 }
 
-/// The rule of three: what is not seen in n independent trials happens less often than 3/n, with a confidence of 95 %.
+/// The rule of three: what is not seen in n independent trials happens less often than 3/n, with a confidence of 95 %. For a
+/// handful of trials it says nothing.
 fn in_none(runs: u64) -> String {
-    let bound = 3.0 / precise(runs).max(1.0);
-    format!("in 0 of {runs} seeds, so the rate is below {bound:.2e} at 95 %")
+    let seen = format!("in 0 of {runs} seeds");
+    if runs < 20 {
+        return seen;
+    }
+    let one_in = runs / 3;
+    format!("{seen}, so in fewer than one of {one_in} with a confidence of 95 %")
 }
 
 fn random_faults(random: &BTreeMap<String, Faults>) {
