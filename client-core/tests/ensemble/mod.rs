@@ -7,53 +7,26 @@
     reason = "a test panics on what it does not expect"
 )]
 
+mod broker;
+mod keeper;
+
+use broker::empty_fetch;
 use bytes::Bytes;
 use client_core::{OldConsumerSpec, ZookeeperConsumer};
-use protocol::api::cluster::LiveBroker;
-use protocol::api::data::{
-    FetchRequest, FetchResponse, ListOffsetsResponse, OffsetSpec, PartitionFetchResponse,
-    PartitionListOffsetsResponse,
-};
-use protocol::api::group::{
-    CommittedOffset, FindCoordinatorResponse, OffsetCommitResponse, OffsetFetchResponse,
-};
-use protocol::api::topics::{MetadataResponse, PartitionMetadata, TopicMetadata};
-use protocol::api::{RequestBody, ResponseBody};
+use keeper::{Keeper, Znode};
 use protocol::behaviour::{Behaviour, Era};
 use protocol::config::OldConsumerConfig;
 use protocol::disk::NoDisk;
-use protocol::error_code::{ErrorCode, KeeperError};
-use protocol::fetch_session::FetchSessionId;
-use protocol::ids::{BrokerId, Endpoint, Offset, SessionId, TopicName, TopicPartition, Xid, Zxid};
-use protocol::keeper::{
-    CreateMode, KeeperFailure, KeeperOp, KeeperReply, KeeperRequest, KeeperResult, Stat,
-    WatchEvent, WatchKind,
-};
+use protocol::ids::{Endpoint, Offset, SessionId, TopicName, TopicPartition};
+use protocol::keeper::WatchKind;
 use protocol::machine::{CloseReason, ConnectionId, Effect, Input, Io, Machine, TimerId};
-use protocol::message::{Message, Request, Response};
+use protocol::message::{Message, Request};
 use protocol::note::Note;
 use protocol::record::BatchBuilder;
 use protocol::time::{Mono, Now, Span, Wall};
 use protocol::verb::{OperationId, Outcome, Verb};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-struct Znode {
-    data: Bytes,
-    owner: SessionId,
-}
-
-#[derive(Default)]
-struct Keeper {
-    tree: BTreeMap<String, Znode>,
-    /// Each session with its connection, while it has one.
-    sessions: BTreeMap<SessionId, Option<ConnectionId>>,
-    /// Who left a watch on a node, and on its children.
-    data_watches: BTreeSet<(String, ConnectionId)>,
-    child_watches: BTreeSet<(String, ConnectionId)>,
-    next_session: i64,
-    zxid: u32,
-}
 
 struct Consumer {
     machine: ZookeeperConsumer,
@@ -296,64 +269,6 @@ impl World {
         }
     }
 
-    fn end_session(&mut self, session: SessionId) {
-        self.keeper.sessions.remove(&session);
-        let own = self
-            .keeper
-            .tree
-            .iter()
-            .filter(|(_, node)| node.owner == session);
-        let paths: Vec<String> = own.map(|(path, _)| path.clone()).collect();
-        for path in paths {
-            self.remove(&path);
-        }
-    }
-
-    fn remove(&mut self, path: &str) {
-        self.keeper.tree.remove(path);
-        self.writes.push(format!("delete {path}"));
-        self.fire(WatchKind::Deleted, path);
-    }
-
-    fn fire(&mut self, kind: WatchKind, path: &str) {
-        let parent = path
-            .rsplit_once('/')
-            .map_or("", |(parent, _)| parent)
-            .to_owned();
-        let on_node = std::mem::take(&mut self.keeper.data_watches);
-        let (hit, rest) = on_node
-            .into_iter()
-            .partition(|(watched, _)| watched == path);
-        self.keeper.data_watches = rest;
-        self.tell(hit, kind);
-        if kind != WatchKind::DataChanged {
-            let on_children = std::mem::take(&mut self.keeper.child_watches);
-            let (hit, rest) = on_children
-                .into_iter()
-                .partition(|(watched, _)| *watched == parent);
-            self.keeper.child_watches = rest;
-            self.tell(hit, WatchKind::ChildrenChanged);
-        }
-    }
-
-    fn tell(&mut self, watches: BTreeSet<(String, ConnectionId)>, kind: WatchKind) {
-        for (path, connection) in watches {
-            let event = WatchEvent {
-                kind,
-                path: path.as_str().into(),
-            };
-            self.reply(connection, KeeperReply::Event(event));
-        }
-    }
-
-    fn reply(&mut self, connection: ConnectionId, reply: KeeperReply) {
-        let message = Message::KeeperReply(Box::new(reply));
-        self.later(WAY, connection, |connection| Input::Received {
-            connection,
-            message,
-        });
-    }
-
     fn later(
         &mut self,
         after: Span,
@@ -431,310 +346,6 @@ impl World {
         }
     }
 
-    fn keep(&mut self, connection: ConnectionId, request: KeeperRequest) {
-        match request {
-            KeeperRequest::Connect {
-                session, timeout, ..
-            } => {
-                let known = self.keeper.sessions.contains_key(&session);
-                let id = if session == SessionId(0) {
-                    self.keeper.next_session += 1;
-                    SessionId(self.keeper.next_session)
-                } else {
-                    session
-                };
-                let granted = known || session == SessionId(0);
-                if granted {
-                    self.keeper.sessions.insert(id, Some(connection));
-                }
-                let timeout = if granted { timeout } else { Span::ZERO };
-                self.reply(
-                    connection,
-                    KeeperReply::Connected {
-                        timeout,
-                        session: id,
-                        password: 0,
-                    },
-                );
-            }
-            KeeperRequest::Op { xid, op } => {
-                let result = self.operate(connection, &op);
-                self.answer(connection, xid, result);
-            }
-            KeeperRequest::Ping => self.reply(connection, KeeperReply::Pong { zxid: Zxid::ZERO }),
-            KeeperRequest::SetWatches { .. } => {
-                self.answer(connection, Xid(-8), Ok(KeeperResult::Done));
-            }
-            KeeperRequest::CloseSession { xid } => {
-                let session = self.session_of(connection);
-                self.end_session(session);
-                self.answer(connection, xid, Ok(KeeperResult::Done));
-            }
-        }
-    }
-
-    fn answer(
-        &mut self,
-        connection: ConnectionId,
-        xid: Xid,
-        result: Result<KeeperResult, KeeperError>,
-    ) {
-        self.keeper.zxid += 1;
-        let zxid = Zxid::new(1, self.keeper.zxid);
-        let result = result.map_err(|error| KeeperFailure {
-            error,
-            multi: Vec::new(),
-        });
-        self.reply(connection, KeeperReply::Reply { xid, zxid, result });
-    }
-
-    fn session_of(&self, connection: ConnectionId) -> SessionId {
-        let mine = |(session, of): (&SessionId, &Option<ConnectionId>)| {
-            (*of == Some(connection)).then_some(*session)
-        };
-        self.keeper
-            .sessions
-            .iter()
-            .find_map(mine)
-            .unwrap_or(SessionId(0))
-    }
-
-    fn operate(
-        &mut self,
-        connection: ConnectionId,
-        op: &KeeperOp,
-    ) -> Result<KeeperResult, KeeperError> {
-        let path = op.path().to_owned();
-        let found = self.keeper.tree.get(&path).map(|node| {
-            let stat = Stat {
-                ephemeral_owner: node.owner,
-                ..Stat::default()
-            };
-            (node.data.clone(), stat)
-        });
-        match op {
-            KeeperOp::Create { data, mode, .. } => {
-                if found.is_some() {
-                    return Err(KeeperError::NodeExists);
-                }
-                let is_ephemeral = matches!(mode, CreateMode::Ephemeral);
-                let owner = is_ephemeral.then(|| self.session_of(connection));
-                self.create(&path, data.clone(), owner.unwrap_or(SessionId(0)))
-            }
-            KeeperOp::SetData { data, .. } => {
-                let node = self.keeper.tree.get_mut(&path).ok_or(KeeperError::NoNode)?;
-                node.data = data.clone();
-                self.writes.push(format!("set {path}"));
-                self.fire(WatchKind::DataChanged, &path);
-                Ok(KeeperResult::DataSet(Stat::default()))
-            }
-            KeeperOp::Delete { .. } => {
-                found.ok_or(KeeperError::NoNode)?;
-                self.remove(&path);
-                Ok(KeeperResult::Deleted)
-            }
-            KeeperOp::GetData { watch, .. } => {
-                let (data, stat) = found.ok_or(KeeperError::NoNode)?;
-                if *watch {
-                    self.keeper.data_watches.insert((path, connection));
-                }
-                Ok(KeeperResult::Data(data, stat))
-            }
-            KeeperOp::Exists { watch, .. } => {
-                if *watch {
-                    self.keeper.data_watches.insert((path, connection));
-                }
-                found
-                    .map(|(_, stat)| KeeperResult::Stat(stat))
-                    .ok_or(KeeperError::NoNode)
-            }
-            KeeperOp::GetChildren { watch, .. } => {
-                found.ok_or(KeeperError::NoNode)?;
-                let names = self
-                    .children(&path)
-                    .into_iter()
-                    .map(|name| name.as_str().into());
-                let names = names.collect();
-                if *watch {
-                    self.keeper.child_watches.insert((path, connection));
-                }
-                Ok(KeeperResult::Children(names, Stat::default()))
-            }
-            KeeperOp::Sync { .. } => Ok(KeeperResult::Synced),
-            other => panic!("a consumer does not do {other:?}"),
-        }
-    }
-
-    fn create(
-        &mut self,
-        path: &str,
-        data: Bytes,
-        owner: SessionId,
-    ) -> Result<KeeperResult, KeeperError> {
-        let parent = path.rsplit_once('/').unwrap().0;
-        if !parent.is_empty() && !self.keeper.tree.contains_key(parent) {
-            return Err(KeeperError::NoNode);
-        }
-        self.keeper
-            .tree
-            .insert(path.to_owned(), Znode { data, owner });
-        self.writes.push(format!("create {path}"));
-        self.fire(WatchKind::Created, path);
-        Ok(KeeperResult::Created(path.into()))
-    }
-
-    fn serve(&mut self, connection: ConnectionId, request: Request) {
-        let b1 = || (BrokerId(1), Endpoint::new("b1", 9092));
-        let body: ResponseBody = match &request.body {
-            RequestBody::Metadata(asked) => MetadataResponse {
-                brokers: vec![LiveBroker {
-                    id: BrokerId(1),
-                    endpoint: b1().1,
-                }],
-                controller: None,
-                topics: asked
-                    .topics
-                    .iter()
-                    .flatten()
-                    .map(|topic| self.topic(topic))
-                    .collect(),
-            }
-            .into(),
-            RequestBody::Fetch(fetch) => {
-                let Some(answer) = self.fetch(fetch) else {
-                    let until = self.now + fetch.max_wait;
-                    self.parked.push((until, connection, request));
-                    return;
-                };
-                answer.into()
-            }
-            RequestBody::ListOffsets(list) => ListOffsetsResponse {
-                partitions: list
-                    .partitions
-                    .iter()
-                    .map(|(partition, _, spec)| PartitionListOffsetsResponse {
-                        partition: partition.clone(),
-                        error: ErrorCode::None,
-                        offset: Some(match spec {
-                            OffsetSpec::Earliest => Offset(0),
-                            _ => self.end(partition),
-                        }),
-                        timestamp: None,
-                        leader_epoch: None,
-                    })
-                    .collect(),
-            }
-            .into(),
-            RequestBody::FindCoordinator(_) => FindCoordinatorResponse {
-                error: ErrorCode::None,
-                coordinator: Some(b1()),
-            }
-            .into(),
-            RequestBody::OffsetCommit(commit) => {
-                for entry in &commit.offsets {
-                    self.managed.insert(entry.partition.clone(), entry.offset);
-                }
-                let taken = |entry: &CommittedOffset| (entry.partition.clone(), ErrorCode::None);
-                OffsetCommitResponse {
-                    partitions: commit.offsets.iter().map(taken).collect(),
-                }
-                .into()
-            }
-            RequestBody::OffsetFetch(fetch) => OffsetFetchResponse {
-                error: ErrorCode::None,
-                partitions: fetch
-                    .partitions
-                    .iter()
-                    .flatten()
-                    .map(|partition| (partition.clone(), Ok(self.committed(partition))))
-                    .collect(),
-            }
-            .into(),
-            other => panic!("a consumer does not ask {other:?}"),
-        };
-        self.respond(connection, &request, body);
-    }
-
-    fn respond(&mut self, connection: ConnectionId, request: &Request, body: ResponseBody) {
-        let correlation_id = request.correlation_id;
-        let message = Message::Response(Box::new(Response {
-            correlation_id,
-            body,
-        }));
-        self.later(WAY, connection, |connection| Input::Received {
-            connection,
-            message,
-        });
-    }
-
-    fn committed(&self, partition: &TopicPartition) -> Option<CommittedOffset> {
-        let offset = *self.managed.get(partition)?;
-        Some(CommittedOffset {
-            partition: partition.clone(),
-            offset,
-            leader_epoch: None,
-            metadata: Arc::from(""),
-        })
-    }
-
-    fn topic(&self, topic: &TopicName) -> TopicMetadata {
-        let of = self
-            .logs
-            .keys()
-            .filter(|partition| partition.topic == *topic);
-        let partitions = of.map(|partition| PartitionMetadata {
-            error: ErrorCode::None,
-            partition: partition.partition,
-            leader: Some(BrokerId(1)),
-            leader_epoch: None,
-            replicas: vec![BrokerId(1)],
-            isr: vec![BrokerId(1)],
-            offline_replicas: Vec::new(),
-        });
-        TopicMetadata {
-            error: ErrorCode::None,
-            topic: topic.clone(),
-            is_internal: false,
-            partitions: partitions.collect(),
-        }
-    }
-
-    fn end(&self, partition: &TopicPartition) -> Offset {
-        Offset(i64::try_from(self.logs[partition].len()).unwrap())
-    }
-
-    /// At most two batches of each partition; none while there is nothing.
-    fn fetch(&self, fetch: &FetchRequest) -> Option<FetchResponse> {
-        let mut is_due = false;
-        let partitions = fetch.partitions.iter().map(|asked| {
-            let end = self.end(&asked.partition);
-            let error = if asked.fetch_offset > end {
-                ErrorCode::OffsetOutOfRange
-            } else {
-                ErrorCode::None
-            };
-            let from = usize::try_from(asked.fetch_offset.0).unwrap();
-            let batches = self.logs[&asked.partition].iter().skip(from).take(2);
-            let records: Vec<u8> = batches.flat_map(|batch| batch.to_vec()).collect();
-            is_due |= error.is_error() || !records.is_empty();
-            PartitionFetchResponse {
-                partition: asked.partition.clone(),
-                error,
-                high_watermark: Some(end),
-                last_stable_offset: None,
-                log_start_offset: None,
-                diverging_epoch: None,
-                aborted_transactions: Vec::new(),
-                records: Bytes::from(records),
-            }
-        });
-        let partitions = partitions.collect();
-        is_due.then_some(FetchResponse {
-            partitions,
-            ..empty_fetch()
-        })
-    }
-
     /// Time passes.
     pub fn pass(&mut self, span: Span) {
         let end = self.now + span;
@@ -778,13 +389,5 @@ impl World {
             }
         }
         self.now = end;
-    }
-}
-
-fn empty_fetch() -> FetchResponse {
-    FetchResponse {
-        error: ErrorCode::None,
-        session: FetchSessionId::NONE,
-        partitions: Vec::new(),
     }
 }
