@@ -44,7 +44,30 @@ pub struct IsrUpdate {
 }
 
 /// What became of a wish. `INVALID_UPDATE_VERSION`: the state has moved on and LeaderAndIsr will tell.
-pub type IsrResult = (TopicPartition, Result<LeaderAndIsr, ErrorCode>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsrResult {
+    /// Of which partition.
+    pub partition: TopicPartition,
+    /// The in-sync replicas that were wished for: by then the leader may wish for others.
+    pub wanted: Vec<BrokerId>,
+    /// The state as it stands now, or why it does not stand so.
+    pub outcome: Result<LeaderAndIsr, ErrorCode>,
+}
+
+impl IsrResult {
+    /// The wish was not even taken: another one of the partition waits already.
+    pub fn not_attempted(update: &IsrUpdate) -> Self {
+        Self::of(update, Err(ErrorCode::OperationNotAttempted))
+    }
+
+    fn of(update: &IsrUpdate, outcome: Result<LeaderAndIsr, ErrorCode>) -> Self {
+        Self {
+            partition: update.partition.clone(),
+            wanted: update.new_isr.clone(),
+            outcome,
+        }
+    }
+}
 
 /// Timer numbers within [`TimerOwner::Isr`].
 const REQUEST_TIMER: u64 = 1;
@@ -207,7 +230,7 @@ impl IsrWriter {
                 if PartitionState::decode(data, stat.version) == Some(wanted) {
                     self.written(hands, &update, stat.version);
                 } else {
-                    self.report(update.partition, Err(ErrorCode::InvalidUpdateVersion));
+                    self.report(&update, Err(ErrorCode::InvalidUpdateVersion));
                 }
             }
             (Writing::Set | Writing::Compare, _) => {
@@ -217,19 +240,19 @@ impl IsrWriter {
                     }
                     Some(_) | None => ErrorCode::UnknownServerError,
                 };
-                self.report(update.partition, Err(error));
+                self.report(&update, Err(error));
             }
         }
     }
 
-    fn report(&mut self, partition: TopicPartition, result: Result<LeaderAndIsr, ErrorCode>) {
-        self.results.push((partition, result));
+    fn report(&mut self, update: &IsrUpdate, outcome: Result<LeaderAndIsr, ErrorCode>) {
+        self.results.push(IsrResult::of(update, outcome));
     }
 
     fn written(&mut self, hands: &mut Hands<'_, '_>, update: &IsrUpdate, version: i32) {
         let mut state = self.wanted(update).state;
         state.partition_epoch = PartitionEpoch(version);
-        self.report(update.partition.clone(), Ok(state));
+        self.report(update, Ok(state));
         if self.behaviour.inter_broker_protocol.notifies_isr_changes() {
             self.changed.insert(update.partition.clone());
             self.last_change = hands.now.mono;
@@ -385,7 +408,7 @@ impl IsrWriter {
                 if self.unsent.get(&sent.partition) == Some(&sent) {
                     self.unsent.remove(&sent.partition);
                 }
-                self.report(sent.partition, result);
+                self.report(&sent, result);
             }
         }
         self.ask_controller(hands.now, hands.io);

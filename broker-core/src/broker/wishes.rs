@@ -6,10 +6,10 @@
 use super::{Broker, Stage};
 use crate::group::{Desk, GroupAppend, LoadData, LoadRead, OFFSETS_TOPIC, offsets_partition};
 use crate::hands::Hands;
+use crate::isr_writer::IsrResult;
 use crate::replication::{InternalAppend, LeadershipChange, Step};
 use crate::transaction::TRANSACTION_TOPIC;
 use protocol::api::data::Acks;
-use protocol::error_code::ErrorCode;
 use protocol::ids::{Offset, TopicPartition};
 use protocol::machine::Io;
 use protocol::time::Now;
@@ -53,7 +53,7 @@ impl Broker {
         let updates = self.replicas.take_isr_updates();
         let mut busy = !updates.is_empty();
         for update in updates {
-            let partition = update.partition.clone();
+            let refused = IsrResult::not_attempted(&update);
             let mut hands = Hands {
                 now,
                 io,
@@ -61,7 +61,6 @@ impl Broker {
                 requests: &mut self.requests,
             };
             if !self.coordination.isr.submit(&mut hands, update) {
-                let refused = (partition, Err(ErrorCode::OperationNotAttempted));
                 self.replicas.on_isr_result(
                     &mut Step {
                         now,

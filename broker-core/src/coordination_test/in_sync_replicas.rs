@@ -1,18 +1,21 @@
 //! Both ways to change in-sync replicas, alone and in one cluster.
 
 use super::*;
-use crate::isr_writer::IsrResult;
-use protocol::api::cluster::{AlterIsrPartition, AlterIsrRequest};
+use protocol::api::cluster::{AlterIsrPartition, AlterIsrRequest, LeaderAndIsr};
 use protocol::behaviour::{Fix, InterBrokerProtocol};
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerEpoch, LeaderEpoch, PartitionEpoch};
 
-pub(super) fn wish(cluster: &mut Cluster, id: i32, isr: &[i32]) -> Option<IsrResult> {
+/// Of which partition, and what became of the wish.
+type Answered = (TopicPartition, Result<LeaderAndIsr, ErrorCode>);
+
+pub(super) fn wish(cluster: &mut Cluster, id: i32, isr: &[i32]) -> Option<Answered> {
     cluster.world.with(&format!("b{id}"), |node, now, io| {
         node.broker_mut().wish(now, io, &orders(), isr);
     });
     let node = cluster.world.nodes.get_mut(&format!("b{id}")).unwrap();
-    node.broker_mut().results.pop()
+    let result = node.broker_mut().results.pop()?;
+    Some((result.partition, result.outcome))
 }
 
 fn old_protocol() -> Behaviour {
@@ -71,8 +74,8 @@ fn a_write_of_the_controller_whose_answer_was_lost_is_recognised_as_its_own_sinc
         assert_eq!(wish(&mut cluster, 2, &[2, 1]), None);
         cluster.world.pass(Span::secs(3));
         assert_eq!(cluster.isr(&orders()), ids(&[2, 1]), "it was written");
-        let (_, result) = cluster.broker(2).results.last().unwrap();
-        assert_eq!(result.is_ok(), fix, "{result:?}");
+        let result = cluster.broker(2).results.last().unwrap();
+        assert_eq!(result.outcome.is_ok(), fix, "{result:?}");
     }
 }
 
@@ -187,7 +190,7 @@ fn a_write_whose_answer_was_lost_is_recognised_as_ones_own() {
     assert_eq!(wish(&mut cluster, 2, &[2, 1]), None);
     cluster.world.pass(Span::secs(3));
     let result = cluster.broker(2).results.last().unwrap();
-    assert!(result.1.is_ok(), "{result:?}");
+    assert!(result.outcome.is_ok(), "{result:?}");
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn a_leader_that_missed_an_election_cannot_write() {
     });
     cluster.world.resume("b2");
     let result = cluster.broker(2).results.last().unwrap();
-    assert_eq!(result.1, Err(ErrorCode::InvalidUpdateVersion));
+    assert_eq!(result.outcome, Err(ErrorCode::InvalidUpdateVersion));
     assert_eq!(cluster.isr(&orders()), ids(&[2, 1]));
 }
 

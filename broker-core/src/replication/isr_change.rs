@@ -1,7 +1,7 @@
 //! Changing in-sync replicas: the wishes that leave, the answers that come back, and the check for lagging followers.
 
 use super::in_sync_replicas::IsrPath;
-use super::partition::{Partition, Slot};
+use super::partition::Slot;
 use super::{ReplicaManager, Step};
 use crate::isr_writer::{IsrResult, IsrUpdate};
 use protocol::api::cluster::LeaderAndIsr;
@@ -62,16 +62,17 @@ impl ReplicaManager {
 
     /// The answer to a wish; `OPERATION_NOT_ATTEMPTED` when it was not even taken. While the answer to a keeper write is
     /// missing the partition stays locked.
-    pub fn on_isr_result(&mut self, step: &mut Step<'_, '_>, (name, result): IsrResult) {
+    pub fn on_isr_result(&mut self, step: &mut Step<'_, '_>, answer: IsrResult) {
+        let name = answer.partition;
         let Some(slot) = self.slot(&name) else {
             return;
         };
         let rules = self.rules;
         let pending = self
             .online_mut(slot)
-            .is_some_and(Partition::answers_pending);
+            .is_some_and(|partition| partition.answers_pending(&answer.wanted));
         if pending {
-            match result {
+            match answer.outcome {
                 Ok(state) => self.on_isr_granted(step, slot, state),
                 Err(error) => {
                     step.note(&name, ReplicaNote::IsrRefused { error });

@@ -389,12 +389,18 @@ impl Partition {
         })
     }
 
-    /// An answer came: whether it is about the change that is pending, or about one of an earlier epoch.
-    pub(super) fn answers_pending(&mut self) -> bool {
-        let asked = self.in_flight.take();
-        self.leadership()
-            .is_some_and(|leadership| leadership.isr.is_pending())
-            && (asked.is_none() || asked == self.leader_epoch)
+    /// An answer to the wish for these came: whether it is about the change that is pending, or about one of an earlier epoch
+    /// (`isrState != proposedIsrState`).
+    pub(super) fn answers_pending(&mut self, wanted: &[BrokerId]) -> bool {
+        let leadership = self.leadership();
+        let about_pending = leadership.is_some_and(|leadership| {
+            leadership.isr.is_pending() && leadership.isr.proposed() == wanted
+        });
+        let of_this_epoch = self.in_flight.is_none() || self.in_flight == self.leader_epoch;
+        if about_pending || !of_this_epoch {
+            self.in_flight = None;
+        }
+        about_pending && of_this_epoch
     }
 
     /// The wish was granted; true when the set in force changed. An older answer is left aside; one of the same version says

@@ -83,7 +83,7 @@ fn a_replica_that_stopped_fetching_is_put_out_by_wish_and_answer() {
         "2 holds the mark until the controller agrees"
     );
     assert!(partition.shrink(late, Offset(4), &rules).is_none());
-    assert!(partition.answers_pending());
+    assert!(partition.answers_pending(&update.new_isr));
     let state = LeaderAndIsr {
         leader: Some(BrokerId(1)),
         leader_epoch: LeaderEpoch(3),
@@ -103,13 +103,13 @@ fn a_keeper_write_locks_the_partition_until_its_answer() {
     let (mut partition, rules) = leader(old, &[1, 2], 0);
     partition.on_follower_fetch(Mono(1), BrokerId(2), Offset(0), Offset(0));
     partition.on_follower_fetch(Mono(1), BrokerId(3), Offset(0), Offset(0));
-    partition.expand(BrokerId(3)).unwrap();
+    let update = partition.expand(BrokerId(3)).unwrap();
     assert!(partition.is_locked(&rules));
     assert_eq!(
         partition.high_watermark(Mono(1), Offset(0), 1, &rules),
         None
     );
-    assert!(partition.answers_pending());
+    assert!(partition.answers_pending(&update.new_isr));
     assert_eq!(
         partition.on_refused(ErrorCode::InvalidUpdateVersion, &rules),
         None
@@ -122,20 +122,34 @@ fn a_keeper_write_locks_the_partition_until_its_answer() {
 #[test]
 fn an_answer_for_an_earlier_epoch_does_not_count() {
     let (mut partition, rules) = leader(Behaviour::of(Era::Sound), &[1, 2], 0);
-    partition.expand(BrokerId(3)).unwrap();
+    let update = partition.expand(BrokerId(3)).unwrap();
     partition.become_leader(Mono(5), &told(1, 4, &[1, 2]), Offset(0), &rules);
-    assert!(!partition.answers_pending());
+    assert!(!partition.answers_pending(&update.new_isr));
     assert!(partition.expand(BrokerId(3)).is_some());
+}
+
+#[test]
+fn an_answer_about_another_set_than_the_pending_one_does_not_count() {
+    let (mut partition, rules) = leader(Behaviour::of(Era::Sound), &[1, 2], 0);
+    let before = partition.expand(BrokerId(3)).unwrap();
+    partition.become_leader(Mono(5), &told(1, 4, &[1]), Offset(0), &rules);
+    let now = partition.expand(BrokerId(2)).unwrap();
+    assert!(!partition.answers_pending(&before.new_isr));
+    assert!(
+        !partition.may_expand(BrokerId(3), Offset(0), &rules),
+        "the newer wish is still to be answered"
+    );
+    assert!(partition.answers_pending(&now.new_isr));
 }
 
 #[test]
 fn an_unanswered_change_of_an_earlier_epoch_blocks_until_kafka_12686() {
     let (mut partition, rules) = leader(Behaviour::of(Era::V2_8), &[1, 2], 0);
-    partition.expand(BrokerId(3)).unwrap();
+    let update = partition.expand(BrokerId(3)).unwrap();
     partition.become_leader(Mono(5), &told(1, 4, &[1, 2]), Offset(0), &rules);
     partition.on_follower_fetch(Mono(6), BrokerId(3), Offset(0), Offset(0));
     assert!(!partition.may_expand(BrokerId(3), Offset(0), &rules));
-    assert!(!partition.answers_pending());
+    assert!(!partition.answers_pending(&update.new_isr));
     assert!(partition.may_expand(BrokerId(3), Offset(0), &rules));
 }
 

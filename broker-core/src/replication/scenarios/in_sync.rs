@@ -96,8 +96,8 @@ fn a_keeper_write_locks_the_partition_until_it_is_answered() {
 #[test]
 fn a_lost_race_for_the_znode_keeps_the_old_set() {
     let mut cluster = Cluster::new(keeper_path(), &[1, 2]);
-    put_2_out(&mut cluster);
-    cluster.settle(1, Err(ErrorCode::InvalidUpdateVersion));
+    let wish = put_2_out(&mut cluster);
+    cluster.settle(1, &wish, Err(ErrorCode::InvalidUpdateVersion));
     assert!(cluster.saw(1, |note| matches!(note, ReplicaNote::IsrRefused { .. })));
     assert_eq!(cluster.produce_now(1, Acks::Leader, "b"), ErrorCode::None);
     assert_eq!(cluster.bounds(1).1, 0, "2 is a member as before");

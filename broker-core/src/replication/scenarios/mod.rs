@@ -15,7 +15,7 @@ mod sessions;
 mod truncating;
 
 use super::{Handled, ReplicaManager, Step};
-use crate::isr_writer::IsrUpdate;
+use crate::isr_writer::{IsrResult, IsrUpdate};
 use crate::log::memory_disk::MemoryDisk;
 use crate::request_channel::RequestChannel;
 use crate::timer::TimerOwner;
@@ -264,12 +264,17 @@ impl Cluster {
             isr: wish.new_isr.clone(),
             partition_epoch: wish.current_partition_epoch.next(),
         };
-        self.settle(id, Ok(state));
+        self.settle(id, wish, Ok(state));
     }
 
-    fn settle(&mut self, id: i32, result: Result<LeaderAndIsr, ErrorCode>) {
+    fn settle(&mut self, id: i32, wish: &IsrUpdate, outcome: Result<LeaderAndIsr, ErrorCode>) {
         self.call(id, |manager, step| {
-            manager.on_isr_result(step, (orders(), result));
+            let answer = IsrResult {
+                partition: orders(),
+                wanted: wish.new_isr.clone(),
+                outcome,
+            };
+            manager.on_isr_result(step, answer);
         });
         self.run();
     }
