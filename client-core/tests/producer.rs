@@ -231,6 +231,38 @@ fn a_fatal_error_behind_an_uncertain_batch_waits_only_with_the_fix() {
     }
 }
 
+/// The answer to `b` of another partition is lost when a sequence of this one does not fit: the epoch under which `b` goes
+/// again, and that of `c`.
+fn epochs_after_a_gap_elsewhere(fix: bool) -> [Option<ProducerEpoch>; 2] {
+    let behaviour = Behaviour::of(Era::V2_8).with(Fix::EpochBumpPerPartition, fix);
+    let mut bench = bench_of(behaviour, &[("enable.idempotence", "true")]);
+    identify(&mut bench, 9);
+    send(&mut bench, 0, "a");
+    let asked = bench.take(ApiKey::Produce);
+    answer(&mut bench, &asked, ErrorCode::None, 0);
+    send(&mut bench, 1, "b");
+    send(&mut bench, 0, "c");
+    let (b, c) = (bench.take(ApiKey::Produce), bench.take(ApiKey::Produce));
+    answer(&mut bench, &c, ErrorCode::OutOfOrderSequenceNumber, 0);
+    assert_eq!(texts(&b), ["b"]);
+    bench.reset(&b);
+    bench.pass(Span::millis(300));
+    let again = [bench.take(ApiKey::Produce), bench.take(ApiKey::Produce)];
+    let of = |text: &str| {
+        let asked = again.iter().find(|asked| texts(asked) == [text]).unwrap();
+        batch(asked).producer_epoch()
+    };
+    [of("b"), of("c")]
+}
+
+#[test]
+fn a_gap_in_one_partition_leaves_batches_of_another_under_their_epoch() {
+    let epoch = |number| Some(ProducerEpoch(number));
+    assert_eq!(epochs_after_a_gap_elsewhere(true), [epoch(0), epoch(1)]);
+    // librdkafka: the broker does not know b again.
+    assert_eq!(epochs_after_a_gap_elsewhere(false), [epoch(1), epoch(1)]);
+}
+
 #[test]
 fn a_duplicate_the_broker_no_longer_remembers_is_a_success_without_offset() {
     let mut bench = bench(&[("enable.idempotence", "true")]);

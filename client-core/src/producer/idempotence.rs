@@ -169,6 +169,11 @@ impl Idempotence {
             self.identity = None;
             self.partitions.clear();
             self.unresolved.clear();
+        } else if self.drains() {
+            if !batches.values().any(|batch| batch.in_flight) {
+                self.rewrite_all();
+                self.raise_epoch(batches);
+            }
         } else if !self.rewrite.is_empty() && !self.waits_for_preceding() {
             if self.raises_epoch() && !self.transactional {
                 self.raise_epoch(batches);
@@ -177,6 +182,24 @@ impl Idempotence {
             }
         }
         is_lost
+    }
+
+    /// librdkafka, which knows one state for the whole producer: before it raises its epoch it sends nothing to anybody until
+    /// no request is under way.
+    fn drains(&self) -> bool {
+        !self.behaviour.has(Fix::EpochBumpPerPartition)
+            && self.raises_epoch()
+            && !self.transactional
+            && !self.rewrite.is_empty()
+    }
+
+    /// And then it begins every partition anew, also where an answer is missing that would have said "appended".
+    fn rewrite_all(&mut self) {
+        for (partition, entry) in &self.partitions {
+            if let Some((_, first)) = entry.in_flight.keys().next() {
+                self.rewrite.entry(partition.clone()).or_insert(*first);
+            }
+        }
     }
 
     /// KAFKA-14034: a batch before the one that failed may still turn out to be appended; a new epoch would send it twice.
@@ -242,7 +265,7 @@ impl Idempotence {
 
     /// Whether the head of a partition's queue has to wait (`shouldStopDrainBatchesForPartition`).
     pub(super) fn holds_back(&self, head: &ProducerBatch) -> bool {
-        let Some(identity) = self.identity else {
+        let Some(identity) = self.identity.filter(|_| !self.drains()) else {
             return true;
         };
         let entry = self.partitions.get(&head.partition);

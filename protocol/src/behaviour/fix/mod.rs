@@ -132,7 +132,7 @@ fixes! {
         LossByLogStart = "KAFKA-5793", V1_0, "The producer tells a loss from retention by the log start offset.";
         WaitInflightBeforeReset = "KAFKA-14034", Sound, "The producer waits for what is in flight before it starts a new epoch.";
         ResetIdlePartitions = "KAFKA-12152", V2_8, "A new producer epoch starts the sequences of idle partitions again, too.";
-        EpochBumpPerPartition = "librdkafka-4953", Sound, "A sequence error of one partition does not repeat the records of another.";
+        EpochBumpPerPartition = "librdkafka-4953", V0_8, "A sequence error of one partition does not repeat the records of another.";
         KeepSequenceOnTopicFlap = "librdkafka-1.9.0", V0_8, "The producer keeps its sequence when a topic drops out of metadata for a moment.";
         DrainOnClose = "KAFKA-116", V0_8, "Closing a producer sends what is queued.";
         ReportSerializationErrors = "KAFKA-1702", V0_9, "A record that cannot be sent is reported.";
