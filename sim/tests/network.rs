@@ -199,6 +199,22 @@ fn a_close_in_good_order_delivers_everything_first() {
     assert_eq!(story(&world, A).len(), 2);
 }
 
+/// Keeper servers introduce themselves so; what they say must not vanish with the connection.
+#[test]
+fn what_is_sent_and_closed_as_soon_as_a_connection_opens_arrives() {
+    let mut world = scripts(constant());
+    run(&mut world, 0);
+    act(&mut world, dial(A, "b"));
+    run(&mut world, 2);
+    assert_eq!(last(&world, B), Seen::Started, "the handshake is not over");
+    act(&mut world, send(A, 1));
+    act(&mut world, word(A, 0, Verb::Unsubscribe));
+    run(&mut world, 10);
+    let tail = story(&world, B).split_off(1);
+    let closed = Seen::Closed(CloseReason::Peer);
+    assert_eq!(tail, [Seen::Accepted, Seen::Got(1), closed]);
+}
+
 #[test]
 fn a_send_on_a_dead_connection_vanishes() {
     let mut world = connected(constant());

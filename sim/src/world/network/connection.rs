@@ -120,7 +120,10 @@ impl Connection {
         let [dialler, acceptor] = &self.ends;
         let dialler_lives =
             dialler.held || matches!(dialler.kernel, Kernel::Open | Kernel::Dialling);
-        let acceptor_lives = acceptor.held || acceptor.kernel == Kernel::Open;
+        // What a dialler sends in the moment in which the connection opens, and its close, are behind its last handshake.
+        let acceptor_is_due =
+            acceptor.kernel == Kernel::SynReceived && !self.directions[0].queue.is_empty();
+        let acceptor_lives = acceptor.held || acceptor.kernel == Kernel::Open || acceptor_is_due;
         !dialler_lives && !acceptor_lives
     }
 }
