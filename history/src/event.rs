@@ -374,9 +374,13 @@ pub enum Keeper {
     Applied {
         zxid: Zxid,
         digest: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<u32>,
     },
     Restored {
         zxid: Zxid,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<u32>,
     },
     Truncated(Zxid),
     SessionCreated {

@@ -361,11 +361,19 @@ fn keeper(note: &KeeperNote) -> Keeper {
             leader: *leader,
         },
         KeeperNote::Logged(zxid) => Keeper::Logged(*zxid),
-        KeeperNote::Applied { zxid, digest } => Keeper::Applied {
+        KeeperNote::Applied {
+            zxid,
+            digest,
+            state,
+        } => Keeper::Applied {
             zxid: *zxid,
             digest: *digest,
+            state: Some(*state),
         },
-        KeeperNote::Restored { zxid } => Keeper::Restored { zxid: *zxid },
+        KeeperNote::Restored { zxid, state } => Keeper::Restored {
+            zxid: *zxid,
+            state: Some(*state),
+        },
         KeeperNote::Truncated(zxid) => Keeper::Truncated(*zxid),
         KeeperNote::SessionCreated(session, timeout) => Keeper::SessionCreated {
             session: *session,

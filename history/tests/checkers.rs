@@ -1642,6 +1642,25 @@ fn inv_keeper_convicts_a_server_that_is_behind_its_client_only() {
 }
 
 #[test]
+fn inv_keeper_convicts_a_tree_that_is_not_that_of_the_others_once() {
+    for (name, restored) in [("inv-keeper-state-bad", 9), ("inv-keeper-state-near", 22)] {
+        let mut b = Builder::new(name);
+        for (zxid, state) in [(1, 11), (2, 22), (3, 33)] {
+            b.keeper_state(1, zxid, state);
+        }
+        // It comes back with what its disk shows, and goes on from there.
+        b.keeper_restored(2, 2, restored);
+        b.keeper_state(2, 3, restored + 11);
+        let history = b.finish(&[]);
+        if restored == 9 {
+            convicts(&history, "INV-KEEPER", "INV-KEEPER");
+        } else {
+            acquits(&history, "INV-KEEPER", 0);
+        }
+    }
+}
+
+#[test]
 fn a_record_deleted_by_retention_is_not_lost() {
     let mut b = Builder::new("pa-deleted-near");
     let p = b.producer("all", 5, false);

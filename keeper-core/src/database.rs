@@ -1,6 +1,7 @@
 //! What a server has in memory (`ZKDatabase`): the tree, the sessions and the last transactions, which bring followers up
 //! to date without the disk.
 
+use crate::persistence::mix;
 use crate::tree::{Answer, Tree};
 use crate::txn::{Transaction, Txn, TxnHeader};
 use bytes::Bytes;
@@ -149,6 +150,17 @@ impl Database {
     /// Before ZOOKEEPER-1046 a parent restored from a snapshot counted only the children it still had.
     pub(crate) fn forget_created(&mut self) {
         Arc::make_mut(&mut self.tree).forget_created();
+    }
+
+    /// A number that two servers share when their znodes and their sessions are alike.
+    pub(crate) fn digest(&self) -> u32 {
+        let one = |(session, timeout): (&SessionId, &Span)| {
+            mix(session.0.cast_unsigned() ^ mix(timeout.0))
+        };
+        let sessions = self.sessions.iter().map(one);
+        let all = sessions.fold(self.tree.digest(), u64::wrapping_add);
+        let folded = (all ^ (all >> 32)) & u64::from(u32::MAX);
+        u32::try_from(folded).unwrap_or_default()
     }
 
     /// The transactions kept, oldest first.

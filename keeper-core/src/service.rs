@@ -179,6 +179,7 @@ impl Service {
         step.io.note(Note::Keeper(KeeperNote::Applied {
             zxid: transaction.zxid(),
             digest: transaction.digest,
+            state: self.database.digest(),
         }));
         self.clients.fire(&fired, step);
         let (session, cxid) = (transaction.header.session, transaction.header.cxid);
@@ -212,6 +213,8 @@ impl Service {
 
     pub(crate) fn note_restored(&self, step: &mut Step<'_, '_>) {
         let zxid = self.database.last_zxid;
-        step.io.note(Note::Keeper(KeeperNote::Restored { zxid }));
+        let state = self.database.digest();
+        step.io
+            .note(Note::Keeper(KeeperNote::Restored { zxid, state }));
     }
 }

@@ -3,6 +3,7 @@
 //! A transaction was decided by the leader, so applying it cannot fail; where ZooKeeper ignores an error of a replay, so
 //! does this. Quotas and ACLs are left out: they change no history of a ktrial cluster.
 
+use crate::persistence::mix;
 use crate::txn::{Transaction, Txn, TxnHeader};
 use bytes::Bytes;
 use protocol::error_code::KeeperError;
@@ -38,6 +39,27 @@ impl Znode {
             ..self.stat
         }
     }
+
+    /// What it adds to the digest of its tree (`DigestCalculator`, ZOOKEEPER-3114). Its children count by themselves.
+    fn weight(&self, path: &str) -> u64 {
+        let bytes = path.bytes().chain([0]).chain(self.data.iter().copied());
+        let content = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        });
+        let stat = &self.stat;
+        let numbers = [
+            stat.czxid.0,
+            stat.mzxid.0,
+            stat.pzxid.0,
+            stat.ctime,
+            stat.mtime,
+            i64::from(stat.version),
+            i64::from(stat.cversion),
+            stat.ephemeral_owner.0,
+        ];
+        let mixed = |hash: u64, number: i64| mix(hash ^ number.cast_unsigned());
+        numbers.into_iter().fold(content, mixed)
+    }
 }
 
 /// All znodes.
@@ -45,6 +67,8 @@ impl Znode {
 pub(crate) struct Tree {
     nodes: BTreeMap<Path, Znode>,
     ephemerals: BTreeMap<SessionId, BTreeSet<Path>>,
+    /// The sum of all znodes' weights.
+    digest: u64,
 }
 
 impl Default for Tree {
@@ -61,10 +85,13 @@ impl Default for Tree {
             };
             nodes.insert(Path::from(path), node);
         }
-        Self {
+        let mut tree = Self {
             nodes,
             ephemerals: BTreeMap::new(),
-        }
+            digest: 0,
+        };
+        tree.count_anew();
+        tree
     }
 }
 
@@ -88,7 +115,18 @@ impl Tree {
         Self {
             nodes: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
+            digest: 0,
         }
+    }
+
+    /// A number that two trees share when they are alike.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    fn count_anew(&mut self) {
+        let weights = self.nodes.iter().map(|(path, node)| node.weight(path));
+        self.digest = weights.fold(0, u64::wrapping_add);
     }
 
     pub(crate) fn node(&self, path: &str) -> Option<&Znode> {
@@ -114,6 +152,7 @@ impl Tree {
         for node in self.nodes.values_mut() {
             node.stat.cversion = i32::try_from(node.children.len()).unwrap_or(i32::MAX);
         }
+        self.count_anew();
     }
 
     /// Puts a znode of a snapshot in its place; parents come first.
@@ -129,6 +168,7 @@ impl Tree {
                 .or_default()
                 .insert(path.clone());
         }
+        self.digest = self.digest.wrapping_add(node.weight(&path));
         self.nodes.insert(path, node);
     }
 
@@ -171,10 +211,12 @@ impl Tree {
                 let Some(node) = self.nodes.get_mut(path) else {
                     return Err(failed(KeeperError::NoNode));
                 };
+                let before = node.weight(path);
                 node.data = data.clone();
                 node.stat.mtime = header.time;
                 node.stat.mzxid = header.zxid;
                 node.stat.version = *version;
+                self.digest = reweighed(self.digest, before, node.weight(path));
                 fired.push(event(WatchKind::DataChanged, path));
                 Ok(KeeperResult::DataSet(node.stat()))
             }
@@ -236,8 +278,10 @@ impl Tree {
             return Err(failed(KeeperError::NoNode));
         };
         // Also when the znode exists: a replay finds it so, and the parent may be older (`setCversionPzxid`).
+        let before = parent.weight(parent_path);
         parent.stat.cversion = parent.stat.cversion.max(*parent_cversion);
         parent.stat.pzxid = parent.stat.pzxid.max(header.zxid);
+        self.digest = reweighed(self.digest, before, parent.weight(parent_path));
         if exists {
             return Err(failed(KeeperError::NodeExists));
         }
@@ -262,6 +306,7 @@ impl Tree {
             stat,
             children: BTreeSet::new(),
         };
+        self.digest = self.digest.wrapping_add(node.weight(path));
         self.nodes.insert(path.clone(), node);
         if *ephemeral {
             self.ephemerals
@@ -278,6 +323,7 @@ impl Tree {
         let Some(node) = self.nodes.remove(path) else {
             return false;
         };
+        self.digest = self.digest.wrapping_sub(node.weight(path));
         if let Some(paths) = self.ephemerals.get_mut(&node.stat.ephemeral_owner) {
             paths.remove(path);
             if paths.is_empty() {
@@ -288,12 +334,18 @@ impl Tree {
         if let Some((parent_path, name)) = split(path)
             && let Some((parent_path, parent)) = entry(&mut self.nodes, parent_path)
         {
+            let before = parent.weight(parent_path);
             parent.children.remove(name);
             parent.stat.pzxid = zxid;
+            self.digest = reweighed(self.digest, before, parent.weight(parent_path));
             fired.push(event(WatchKind::ChildrenChanged, parent_path));
         }
         true
     }
+}
+
+fn reweighed(digest: u64, before: u64, after: u64) -> u64 {
+    digest.wrapping_sub(before).wrapping_add(after)
 }
 
 /// A znode together with its shared path.

@@ -233,13 +233,26 @@ fn starts_behind(dies_between: bool) -> Vec<String> {
     };
     let restored = KeeperNote::Restored {
         zxid: Zxid::new(1, 1),
+        state: 0,
     };
     let mut checker = WhiteBox::default();
     checker.see(0, &role(KeeperRole::Leading, 0));
-    checker.see(0, &KeeperNote::Restored { zxid: Zxid::ZERO });
+    let empty = KeeperNote::Restored {
+        zxid: Zxid::ZERO,
+        state: 0,
+    };
+    checker.see(0, &empty);
     for counter in [1, 2] {
         let zxid = Zxid::new(1, counter);
-        checker.see(0, &KeeperNote::Applied { zxid, digest: 7 });
+        let (digest, state) = (7, 0);
+        checker.see(
+            0,
+            &KeeperNote::Applied {
+                zxid,
+                digest,
+                state,
+            },
+        );
     }
     checker.see(1, &role(KeeperRole::Leading, 1));
     if dies_between {

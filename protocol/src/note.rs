@@ -409,11 +409,15 @@ pub enum KeeperNote {
         zxid: Zxid,
         /// A checksum of its bytes.
         digest: u32,
+        /// A checksum of all znodes and sessions after it.
+        state: u32,
     },
     /// The tree was replaced (recovery, SNAP) and now holds everything up to here.
     Restored {
         /// The last transaction in it.
         zxid: Zxid,
+        /// A checksum of all znodes and sessions.
+        state: u32,
     },
     /// Its log was cut after this transaction.
     Truncated(Zxid),

@@ -101,7 +101,7 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         code: "INV-KEEPER",
         title: "Keepers apply the same transactions in the same order",
-        definition: "Every keeper server applies transactions in the order of their zxids, leaves none out that another applied, and a zxid stands for the same bytes everywhere; a client that goes on at another server finds there whatever it has seen. All eras.",
+        definition: "Every keeper server applies transactions in the order of their zxids, leaves none out that another applied, a zxid stands for the same bytes everywhere; what it leaves behind, znodes and sessions, is the same everywhere; a client that goes on at another server finds there whatever it has seen. All eras.",
     },
 ];
 

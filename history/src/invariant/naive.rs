@@ -258,6 +258,7 @@ impl Shape {
                     What::Keeper(Keeper::Applied {
                         zxid: Zxid(*last),
                         digest,
+                        state: None,
                     }),
                 )]
             }
@@ -336,7 +337,7 @@ impl Naive {
                     _ => {}
                 }
             }
-            What::Keeper(Keeper::Applied { zxid, digest }) => {
+            What::Keeper(Keeper::Applied { zxid, digest, .. }) => {
                 self.applied
                     .entry(node)
                     .or_default()

@@ -672,6 +672,29 @@ impl Builder {
             What::Keeper(Keeper::Applied {
                 zxid: Zxid(zxid),
                 digest,
+                state: None,
+            }),
+        );
+    }
+
+    /// The same transaction everywhere, and what the tree is after it.
+    pub(crate) fn keeper_state(&mut self, keeper: u16, zxid: i64, state: u32) {
+        self.at(
+            Some(2 + keeper),
+            What::Keeper(Keeper::Applied {
+                zxid: Zxid(zxid),
+                digest: 7,
+                state: Some(state),
+            }),
+        );
+    }
+
+    pub(crate) fn keeper_restored(&mut self, keeper: u16, zxid: i64, state: u32) {
+        self.at(
+            Some(2 + keeper),
+            What::Keeper(Keeper::Restored {
+                zxid: Zxid(zxid),
+                state: Some(state),
             }),
         );
     }

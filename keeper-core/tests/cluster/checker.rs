@@ -32,8 +32,8 @@ impl WhiteBox {
                     self.last.remove(&server);
                 }
             }
-            KeeperNote::Restored { zxid } => self.see_restored(server, *zxid),
-            KeeperNote::Applied { zxid, digest } => self.see_applied(server, *zxid, *digest),
+            KeeperNote::Restored { zxid, .. } => self.see_restored(server, *zxid),
+            KeeperNote::Applied { zxid, digest, .. } => self.see_applied(server, *zxid, *digest),
             KeeperNote::Logged(_)
             | KeeperNote::Truncated(_)
             | KeeperNote::SessionCreated(..)
