@@ -346,16 +346,20 @@ impl Partition {
             return None;
         }
         let members = leadership.isr.committed();
-        let lags = |id: BrokerId| {
-            let known = leadership.followers.iter().find(|replica| replica.id == id);
-            match known {
-                None => rules.behaviour.has(Fix::IsrSubsetOfReplicas),
-                Some(replica) if rules.behaviour.has(Fix::IsrLagByTime) => {
-                    replica.lags(now, log_end, rules.lag, &rules.behaviour)
-                }
-                Some(replica) => {
-                    replica.lags_by_messages(now, log_end, (rules.lag, rules.lag_messages))
-                }
+        let find = |id: BrokerId| leadership.followers.iter().find(|replica| replica.id == id);
+        let is_stranger = |id: &BrokerId| *id != rules.local && find(*id).is_none();
+        // Between the rounds of a reassignment the set may hold who is no replica any more. Before KAFKA-9672 the look for it
+        // ended the check with an exception, each time.
+        if !rules.behaviour.has(Fix::IsrSubsetOfReplicas) && members.iter().any(is_stranger) {
+            return None;
+        }
+        let lags = |id: BrokerId| match find(id) {
+            None => true,
+            Some(replica) if rules.behaviour.has(Fix::IsrLagByTime) => {
+                replica.lags(now, log_end, rules.lag, &rules.behaviour)
+            }
+            Some(replica) => {
+                replica.lags_by_messages(now, log_end, (rules.lag, rules.lag_messages))
             }
         };
         let removing: Vec<BrokerId> = members

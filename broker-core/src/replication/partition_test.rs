@@ -181,3 +181,15 @@ fn a_fetch_of_an_earlier_life_does_not_count_since_kafka_15221() {
         assert_eq!(fetch(4), !fixed);
     }
 }
+
+#[test]
+fn a_member_that_is_no_replica_stops_every_shrink_until_kafka_9672() {
+    for fixed in [true, false] {
+        let behaviour = Behaviour::of(Era::Sound).with(Fix::IsrSubsetOfReplicas, fixed);
+        let (mut partition, rules) = leader(behaviour, &[1, 2, 4], 0);
+        let late = Mono(0) + Span::secs(60);
+        let update = partition.shrink(late, Offset(5), &rules);
+        let left = update.map(|update| update.new_isr);
+        assert_eq!(left, fixed.then(|| vec![BrokerId(1)]));
+    }
+}
