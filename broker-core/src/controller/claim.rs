@@ -219,6 +219,7 @@ impl Controller {
         self.context.epoch = epoch;
         self.context.epoch_version = version;
         self.watching = true;
+        self.terms += 1;
         note(hands.io, ControllerNote::Elected { epoch });
         self.take_over();
     }

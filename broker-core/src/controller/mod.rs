@@ -99,6 +99,8 @@ pub struct Controller {
     active: Option<BrokerId>,
     /// The watches of an active controller are its business.
     watching: bool,
+    /// How often this process has been elected.
+    terms: u32,
     queue: VecDeque<ControllerEvent>,
     /// `Due`s that came while an event was in progress.
     permits: usize,
@@ -129,6 +131,7 @@ impl Controller {
             batch: RequestBatch::default(),
             active: None,
             watching: false,
+            terms: 0,
             queue: VecDeque::new(),
             permits: 0,
             stale_dues: 0,

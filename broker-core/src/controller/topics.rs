@@ -11,15 +11,21 @@ use crate::hands::Hands;
 use crate::keeper_session::{get_children, get_data, set_data};
 use crate::znode::paths;
 use crate::znode::topic::{Assignment, Topic, TopicVersion};
+use protocol::behaviour::Fix;
 use protocol::ids::{TopicName, TopicPartition};
 use protocol::keeper::KeeperResult;
 use protocol::note::ControllerNote;
 use std::collections::BTreeSet;
 
 impl Controller {
+    /// A controller that is elected again, in a new session, thought before KAFKA-928 that it had set these watches already.
+    fn watches_topics(&self) -> bool {
+        self.terms <= 1 || self.settings.behaviour.has(Fix::RewatchAfterExpiry)
+    }
+
     pub(super) fn list_topics(&mut self, hands: &mut Hands<'_, '_>, why: Reading) {
         let op = match why {
-            Reading::Failover => get_children(paths::TOPICS, true),
+            Reading::Failover => get_children(paths::TOPICS, self.watches_topics()),
             Reading::Change => self.relist(paths::TOPICS),
         };
         self.ask(hands, vec![op], Then::TopicsListed(why));
@@ -43,7 +49,8 @@ impl Controller {
         }
         self.context.topics = all;
         // The read leaves the watch for more partitions (`registerPartitionModificationsHandlers`).
-        let read = |topic| get_data(paths::topic(topic), true);
+        let watch = self.watches_topics();
+        let read = |topic| get_data(paths::topic(topic), watch);
         let ops = new.iter().map(read).collect();
         self.ask(hands, ops, Then::TopicsRead(why, new));
     }

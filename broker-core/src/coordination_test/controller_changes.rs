@@ -138,3 +138,24 @@ fn a_claim_whose_answer_was_lost_is_recognised_as_ones_own() {
     let epoch = cluster.world.keeper.data(paths::CONTROLLER_EPOCH);
     assert_eq!(epoch.as_deref(), Some("2"));
 }
+
+/// Nobody else is there to be elected when the controller's session ends.
+#[test]
+fn a_controller_that_is_elected_again_hears_of_topics_since_kafka_928() {
+    for fixed in [true, false] {
+        let behaviour = Behaviour::of(Era::V0_8).with(Fix::RewatchAfterExpiry, fixed);
+        let mut cluster = Cluster::of(behaviour);
+        cluster.crash(2);
+        cluster.crash(3);
+        let session = cluster.session(1);
+        cluster.world.expire(session);
+        cluster.world.pass(Span::secs(5));
+        assert_eq!(elected(&cluster).len(), 2);
+        cluster.create(placed("orders", &[&[1]]));
+        let state = cluster
+            .world
+            .keeper
+            .data("/brokers/topics/orders/partitions/0/state");
+        assert_eq!(state.is_some(), fixed);
+    }
+}
