@@ -83,10 +83,6 @@ fn what_a_nemesis_drew_is_told_by_named_faults() {
 #[test]
 fn every_lesson_keeps_its_story_without_chance_on_two_other_seeds() {
     for_every_plan(&scenarios_in("scenarios"), |plan| {
-        // What a seed draws for transactions (which of them are aborted) has no key of its own yet.
-        if plan.has_transactions() {
-            return;
-        }
         for seed in 201..203 {
             assert_tells_the_same_without_chance(plan, seed);
         }

@@ -4,6 +4,7 @@
 //! (KIP-899, since 3.8). Somebody at a shell has no such memory: the next command reads the bootstrap addresses again.
 //! Commands that overlap share a process.
 
+use crate::scenario::plan::OPERATOR;
 use client_core::Admin;
 use protocol::behaviour::Behaviour;
 use protocol::config::AdminConfig;
@@ -39,7 +40,7 @@ impl Tools {
             self.config.clone(),
             self.bootstrap.clone(),
             self.behaviour,
-            ClientId::from("operator"),
+            ClientId::from(OPERATOR),
             self.seed.wrapping_add(ordinal),
         )
     }

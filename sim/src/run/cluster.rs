@@ -8,7 +8,8 @@ use crate::application::{
 use crate::random::{Latency as WorldLatency, mix};
 use crate::scenario::format::Latency;
 use crate::scenario::plan::{
-    BrokerPlan, ConsumerPlan, FaultPlan, KeeperPlan, OldConsumerPlan, Plan, ProducerPlan,
+    BrokerPlan, COMMITTED_READER, ConsumerPlan, FINAL_READER, FaultPlan, KeeperPlan, OPERATOR,
+    OldConsumerPlan, Plan, ProducerPlan,
 };
 use crate::world::{Boot, MessageName, NetworkConfig, NodeSpec};
 use broker_core::{Broker, BrokerSpec};
@@ -194,7 +195,7 @@ impl Boot for CoreBoot {
                 seed,
             }))),
             Role::Reader(isolation) => {
-                let id = ClientId::from("final-reader");
+                let id = ClientId::from(FINAL_READER);
                 let config = Arc::new(reader_config(cluster.behaviour, *isolation));
                 // It is a witness and no party: what is in the log must not depend on a bug of its own.
                 let behaviour = cluster.behaviour.with(Fix::EmptyAbortEndsNothing, true);
@@ -456,15 +457,15 @@ impl Builder {
     }
 
     fn own_clients(&mut self, plan: &Plan) {
-        self.nodes.operator = self.client("operator", ClientKind::Admin, |_| Role::Operator);
+        self.nodes.operator = self.client(OPERATOR, ClientKind::Admin, |_| Role::Operator);
         self.nodes.reader = self.reader(
-            "final-reader",
+            FINAL_READER,
             ClientKind::FinalReader,
             IsolationLevel::ReadUncommitted,
         );
         if plan.has_transactions() {
             self.nodes.committed_reader = Some(self.reader(
-                "committed-reader",
+                COMMITTED_READER,
                 ClientKind::CommittedReader,
                 IsolationLevel::ReadCommitted,
             ));

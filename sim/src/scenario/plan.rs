@@ -20,6 +20,13 @@ use protocol::time::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The client that gives the scenario's commands.
+pub const OPERATOR: &str = "operator";
+/// The client that reads every partition when the run is closed.
+pub const FINAL_READER: &str = "final-reader";
+/// The same for committed records, where there are transactions.
+pub const COMMITTED_READER: &str = "committed-reader";
+
 /// Everything a run needs but the seed.
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -3,7 +3,7 @@
 use super::Director;
 use super::witness::orders_another_disk;
 use crate::run::fault;
-use crate::scenario::plan::FaultAction;
+use crate::scenario::plan::{FaultAction, OPERATOR};
 use crate::world::{At, Commands, FaultId, Happening, Observer, Place, Step, Transfer};
 use history::event::{FaultStage, Process};
 use protocol::keeper::KeeperReply;
@@ -45,7 +45,7 @@ impl Observer for Director {
             match outcome {
                 Outcome::Done(Ok(())) | Outcome::Offsets(Ok(_)) => self.effective(
                     index,
-                    "operator".to_owned(),
+                    OPERATOR.to_owned(),
                     "the cluster did what it was asked".to_owned(),
                 ),
                 other => {
@@ -53,7 +53,7 @@ impl Observer for Director {
                     self.recorder.fault(
                         index,
                         kind,
-                        "operator".to_owned(),
+                        OPERATOR.to_owned(),
                         FaultStage::Inert(format!("the cluster answered {other:?}")),
                     );
                 }

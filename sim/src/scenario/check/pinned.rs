@@ -3,7 +3,7 @@
 use super::super::diagnostic::suggestion;
 use super::super::format::PinnedMessages;
 use super::super::message::kind_of;
-use super::super::plan::PinnedMessage;
+use super::super::plan::{COMMITTED_READER, FINAL_READER, OPERATOR, PinnedMessage};
 use super::Checker;
 use protocol::message::MessageKind;
 use toml::Spanned;
@@ -52,7 +52,7 @@ impl Checker<'_> {
         let cluster = &self.file.cluster;
         let brokers = (1..=*cluster.brokers.get_ref()).map(|id| format!("b{id}"));
         let keepers = (1..=*cluster.keepers.get_ref()).map(|id| format!("z{id}"));
-        let own = ["operator", "final-reader"].map(str::to_owned);
+        let own = [OPERATOR, FINAL_READER, COMMITTED_READER].map(str::to_owned);
         let clients = self.client_names();
         let all: Vec<String> = brokers.chain(keepers).chain(clients).chain(own).collect();
         if !all.contains(name.get_ref()) {
