@@ -151,11 +151,13 @@ fn a_controller_that_is_elected_again_hears_of_topics_since_kafka_928() {
         cluster.world.expire(session);
         cluster.world.pass(Span::secs(5));
         assert_eq!(elected(&cluster).len(), 2);
-        cluster.create(placed("orders", &[&[1]]));
-        let state = cluster
-            .world
-            .keeper
-            .data("/brokers/topics/orders/partitions/0/state");
-        assert_eq!(state.is_some(), fixed);
+        let request = CreateTopicsRequest {
+            topics: vec![placed("orders", &[&[1]])],
+            timeout: Span::secs(30),
+            validate_only: false,
+        };
+        cluster.ask(1, request);
+        let state = paths::partition_state(&orders());
+        assert_eq!(cluster.world.keeper.data(&state).is_some(), fixed);
     }
 }
