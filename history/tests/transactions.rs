@@ -115,6 +115,41 @@ fn e2_convicts_a_read_before_the_coordinator_has_decided() {
     );
 }
 
+/// The coordinator loses its office when the decision is in its log and before it says so.
+#[test]
+fn e2_acquits_a_read_after_the_next_coordinator_has_read_the_decision() {
+    let (mut b, p, c) = two_partitions("e2-read-near");
+    let records = [at(0, 0, p, 0), at(1, 0, p, 1)];
+    b.coordinator(p, TransactionState::Ongoing);
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Invoke);
+    b.next_coordinator(p, TransactionState::PrepareCommit);
+    b.marker(p, (&order(0), 1), true);
+    b.polls(c, &records[..1]);
+    b.marker(p, (&order(1), 1), true);
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Ok);
+    acquits(&b.finish_committed(&records, &records), "E2", 0);
+}
+
+#[test]
+fn e2_convicts_where_the_next_coordinator_has_read_the_decision_of_the_transaction_before() {
+    let (mut b, p, c) = two_partitions("e2-read-bad");
+    let records = [at(0, 0, p, 0), at(1, 0, p, 1)];
+    b.next_coordinator(p, TransactionState::PrepareCommit);
+    b.coordinator(p, TransactionState::CompleteCommit);
+    b.coordinator(p, TransactionState::Ongoing);
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Invoke);
+    b.polls(c, &records[..1]);
+    b.coordinator(p, TransactionState::PrepareCommit);
+    b.marker(p, (&order(0), 1), true);
+    b.marker(p, (&order(1), 1), true);
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Ok);
+    convicts(
+        &b.finish_committed(&records, &records),
+        "E2",
+        "precommitted-read",
+    );
+}
+
 /// A time-out aborts the first half, and the producer commits the second (KAFKA-6119).
 #[test]
 fn e3_convicts_a_transaction_of_which_half_is_visible() {

@@ -59,29 +59,40 @@ impl Checker for NotBeforeCommit {
     }
 }
 
-/// By transaction: when its coordinator decided to commit it; never is after everything, and nothing where no coordinator
-/// of its id said anything.
+/// By transaction: when a coordinator was first known to have decided to commit it; never is after everything, and nothing
+/// where no coordinator of its id said anything.
 fn prepared(index: &Index<'_>) -> Vec<Option<EventId>> {
     let transactions = &index.transactions;
     let decided = |own: &Transaction| {
         let told = transactions.coordinated.get(own.id.as_ref()?)?;
         let from = told.partition_point(|event| *event < own.began);
-        let mut after = told[from..].iter();
-        let first = after.find(|event| {
-            matches!(
-                &index.event(**event).what,
-                What::Transaction(
-                    _,
-                    event::Transaction::State {
-                        state: TransactionState::PrepareCommit,
-                        ..
-                    }
-                )
-            )
-        });
-        Some(first.copied().unwrap_or(EventId::NONE))
+        Some(decision(index, &told[from..]).unwrap_or(EventId::NONE))
     };
     transactions.all.iter().map(decided).collect()
+}
+
+/// The first word of a decision among what coordinators said since a transaction began. One that loses its office can have
+/// written the decision without saying so, and then the next reads it from the log; what that one reads before the
+/// transaction was ever ongoing is the decision of the transaction before.
+fn decision(index: &Index<'_>, told: &[EventId]) -> Option<EventId> {
+    let mut ongoing = false;
+    for event in told {
+        let What::Transaction(_, what) = &index.event(*event).what else {
+            continue;
+        };
+        let (state, read) = match what {
+            event::Transaction::State { state, .. } => (*state, false),
+            event::Transaction::Loaded(state) => (*state, true),
+            event::Transaction::TimedOut
+            | event::Transaction::Fenced { .. }
+            | event::Transaction::Unloaded => continue,
+        };
+        ongoing |= state == TransactionState::Ongoing;
+        if state == TransactionState::PrepareCommit && (ongoing || !read) {
+            return Some(*event);
+        }
+    }
+    None
 }
 
 fn finding(index: &Index<'_>, read: Read<'_>, why: &str) -> Finding {

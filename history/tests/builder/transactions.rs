@@ -188,6 +188,12 @@ impl Builder {
         self.at(Some(0), What::Transaction(id, told));
     }
 
+    /// Another broker becomes coordinator of a producer's transactional id and reads its state from the log.
+    pub(crate) fn next_coordinator(&mut self, client: u16, state: TransactionState) {
+        let id = self.id_of(client);
+        self.at(Some(0), What::Transaction(id, Transaction::Loaded(state)));
+    }
+
     /// A send within a transaction (or outside of any), acknowledged at once.
     pub(crate) fn sends(
         &mut self,
