@@ -105,10 +105,17 @@ impl Controller {
         }
     }
 
+    /// Kafka names no partition here. A broker that has just started then is told what it leads before it knows what there
+    /// is, and as a transaction coordinator takes what it does not know for deleted.
     pub(super) fn announce_brokers(&mut self) {
+        let partitions = if self.settings.behaviour.has(Fix::PartitionsBeforeOrders) {
+            self.context.leadership.keys().cloned().collect()
+        } else {
+            Vec::new()
+        };
         self.agenda.push(Step::SendMetadata {
             brokers: self.context.registered(),
-            partitions: Vec::new(),
+            partitions,
         });
     }
 

@@ -56,6 +56,29 @@ fn a_new_controller_finds_leaders_for_what_died_with_the_old_one() {
     }
 }
 
+/// How many partitions a broker is ordered to lead or follow without having heard of them, when a cluster starts anew.
+fn unheard_of_after_a_restart(fix: bool) -> usize {
+    let fix_and = Behaviour::of(Era::Sound).with(Fix::PartitionsBeforeOrders, fix);
+    let mut cluster = Cluster::of(fix_and);
+    cluster.create(placed("orders", &[&[1, 2], &[2, 1]]));
+    for id in [3, 2, 1] {
+        cluster.crash(id);
+    }
+    cluster.start(1);
+    assert_eq!(cluster.broker(1).told.len(), 2, "it is told what it leads");
+    cluster.broker(1).unheard_of
+}
+
+#[test]
+fn after_a_restart_of_the_cluster_a_broker_knows_all_partitions_before_it_leads_any() {
+    assert_eq!(unheard_of_after_a_restart(true), 0);
+}
+
+#[test]
+fn in_kafka_it_is_told_first_what_it_leads() {
+    assert_eq!(unheard_of_after_a_restart(false), 2);
+}
+
 /// Broker 1, the controller, sleeps over its session with a request in its queue; another one is elected; then it wakes
 /// up and serves the request before it hears that its session is over.
 fn zombie(fix: bool) -> Cluster {

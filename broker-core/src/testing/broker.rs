@@ -41,6 +41,8 @@ pub(crate) struct TestBroker {
     pub(crate) controller_epoch: ControllerEpoch,
     /// Requests of an earlier controller that were refused.
     pub(crate) refused: usize,
+    /// Partitions that LeaderAndIsr named before any UpdateMetadata had.
+    pub(crate) unheard_of: usize,
     pub(crate) results: Vec<IsrResult>,
     /// Partitions whose directory fails.
     pub(crate) broken: Vec<TopicPartition>,
@@ -71,6 +73,7 @@ pub(crate) fn broker(id: i32, behaviour: Behaviour, config: &BrokerConfig) -> Te
         deleted: Vec::new(),
         controller_epoch: ControllerEpoch(0),
         refused: 0,
+        unheard_of: 0,
         results: Vec::new(),
         broken: Vec::new(),
     }))
@@ -239,6 +242,7 @@ impl TestBroker {
         let mut partitions = Vec::new();
         if error == ErrorCode::None {
             for told in request.partitions {
+                self.unheard_of += usize::from(!self.cache.contains(&told.partition));
                 let known = self.told.get(&told.partition);
                 let error = if self.broken.contains(&told.partition) {
                     ErrorCode::KafkaStorageError

@@ -2,7 +2,8 @@
 //!
 //! One thread, the lane `TransactionMarkers`, sends what waits for each broker in one request, one request in flight per
 //! broker. What fails is queued again for whoever leads then, for ever; a partition that this broker does not know is taken
-//! for deleted. Kafka's thread spins while a leader's broker is not known; here the next UpdateMetadata wakes it.
+//! for deleted. Kafka's thread spins while a leader's broker is not known; here the next UpdateMetadata wakes it. It also
+//! repeats a refused marker without a pause; here there is a short one.
 
 use super::append::{Change, Then};
 use super::metadata::Transit;
@@ -22,6 +23,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// The reconnect back-off that Kafka gives this client.
 const RECONNECT: Span = Span::millis(50);
+
+/// How long a marker that was refused waits. Kafka's thread repeats it as soon as the answer is there, as fast as the
+/// machine can; here machines take no time, so that a partition with too few replicas would cost a run most of its steps.
+const REPEAT: Span = Span::millis(5);
 
 /// A decided transaction whose markers are not all written (`PendingCompleteTxn`).
 #[derive(Clone, Debug)]
@@ -129,6 +134,13 @@ impl Markers {
 }
 
 impl Line {
+    /// Nothing is sent for a while.
+    fn back_off(&mut self, desk: &mut Desk<'_, '_>, broker: BrokerId, pause: Span) {
+        self.backing_off = true;
+        let timer = TimerOwner::TransactionMarkers.timer(timer_numbers(broker).1);
+        desk.io.set_timer(timer, desk.now.mono + pause);
+    }
+
     /// Sends what waits, in one request.
     fn pump(&mut self, now: Now, io: &mut Io<'_>) {
         if self.queue.is_empty() || self.peer.is_busy() || self.backing_off {
@@ -309,14 +321,15 @@ impl TransactionCoordinator {
         let entries = std::mem::take(&mut line.in_flight);
         match event {
             PeerEvent::Response(ResponseBody::WriteTxnMarkers(response)) => {
+                if response.markers.iter().any(is_repeated) {
+                    line.back_off(desk, broker, REPEAT);
+                }
                 for (entry, written) in entries.into_iter().zip(response.markers) {
                     self.on_written(desk, entry, written);
                 }
             }
             PeerEvent::Response(_) | PeerEvent::Failed => {
-                line.backing_off = true;
-                let timer = TimerOwner::TransactionMarkers.timer(timer_numbers(broker).1);
-                desk.io.set_timer(timer, desk.now.mono + RECONNECT);
+                line.back_off(desk, broker, RECONNECT);
                 // Also what waited for the connection looks for its leaders anew.
                 let waiting = std::mem::take(&mut line.queue);
                 for entry in entries.into_iter().chain(waiting) {
@@ -432,6 +445,12 @@ enum Verdict {
     Again,
     /// Another coordinator or another epoch of the producer was faster: this marker is nobody's business any more.
     Fenced,
+}
+
+/// Whether a leader wants to be asked again for some partition.
+fn is_repeated(written: &WrittenMarker) -> bool {
+    let mut errors = written.partitions.iter().map(|(_, error)| *error);
+    errors.any(|error| matches!(verdict(error), Verdict::Again))
 }
 
 fn verdict(error: ErrorCode) -> Verdict {

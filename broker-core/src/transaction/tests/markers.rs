@@ -31,7 +31,7 @@ fn each_leader_gets_one_request_and_the_last_answer_completes() {
 }
 
 #[test]
-fn a_marker_that_a_leader_could_not_write_is_sent_again() {
+fn a_marker_that_a_leader_could_not_write_is_sent_again_after_a_moment() {
     let mut bench = Bench::new(Behaviour::of(Era::V2_8));
     let producer = bench.begin(vec![orders()]);
     bench.commit(&producer);
@@ -41,6 +41,8 @@ fn a_marker_that_a_leader_could_not_write_is_sent_again() {
         ErrorCode::RequestTimedOut,
     ] {
         bench.answer(error);
+        assert_eq!(bench.markers.len(), 0, "{error}");
+        bench.act(|coordinator, desk| coordinator.on_marker_timer(desk, 5));
         assert_eq!(bench.markers.len(), 1, "{error}");
     }
     bench.answer(ErrorCode::None);

@@ -54,6 +54,19 @@ stories! {
             fetch, the ISR shrank, and when the leader failed there was nobody to take over. KAFKA-4443 sends \
             UpdateMetadata first.",
     }
+    PartitionsBeforeOrders {
+        base: Sound, home: Raft,
+        affected: "0.11.0 to 3.9", fixed: None,
+        superseded_by: [], catalogue: ["T-20"],
+        story: "What a new controller sends first names the live brokers and no partition, and a broker that has just \
+            started knows none. If the order to lead a partition of the transaction log comes next, that broker is a \
+            coordinator before it knows any other partition. It loads the transactions that are decided and not \
+            finished, takes the partitions that it does not know for deleted ones (KAFKA-5202), skips their markers and \
+            writes that the transaction is complete. Its records stay undecided until the next marker of the same \
+            producer, which may say the opposite. A restart of the whole cluster is enough. In KRaft a broker learns of \
+            partitions and of their leaders in one step; no release in ZooKeeper mode has a fix, and the switch lets the \
+            first request name all partitions, as the one to a broker that joins a reigning controller does.",
+    }
     EphemeralConflictCheck {
         base: Sound, home: Kafka,
         affected: "0.8.0 to 0.8.2", fixed: Some("0.9.0"),

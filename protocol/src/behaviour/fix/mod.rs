@@ -107,6 +107,7 @@ fixes! {
         BrokerEpoch = "KIP-380", V2_8, "The controller tells one life of a broker from the next and names it in its requests.";
         DeregisterOnResign = "KAFKA-4447", V1_0, "A controller that resigns stops listening to the keeper.";
         UpdateMetadataFirst = "KAFKA-4443", V1_0, "A new controller tells who lives before it tells who leads.";
+        PartitionsBeforeOrders = "partitions-before-orders", Sound, "A new controller tells of all partitions before it tells who leads.";
         EphemeralConflictCheck = "KAFKA-1387", V0_9, "A broker waits for the node of its own former session to go away.";
         EphemeralOwnerCheck = "KAFKA-7165", V2_8, "A broker compares the owner session of its registration and replaces a left-over one.";
         ControllerElectionRetry = "KAFKA-1451", V0_8, "The election of a controller does not hang on its own left-over node.";
