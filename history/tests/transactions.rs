@@ -8,6 +8,7 @@ mod kept;
 
 use builder::Builder;
 use builder::transactions::{Placed, copy, order};
+use history::History;
 use history::event::{Group, Phase};
 use history::manifest::{ClientKind, CommitPolicy, Stream};
 use history::operation::{Stage, TransactionCall};
@@ -334,7 +335,7 @@ fn e5_acquits_both_or_neither() {
 }
 
 /// A newer producer takes the id over while the older one's transaction is under way.
-fn taken_over(name: &str, committed_before: bool) -> history::History {
+fn taken_over(name: &str, committed_before: bool) -> History {
     let mut b = Builder::new(name);
     let (old, new) = (b.transactional("t"), b.transactional("t"));
     b.two_topics();
@@ -443,7 +444,7 @@ fn e7_convicts_copies_in_another_order() {
 }
 
 /// A batch that was held comes after the abort marker: a transaction that nobody will ever end (KIP-890).
-fn late_batch(name: &str, marker: bool) -> history::History {
+fn late_batch(name: &str, marker: bool) -> History {
     let (mut b, p, _) = two_partitions(name);
     b.coordinator(p, TransactionState::Ongoing);
     b.abort(p, 0);
@@ -481,7 +482,7 @@ fn e8_excuses_what_its_coordinator_still_had_time_for() {
 }
 
 /// Transfers of 5 from account a to account b, in one transaction with a record in each partition.
-fn transfer(name: &str, whole: bool) -> history::History {
+fn transfer(name: &str, whole: bool) -> History {
     let mut b = Builder::new(name);
     let p = b.transactional("t");
     b.two_topics();
@@ -508,7 +509,7 @@ fn e9_acquits_a_whole_one() {
 }
 
 /// Two applications that copy: each writes one record and has read the other's before it committed, or only one has.
-fn two_copiers(name: &str, both: bool) -> history::History {
+fn two_copiers(name: &str, both: bool) -> History {
     let mut b = Builder::new(name);
     let (p, q) = (b.transactional("t"), b.transactional("u"));
     let readers = [b.copier(p), b.copier(q)];
@@ -610,7 +611,7 @@ fn g0_is_told_and_not_held_against_kafka() {
 }
 
 /// A group that reads committed records, and one that reads all; between two committed records lies an aborted one.
-fn read_around_an_aborted_record(name: &str, committed: bool) -> history::History {
+fn read_around_an_aborted_record(name: &str, committed: bool) -> History {
     let mut b = Builder::new(name);
     let p = b.transactional("t");
     let c = b.consumer(CommitPolicy::After);
@@ -718,6 +719,33 @@ fn progress_wants_an_answer_to_who_asks_for_a_transactional_id() {
             convicts(&history, "PROGRESS", "producer-never-ready");
         }
     }
+}
+
+/// A send after healing that is refused as fenced; before, the coordinator may have aborted what took too long.
+fn fenced_after_healing(name: &str, late: bool) -> History {
+    let (mut b, p, _) = two_partitions(name);
+    if late {
+        b.timed_out(p);
+    }
+    b.abort(p, 0);
+    b.marker(p, (&order(0), 1), false);
+    b.marker(p, (&order(1), 1), false);
+    b.phase(Phase::Heal);
+    b.begin(p, 1);
+    b.asked(p, 1, &at(0, 2, p, 2));
+    b.call(p, Some(1), TransactionCall::Commit, Stage::Invoke);
+    b.fenced(p, Builder::value(p, 2));
+    b.call(p, Some(1), TransactionCall::Commit, Stage::Info);
+    let records = [at(0, 0, p, 0), at(1, 0, p, 1)];
+    b.finish_committed(&records, &[])
+}
+
+#[test]
+fn progress_excuses_a_producer_that_was_fenced_because_it_took_too_long() {
+    let late = fenced_after_healing("progress-late-near", true);
+    acquits(&late, "PROGRESS", 1);
+    let nobody = fenced_after_healing("progress-late-bad", false);
+    convicts(&nobody, "PROGRESS", "send-fails-after-healing");
 }
 
 /// The process of an application that copies has two clients; what one of them had open ends with the other.

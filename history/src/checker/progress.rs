@@ -4,9 +4,9 @@
 use super::Checker;
 use super::effects::{effects, operation};
 use super::index::{Acks, EventId, Fate, Index, NONE, Sent, ValueId};
-use crate::event::{Phase, Process, What};
+use crate::event::{Phase, Process, Transaction, What};
 use crate::manifest::{ClientKind, Stream};
-use crate::operation::Stage;
+use crate::operation::{Action, Stage};
 use crate::verdict::{Finding, Moment, Verdict};
 use protocol::ids::{GroupId, NodeId, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ impl Checker for Progress {
     }
 
     fn definition(&self) -> &'static str {
-        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send, every initTransactions and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What a permanent fault took offline is excused and named. Claimed by every configuration."
+        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send, every initTransactions and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What a permanent fault took offline is excused and named, and so is a send of a producer whose coordinator has aborted what took longer than transaction.timeout.ms, because that fences it. Claimed by every configuration."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -99,14 +99,14 @@ fn sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
         let open = sent.fate == Fate::Open;
         let failed = after && index.time(sent.invoked) > grace && sent.fate != Fate::Ok;
         if open || failed {
-            report(verdict, permanent(index, sent.part), || stuck(index, id));
+            report(verdict, excuse(index, id), || stuck(index, id));
         }
     }
     for id in last.into_values() {
         let sent = index.values.get(id);
         let counted = sent.fate == Fate::Open || index.time(sent.invoked) > grace;
         if sent.fate != Fate::Ok && !counted {
-            report(verdict, permanent(index, sent.part), || stuck(index, id));
+            report(verdict, excuse(index, id), || stuck(index, id));
         }
     }
 }
@@ -134,6 +134,36 @@ fn inits(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
             });
         }
     }
+}
+
+/// What a producer is told whose epoch is not the last one, by a coordinator and by a leader.
+const FENCED: [&str; 2] = ["PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"];
+
+/// Why a send may fail after healing.
+fn excuse(index: &Index<'_>, id: ValueId) -> Option<String> {
+    let sent = index.values.get(id);
+    permanent(index, sent.part).or_else(|| {
+        let error = error_of(index, sent)?;
+        FENCED
+            .contains(&error.as_str())
+            .then(|| timed_out(index, id))?
+    })
+}
+
+/// A coordinator that aborts what takes too long raises the epoch, and whoever has the one before is fenced for good
+/// (KIP-588 was never finished).
+fn timed_out(index: &Index<'_>, id: ValueId) -> Option<String> {
+    let own = index.transactions.get(index.transactions.of_value(id)?);
+    let (name, sent) = (own.id.as_ref()?, index.values.get(id));
+    let init = own.init.map(|init| index.transactions.inits[init].returned);
+    let told = index.transactions.coordinated.get(name)?.iter();
+    let since = init.unwrap_or(EventId(0));
+    let mut told = told.filter(|event| **event > since && **event < sent.ended);
+    let late = told.any(|event| {
+        let what = &index.event(*event).what;
+        matches!(what, What::Transaction(_, Transaction::TimedOut))
+    });
+    late.then(|| format!("the coordinator of {name} had aborted what took too long, and fences it"))
 }
 
 /// Every call that ends a transaction of a process that lives returns; one that begins after the grace time is answered.
@@ -239,6 +269,25 @@ fn clients_of<'i>(index: &'i Index<'_>, node: Option<NodeId>) -> impl Iterator<I
         .map(|(number, _)| number)
 }
 
+/// The error that a send ended with.
+fn error_of(index: &Index<'_>, sent: &Sent) -> Option<String> {
+    if !sent.ended.is_some() {
+        return None;
+    }
+    match &operation(index, sent.ended)?.action {
+        Action::Send { error, .. } => error.clone(),
+        Action::Poll { .. }
+        | Action::Commit { .. }
+        | Action::Transaction { .. }
+        | Action::Assigned { .. }
+        | Action::Revoked { .. }
+        | Action::Lost { .. }
+        | Action::Position { .. }
+        | Action::Process { .. }
+        | Action::Admin { .. } => None,
+    }
+}
+
 fn stuck(index: &Index<'_>, id: ValueId) -> Finding {
     let sent = index.values.get(id);
     let value = index.values.value(id);
@@ -254,19 +303,7 @@ fn stuck(index: &Index<'_>, id: ValueId) -> Finding {
         story.push(index.moment(heal, "everything that is not permanent heals"));
     }
     if sent.ended.is_some() {
-        let error = operation(index, sent.ended).and_then(|operation| match &operation.action {
-            crate::operation::Action::Send { error, .. } => error.clone(),
-            crate::operation::Action::Poll { .. }
-            | crate::operation::Action::Commit { .. }
-            | crate::operation::Action::Transaction { .. }
-            | crate::operation::Action::Assigned { .. }
-            | crate::operation::Action::Revoked { .. }
-            | crate::operation::Action::Lost { .. }
-            | crate::operation::Action::Position { .. }
-            | crate::operation::Action::Process { .. }
-            | crate::operation::Action::Admin { .. } => None,
-        });
-        let error = error.unwrap_or_default();
+        let error = error_of(index, sent).unwrap_or_default();
         story.push(index.moment(sent.ended, format!("the send of {value} {how}: {error}")));
     }
     let text = format!("the send of {value} by {client} {how} although the cluster had healed");

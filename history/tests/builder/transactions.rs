@@ -188,6 +188,18 @@ impl Builder {
         self.at(Some(0), What::Transaction(id, told));
     }
 
+    /// The coordinator aborts what takes too long.
+    pub(crate) fn timed_out(&mut self, client: u16) {
+        let id = self.id_of(client);
+        self.at(Some(0), What::Transaction(id, Transaction::TimedOut));
+    }
+
+    /// A send within a transaction ends as fenced.
+    pub(crate) fn fenced(&mut self, client: u16, value: Value) {
+        let action = Self::send_action(value, None, Some("PRODUCER_FENCED"));
+        self.operation(client, Stage::Fail, action);
+    }
+
     /// Another broker becomes coordinator of a producer's transactional id and reads its state from the log.
     pub(crate) fn next_coordinator(&mut self, client: u16, state: TransactionState) {
         let id = self.id_of(client);
