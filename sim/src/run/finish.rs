@@ -75,6 +75,9 @@ pub(super) struct Progress {
     open: BTreeMap<NodeId, u64>,
     /// Records each producer node has sent, and how many it will send.
     sent: BTreeMap<NodeId, (u64, u64)>,
+    /// How many another life of a producer sends, where its end has to be waited for: what is copied or ended while the
+    /// final readers are on their way, the one that comes first would not see.
+    each_life: BTreeMap<NodeId, u64>,
     readers: Vec<Readers>,
     /// Of applications that write what they read: how many records of the last poll are not written yet.
     unwritten: BTreeMap<NodeId, u64>,
@@ -93,6 +96,9 @@ impl Progress {
         let mut progress = Self::default();
         for (producer, node) in plan.producers.iter().zip(&nodes.client_nodes) {
             progress.sent.insert(*node, (0, producer.count));
+            if plan.has_transactions() && producer.checkpoint_every.is_none() {
+                progress.each_life.insert(*node, producer.count);
+            }
         }
         let mut groups: BTreeMap<String, Readers> = BTreeMap::new();
         for (consumer, node) in plan
@@ -163,6 +169,11 @@ impl Progress {
                 }
                 What::Broker(Broker::Registered { .. }) => {
                     self.registered.insert(node);
+                }
+                What::Process(history::event::Process::Started { .. }) => {
+                    if let Some(count) = self.each_life.get(&node) {
+                        self.sent.insert(node, (0, *count));
+                    }
                 }
                 What::Process(history::event::Process::Died { .. }) => {
                     self.open.remove(&node);
