@@ -57,7 +57,7 @@ stories! {
     PartitionsBeforeOrders {
         base: Sound, home: Raft,
         affected: "0.11.0 to 3.9", fixed: None,
-        superseded_by: [], catalogue: ["T-20"],
+        superseded_by: [], catalogue: ["T-23"],
         story: "What a new controller sends first names the live brokers and no partition, and a broker that has just \
             started knows none. If the order to lead a partition of the transaction log comes next, that broker is a \
             coordinator before it knows any other partition. It loads the transactions that are decided and not \
