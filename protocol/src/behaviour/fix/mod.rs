@@ -208,18 +208,18 @@ fixes! {
     }
 }
 
-// The set is one machine word pair; a fix more than 128 must not wrap.
-const _: () = assert!(Fix::ALL.len() <= 128);
+/// How many words a set takes.
+const WORDS: usize = Fix::ALL.len().div_ceil(64);
 
 impl Fix {
-    const fn bit(self) -> u128 {
+    /// Its place in a set: which word, and which bit of it.
+    const fn place(self) -> (usize, u64) {
         #[expect(
             clippy::as_conversions,
-            reason = "the discriminant is the place in the set; the count is checked above"
+            reason = "the discriminant is the place in the set, and a byte fits"
         )]
-        {
-            1 << (self as u8)
-        }
+        let place = self as usize;
+        (place / 64, 1 << (place % 64))
     }
 }
 
@@ -297,26 +297,30 @@ impl<'de> Deserialize<'de> for Fix {
 
 /// A set of fixes: one bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct FixSet(u128);
+pub struct FixSet([u64; WORDS]);
 
 impl FixSet {
     /// None.
-    pub const EMPTY: Self = Self(0);
+    pub const EMPTY: Self = Self([0; WORDS]);
 
     /// Whether a fix is in the set.
     #[inline]
     pub const fn contains(self, fix: Fix) -> bool {
-        self.0 & fix.bit() != 0
+        let (word, bit) = fix.place();
+        self.0[word] & bit != 0
     }
 
     /// The set with one fix put in or taken out.
     #[must_use]
     pub const fn with(self, fix: Fix, on: bool) -> Self {
-        Self(if on {
-            self.0 | fix.bit()
+        let (word, bit) = fix.place();
+        let mut words = self.0;
+        if on {
+            words[word] |= bit;
         } else {
-            self.0 & !fix.bit()
-        })
+            words[word] &= !bit;
+        }
+        Self(words)
     }
 
     /// Its members, in the order of the catalogue.
