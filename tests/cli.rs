@@ -252,6 +252,20 @@ fn the_page_of_a_run_ends_in_verdict_and_command() {
     assert!(told.contains("P1/acknowledged-lost: excused"), "{told}");
 }
 
+/// What the README shows of a page is there, line for line and in that order.
+#[test]
+fn the_page_in_the_readme_is_that_of_the_run() {
+    let readme = include_str!("../README.md");
+    let block = readme.split("<!-- page -->").nth(1).unwrap();
+    let block = block.split("<!-- /page -->").next().unwrap();
+    let told = ktrial(&["run", "scenarios/03-acks-one.toml"]);
+    let mut page = told.lines();
+    let shown = block.lines().filter(|line| !line.starts_with("```"));
+    for line in shown.filter(|line| !line.trim().is_empty()) {
+        assert!(page.any(|told| told == line), "the page has no {line:?}");
+    }
+}
+
 #[test]
 fn several_files_end_in_one_table_with_every_side() {
     insta::assert_snapshot!(ktrial(&[

@@ -6,6 +6,9 @@ use history::judge::Judgement;
 use history::verdict::{Answer, Finding, Verdict};
 use std::fmt::Write;
 
+/// Where the words of a story begin: behind the time and the node.
+const STORY: usize = 22;
+
 /// One line for each guarantee that the configuration claims.
 pub(super) fn print(out: &mut String, judgement: &Judgement) {
     let claimed = |verdict: &&Verdict| !matches!(verdict.answer, Answer::NotClaimed(_));
@@ -21,16 +24,14 @@ pub(super) fn print(out: &mut String, judgement: &Judgement) {
         }
     }
     if !not_claimed.is_empty() {
-        line(
-            out,
-            &paint(
-                FAINT,
-                format!(
-                    "  not promised by this configuration: {}",
-                    not_claimed.join(", ")
-                ),
-            ),
+        let text = format!(
+            "not promised by this configuration: {}",
+            not_claimed.join(", ")
         );
+        for (place, part) in wrap(&text, super::WIDTH - 4).into_iter().enumerate() {
+            let indent = if place == 0 { "  " } else { "    " };
+            line(out, &paint(FAINT, format_args!("{indent}{part}")));
+        }
     }
 }
 
@@ -128,14 +129,18 @@ fn print_finding(out: &mut String, verdict: &Verdict, finding: &Finding, excused
         line(out, &format!("  because   {cause}"));
     }
     for moment in &finding.story {
+        let mut parts = wrap(&moment.text, super::WIDTH - STORY).into_iter();
         line(
             out,
             &format!(
                 "  {:>10}  {} {}",
                 seconds(moment.at),
                 pad(NAME, &moment.node, 7),
-                moment.text
+                parts.next().unwrap_or_default()
             ),
         );
+        for part in parts {
+            line(out, &format!("{:STORY$}{part}", ""));
+        }
     }
 }
