@@ -1,10 +1,7 @@
 //! Every guarantee of the catalogue has a planted history that breaks it and is convicted, and one that nearly does and is
 //! acquitted. A guarantee without a pair fails here.
 
-#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
-
-mod kept;
-
+use crate::kept;
 use history::checker::{codes, guarantees};
 use history::jsonl;
 use history::judge::judge;

@@ -1,19 +1,14 @@
 //! The guarantees of transactions against histories that break them and ones that nearly do, built here, kept in `testdata`
 //! and judged from those files. `KTRIAL_BLESS=1` writes the files anew.
 
-#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
-
-mod builder;
-mod kept;
-
-use builder::Builder;
-use builder::transactions::{Placed, copy, order};
+use crate::builder::Builder;
+use crate::builder::transactions::{Placed, copy, order};
+use crate::kept::{acquits, convicts, judged};
 use history::History;
 use history::event::{Group, Phase};
 use history::manifest::{ClientKind, CommitPolicy, Stream};
 use history::operation::{Stage, TransactionCall};
 use history::verdict::Answer;
-use kept::{acquits, convicts, judged};
 use protocol::ids::{GenerationId, MemberId, Offset, ProducerId};
 use protocol::note::TransactionState;
 use protocol::verb::ResetReason;

@@ -1,6 +1,5 @@
 //! Histories kept as files, and what judging them must give.
 
-#![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 use history::judge::{Judgement, judge};

@@ -1,10 +1,6 @@
 //! History files against arbitrary damage: a whole history or an error that names the line, never a panic.
 
-#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
-
-mod builder;
-
-use builder::Builder;
+use crate::builder::Builder;
 use history::jsonl::{self, ReadError};
 use proptest::prelude::*;
 

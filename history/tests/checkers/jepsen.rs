@@ -1,10 +1,7 @@
 //! Histories in Jepsen's form: what is written, and that its rules for histories are kept. `KTRIAL_BLESS=1` writes the files
 //! anew.
 
-#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
-
-mod kept;
-
+use crate::kept;
 use history::{History, jsonl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;

@@ -1,7 +1,6 @@
 //! Histories by hand: a cluster of three brokers, one topic `orders` with one partition, and whatever happens, one
 //! millisecond an event.
 
-#![allow(dead_code, reason = "each test file uses its part")]
 #![allow(
     clippy::unwrap_used,
     clippy::too_many_arguments,

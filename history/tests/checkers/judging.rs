@@ -1,10 +1,7 @@
 //! From a history to an outcome, and files that are not histories.
 
-#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
-
-mod builder;
-
-use builder::Builder;
+use crate::builder::Builder;
+use crate::v;
 use history::event::{ElectionKind, FaultStage, Process, What};
 use history::expectation::Quantifier;
 use history::jsonl::{self, ReadError};
@@ -15,10 +12,6 @@ use history::operation::Stage;
 use history::verdict::Answer;
 use history::{History, checker};
 use protocol::verb::ResetReason;
-
-fn v(number: u64) -> history::operation::Value {
-    Builder::value(0, number)
-}
 
 /// One acknowledged record, read in the end or not.
 fn run(found: bool, prepare: impl FnOnce(&mut Builder)) -> History {

@@ -1,0 +1,206 @@
+//! Guarantees about the order of records: FIFO, GAP and RT of a partition, AGREE of its readers.
+
+use crate::builder::Builder;
+use crate::kept::{acquits, convicts};
+use crate::v;
+use history::History;
+use history::event::ElectionKind;
+use history::manifest::CommitPolicy;
+use history::operation::Stage;
+
+#[test]
+fn fifo_convicts_a_later_record_before_an_earlier_one() {
+    let mut b = Builder::new("fifo-bad");
+    let p = b.producer("all", 1, false);
+    b.born();
+    b.send(p, 0);
+    b.send(p, 1);
+    b.append(&[1, 2, 3], 0, 0, v(1));
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    b.high_watermark(&[1, 2, 3], 2);
+    b.acked(p, 1, 0);
+    b.acked(p, 0, 1);
+    convicts(&b.finish(&[(0, v(1)), (1, v(0))]), "FIFO", "reordered");
+}
+
+#[test]
+fn fifo_acquits_a_second_copy_and_another_producer() {
+    let mut b = Builder::new("fifo-near");
+    let p = b.producer("all", 1, false);
+    let q = b.producer("all", 1, false);
+    b.born();
+    b.send(q, 0);
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    let other = Builder::value(q, 0);
+    b.append(&[1, 2, 3], 2, 0, v(0));
+    b.append(&[1, 2, 3], 3, 0, other);
+    b.high_watermark(&[1, 2, 3], 4);
+    b.acked(q, 0, 3);
+    acquits(
+        &b.finish(&[(0, v(0)), (1, v(1)), (2, v(0)), (3, other)]),
+        "FIFO",
+        0,
+    );
+}
+
+#[test]
+fn gap_convicts_a_hole_before_a_later_record() {
+    let mut b = Builder::new("gap-bad");
+    let p = b.producer("all", 5, true);
+    b.born();
+    b.send(p, 0);
+    b.acked(p, 0, 0);
+    b.written(p, 1, 0);
+    convicts(&b.finish(&[(0, v(1))]), "GAP", "hole");
+}
+
+#[test]
+fn gap_acquits_a_hole_that_was_never_acknowledged() {
+    let mut b = Builder::new("gap-near");
+    let p = b.producer("all", 5, true);
+    b.born();
+    b.send(p, 0);
+    b.ended(p, 0, Stage::Info);
+    b.written(p, 1, 0);
+    acquits(&b.finish(&[(0, v(1))]), "GAP", 0);
+}
+
+#[test]
+fn rt_convicts_an_offset_below_one_acknowledged_before_the_send() {
+    let mut b = Builder::new("rt-bad");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.append(&[1, 2, 3], 0, 0, v(1));
+    b.send(p, 0);
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    b.acked(p, 0, 1);
+    b.send(p, 1);
+    b.acked(p, 1, 0);
+    convicts(
+        &b.finish(&[(0, v(1)), (1, v(0))]),
+        "RT",
+        "offset-back-in-time",
+    );
+}
+
+#[test]
+fn rt_acquits_sends_that_overlap() {
+    let mut b = Builder::new("rt-near");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.send(p, 1);
+    b.append(&[1, 2, 3], 0, 0, v(1));
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    b.acked(p, 0, 1);
+    b.acked(p, 1, 0);
+    acquits(&b.finish(&[(0, v(1)), (1, v(0))]), "RT", 0);
+}
+
+#[test]
+fn rt_excuses_the_offset_of_a_record_that_was_lost_with_its_log() {
+    let mut b = Builder::new("rt-excused");
+    let p = b.producer("1", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    b.send(p, 1);
+    b.append(&[1], 1, 0, v(1));
+    b.acked(p, 1, 1);
+    // Leadership goes to broker 2 and back before either has fetched from the other.
+    b.elect(2, 1, ElectionKind::Preferred, &[1, 2, 3], 1);
+    b.send(p, 2);
+    b.append(&[2], 1, 1, v(2));
+    b.acked(p, 2, 1);
+    b.elect(1, 2, ElectionKind::Clean, &[1, 2, 3], 2);
+    b.truncate(2, 1, 2, "leader_epoch");
+    b.append(&[2, 3], 1, 0, v(1));
+    acquits(&b.finish(&[(0, v(0)), (1, v(1))]), "RT", 1);
+}
+
+/// A record is acknowledged, lost with the power of broker 2 or for no reason, and written again by a retry further on; its
+/// offset is given to a later one.
+fn rewritten(name: &str, power: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    if power {
+        b.power_loss(2, 0);
+    } else {
+        b.kill(2);
+        b.loaded(2, 0);
+    }
+    b.elect(2, 1, ElectionKind::Clean, &[2], 0);
+    b.send(p, 1);
+    b.append(&[2, 1, 3], 0, 1, v(1));
+    b.append(&[2, 1, 3], 1, 1, v(0));
+    b.acked(p, 1, 0);
+    b.finish(&[(0, v(1)), (1, v(0))])
+}
+
+#[test]
+fn rt_excuses_the_place_of_a_lost_record_that_a_retry_wrote_again_and_convicts_without_a_reason() {
+    acquits(&rewritten("rt-rewritten-near", true), "RT", 1);
+    let bad = rewritten("rt-rewritten-bad", false);
+    convicts(&bad, "RT", "offset-back-in-time");
+}
+
+#[test]
+fn agree_convicts_two_values_read_at_one_offset() {
+    let mut b = Builder::new("agree-bad");
+    let p = b.producer("1", 5, false);
+    let c = b.consumer(CommitPolicy::Never);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1, 2, 3], 0, 0, v(0));
+    b.high_watermark(&[1, 2, 3], 1);
+    b.polled(c, &[(0, v(0))]);
+    b.kill(1);
+    b.truncate(2, 0, 1, "high_watermark");
+    b.elect(2, 1, ElectionKind::Clean, &[2, 3], 0);
+    b.send(p, 1);
+    b.append(&[2, 3], 0, 1, v(1));
+    b.acked(p, 1, 0);
+    convicts(&b.finish(&[(0, v(1))]), "AGREE", "inconsistent-offset");
+}
+
+#[test]
+fn agree_acquits_an_offset_that_nobody_read_before_it_was_given_again() {
+    let mut b = Builder::new("agree-near");
+    let p = b.producer("1", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1], 0, 0, v(0));
+    b.acked(p, 0, 0);
+    b.kill(1);
+    b.elect(2, 1, ElectionKind::Clean, &[2, 3], 0);
+    b.send(p, 1);
+    b.append(&[2, 3], 0, 1, v(1));
+    b.acked(p, 1, 0);
+    b.high_watermark(&[2, 3], 1);
+    acquits(&b.finish(&[(0, v(1))]), "AGREE", 0);
+}
+
+/// The application sends record 0 twice, with record 1 between; then record 2.
+fn sent_again(name: &str, last: i64) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.written(p, 0, 2);
+    b.written(p, 2, last);
+    let log = [(0, v(0)), (1, v(1)), (2, v(0)), (3, v(2))];
+    b.finish(&log)
+}
+
+#[test]
+fn rt_acquits_an_application_that_sends_a_record_again() {
+    acquits(&sent_again("rt-again-near", 3), "RT", 0);
+}
+
+#[test]
+fn rt_convicts_an_offset_below_that_of_a_record_sent_again() {
+    convicts(&sent_again("rt-again-bad", 1), "RT", "offset-back-in-time");
+}
