@@ -198,6 +198,10 @@ fn with_a_record(bench: &mut TxnBench) {
 }
 
 fn offsets(bench: &mut TxnBench, generation: i32) -> OperationId {
+    offsets_of(bench, generation, "m")
+}
+
+fn offsets_of(bench: &mut TxnBench, generation: i32, member: &str) -> OperationId {
     let position = OffsetAndMetadata {
         offset: Offset(7),
         leader_epoch: None,
@@ -206,7 +210,7 @@ fn offsets(bench: &mut TxnBench, generation: i32) -> OperationId {
     let group = ConsumerGroupMetadata {
         group_id: GroupId::from("g"),
         generation_id: GenerationId(generation),
-        member_id: MemberId::from("m"),
+        member_id: MemberId::from(member),
         group_instance_id: None,
     };
     bench.call(Verb::SendOffsetsToTransaction(
@@ -516,6 +520,34 @@ fn offsets_of_a_former_generation_can_only_be_aborted() {
     let abort = bench.call(Verb::AbortTransaction);
     end(&mut bench, ErrorCode::None, None);
     assert_eq!(done(&mut bench, abort), Ok(()));
+}
+
+#[test]
+fn a_generation_without_a_member_is_misuse() {
+    let mut bench = ready();
+    begin(&mut bench);
+    let call = offsets_of(&mut bench, 4, "");
+    let failure = done(&mut bench, call).unwrap_err();
+    assert_eq!(failure.certainty, Certainty::Fail);
+    assert!(matches!(failure.error, ClientError::IllegalState(_)));
+    assert_eq!(bench.apis(), [], "nobody is asked");
+}
+
+#[test]
+fn a_group_that_is_refused_for_its_name_ends_the_producer() {
+    let mut bench = ready();
+    begin(&mut bench);
+    let call = offsets(&mut bench, 4);
+    let asked = bench.take(ApiKey::AddOffsetsToTxn);
+    let error = ErrorCode::None;
+    bench.answer(&asked, AddOffsetsToTxnResponse { error });
+    find(&mut bench);
+    bench.pass(Span::millis(100));
+    answer_offsets(&mut bench, ErrorCode::InvalidGroupId);
+    let refused = ClientError::Broker(ErrorCode::InvalidGroupId);
+    assert_eq!(done(&mut bench, call).unwrap_err().error, refused);
+    let abort = bench.call(Verb::AbortTransaction);
+    assert_eq!(done(&mut bench, abort).unwrap_err().error, refused);
 }
 
 #[test]

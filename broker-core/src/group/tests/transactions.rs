@@ -14,6 +14,15 @@ fn t0() -> TopicPartition {
 impl Bench {
     fn commit_in_transaction(
         &mut self,
+        member: (&MemberId, GenerationId),
+        offset: i64,
+    ) -> ErrorCode {
+        self.commit_for(GROUP, member, offset)
+    }
+
+    fn commit_for(
+        &mut self,
+        group: &str,
         (member, generation): (&MemberId, GenerationId),
         offset: i64,
     ) -> ErrorCode {
@@ -23,7 +32,7 @@ impl Bench {
                 producer_id: PRODUCER,
                 producer_epoch: ProducerEpoch(0),
             },
-            group_id: GROUP.into(),
+            group_id: group.into(),
             generation_id: generation,
             member_id: member.clone(),
             group_instance_id: None,
@@ -94,6 +103,14 @@ fn an_offset_waits_for_the_marker_and_goes_with_an_abort() {
         assert!(bench.notes.contains(&decided));
         assert_eq!(bench.successor().stable_offset(), Ok(offset));
     }
+}
+
+#[test]
+fn the_offsets_of_a_transaction_belong_to_a_group_with_a_name() {
+    let mut bench = Bench::new();
+    let (member, generation) = nobody();
+    let error = bench.commit_for("", (&member, generation), 9);
+    assert_eq!(error, ErrorCode::InvalidGroupId);
 }
 
 #[test]

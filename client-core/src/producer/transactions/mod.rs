@@ -120,6 +120,11 @@ impl Transactions {
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
         group: ConsumerGroupMetadata,
     ) -> Called {
+        if group.generation_id.0 > 0 && group.member_id.as_str().is_empty() {
+            return Err(ClientError::IllegalState(
+                "a member of a generation needs a member.id",
+            ));
+        }
         self.refuse_while_pending()?;
         self.refuse_after_error()?;
         if self.state != State::InTransaction {
