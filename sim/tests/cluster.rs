@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-use history::event::What;
+use history::event::{Keeper, Process, What};
+use history::manifest::NodeRole;
 use history::operation::{Action, Stage};
-use protocol::ids::NodeId;
+use protocol::ids::{KeeperId, NodeId};
+use protocol::keeper::KeeperRole;
 use protocol::time::Span;
 use sim::host::run_hosted;
 use sim::run::cluster::{self, CoreBoot, Nodes};
@@ -14,6 +16,7 @@ use sim::scenario::plan::Plan;
 use sim::world::{
     At, DiskAtRestart, KillKind, Unflushed, Unobserved, World, WorldCommand, first_difference,
 };
+use std::sync::Arc;
 
 const SCENARIO: &str = r#"
 title = "a cluster"
@@ -43,11 +46,15 @@ config = { "auto.offset.reset" = "earliest" }
 "#;
 
 fn plan() -> Plan {
+    plan_of(SCENARIO)
+}
+
+fn plan_of(text: &str) -> Plan {
     let vocabulary = Vocabulary {
         guarantees: &[],
         ledger: &[],
     };
-    let checked = check(&parse(SCENARIO).unwrap(), "cluster.toml", &vocabulary);
+    let checked = check(&parse(text).unwrap(), "cluster.toml", &vocabulary);
     assert!(checked.complaints.is_empty(), "{:?}", checked.complaints);
     checked.plans.into_iter().next().unwrap()
 }
@@ -195,4 +202,41 @@ latency = "500ms"
     let far = first_answer(&format!("{scenario}{link}"));
     // Twice the connection, once the questions for the topic, once the record.
     assert!(far > near + Span::millis(1500), "{near:?} {far:?}");
+}
+
+/// A server with a small id asks the others to dial it, over a connection that it closes at once.
+#[test]
+fn a_keeper_that_was_killed_joins_the_ensemble_again_whichever_it_is() {
+    for id in 1..=3 {
+        let text = format!(
+            "title = 'keepers'\nquestion = 'Does it come back?'\nduration = '8s'\n\
+             [[fault]]\nkind = 'kill'\ntarget = 'keeper {id}'\nat = '3s'\nrestart_after = '1s'\n"
+        );
+        let plan = plan_of(&text);
+        let history = sim::run::run(&Arc::new(plan), 1).history;
+        let nodes = &history.manifest.nodes;
+        let place = nodes
+            .iter()
+            .position(|node| node.role == NodeRole::Keeper(KeeperId(id)));
+        let node = place
+            .and_then(|place| u16::try_from(place).ok())
+            .map(NodeId);
+        let own = history.events.iter().filter(|event| event.node == node);
+        let after =
+            own.skip_while(|event| !matches!(event.what, What::Process(Process::Died { .. })));
+        let roles: Vec<KeeperRole> = after
+            .filter_map(|event| {
+                if let What::Keeper(Keeper::Role { role, .. }) = &event.what {
+                    Some(*role)
+                } else {
+                    None
+                }
+            })
+            .collect();
+        assert_eq!(
+            roles,
+            [KeeperRole::Looking, KeeperRole::Following],
+            "keeper {id}"
+        );
+    }
 }
