@@ -65,13 +65,13 @@ fn a_key_that_means_nothing_to_the_fault_is_refused() {
 }
 
 #[test]
-fn a_zookeeper_consumer_has_no_pattern_and_no_pause() {
+fn a_zookeeper_consumer_pauses_no_partition() {
     let text = scenario(
         "cluster.era = '0.9'\n[[topic]]\nname = 'jobs'\n\
-         [[consumer]]\nname = 'w'\napi = 'old'\ngroup = 'g'\npattern = 'jobs.*'\n\
+         [[consumer]]\nname = 'w'\napi = 'old'\ngroup = 'g'\ntopics = ['jobs']\n\
          pause = { partition = 'jobs-0', after = 5, for = '2s' }\n",
     );
-    insta::assert_snapshot!(with_scenario("old-with-pattern", &text));
+    insta::assert_snapshot!(with_scenario("old-with-pause", &text));
 }
 
 #[test]

@@ -464,3 +464,29 @@ fn without_a_broker_it_waits_for_the_first_one() {
             .contains(&&Outcome::Assigned(vec![t(0)]))
     );
 }
+
+#[test]
+fn a_filter_takes_in_topics_that_come_later_as_soon_as_they_are_there() {
+    let mut world = World::new(1);
+    world.start("a", Era::V0_8, &[SMALLEST]);
+    let filter = Verb::CreateStreamsByFilter("t.*".into(), 1);
+    let creation = world.call("a", filter);
+    world.pass(Span::secs(1));
+    assert!(world.told(creation).contains(&&Outcome::Done(Ok(()))));
+    let ids = world.children("/consumers/g/ids");
+    let registration = world.data(&format!("/consumers/g/ids/{}", ids[0])).unwrap();
+    assert!(
+        registration.contains(r#""subscription":{"t.*":1},"pattern":"white_list""#),
+        "{registration}"
+    );
+    assert_eq!(owners(&world), ["0 a"]);
+    for topic in ["other", "t2"] {
+        world.create_topic(topic);
+        world.pass(Span::secs(1));
+    }
+    assert_eq!(world.children("/consumers/g/owners/t2"), ["0"]);
+    assert!(world.children("/consumers/g/owners/other").is_empty());
+    // A static member learns from its registration what the one with the filter wants.
+    join(&mut world, "b", &[SMALLEST]);
+    assert_eq!(owners(&world), ["0 a"]);
+}

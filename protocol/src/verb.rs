@@ -150,6 +150,9 @@ pub enum Verb {
     /// `createMessageStreams`: so many streams of each topic, numbered through in the order of the topics. Answered by
     /// [`Outcome::Done`] when the first rebalance is over; what happens by itself later is told under the same call.
     CreateStreams(BTreeMap<TopicName, u32>),
+    /// `createMessageStreamsByFilter`: so many streams, each over all topics whose whole name matches, also over those that
+    /// come later. Answered in the same way.
+    CreateStreamsByFilter(Arc<str>, u32),
     /// `ConsumerIterator.next` of one stream: answered by [`Outcome::Polled`] with one record, or with the exception.
     NextMessage(u32),
     // Any client.

@@ -101,6 +101,7 @@ impl Task {
             | Verb::GroupMetadata
             | Verb::Position(_)
             | Verb::CreateStreams(_)
+            | Verb::CreateStreamsByFilter(..)
             | Verb::NextMessage(_)
             | Verb::ExpireSession(_) => return None,
         })

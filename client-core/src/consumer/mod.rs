@@ -236,6 +236,7 @@ impl Consumer {
             | Verb::AbortTransaction
             | Verb::DescribeGroup(_)
             | Verb::CreateStreams(_)
+            | Verb::CreateStreamsByFilter(..)
             | Verb::NextMessage(_)
             | Verb::ExpireSession(_) => {
                 illegal(operation, "a consumer cannot do this", io);

@@ -5,13 +5,14 @@
 //! time. What watches bring comes over [`Lane::KeeperCallback`], rebalances that they trigger over [`Lane::Background`],
 //! so that a scenario can make either late.
 //!
-//! What it leaves out: subscriptions by pattern, the listener of rebalances (0.9), `enableFetcher`, the time-out of the
+//! What it leaves out: black lists of topics, the listener of rebalances (0.9), `enableFetcher`, the time-out of the
 //! first connection, message sets of magic 0 and 1.
 
 mod assignor;
 mod channel;
 mod chore;
 mod fetcher;
+mod filter;
 mod leader_finder;
 mod offsets;
 mod partition_info;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use channel::{Channels, Line};
 use chore::{Chore, Fact, Task};
 use fetcher::{Fetcher, FetcherId};
+use filter::Wildcard;
 use leader_finder::Finder;
 use offsets::{Committer, OffsetsChannel};
 use partition_info::Registry;
@@ -101,7 +103,9 @@ pub struct ZookeeperConsumer {
     wanted: VecDeque<(Thread, Vec<Chore>)>,
     /// Rebalances that are over, whose callers go on.
     returned: VecDeque<(Caller, bool)>,
+    /// How many streams want which topic; of a filter the topics that it allows at present.
     subscription: BTreeMap<TopicName, u32>,
+    wildcard: Option<Wildcard>,
     /// The call of `createMessageStreams`, under which everything is told that happens by itself.
     creation: OperationId,
     created: Creation,
@@ -144,6 +148,7 @@ impl ZookeeperConsumer {
             wanted: VecDeque::new(),
             returned: VecDeque::new(),
             subscription: BTreeMap::new(),
+            wildcard: None,
             creation: OperationId(0),
             created: Creation::Never,
             listening: Listening::default(),
@@ -183,6 +188,9 @@ impl ZookeeperConsumer {
         }
         match verb {
             Verb::CreateStreams(topics) => self.create_streams(moment, topics, io),
+            Verb::CreateStreamsByFilter(text, streams) => {
+                self.create_streams_by_filter(moment, (&text, streams), io);
+            }
             Verb::NextMessage(stream) => self.next_message(moment, stream, io),
             Verb::CommitSync(_) => self.commit(now.mono, Committer::Application(operation), io),
             Verb::Close(_) => self.ask_to_shut_down(now.mono, Some(operation), io),
@@ -340,7 +348,7 @@ impl ZookeeperConsumer {
                 if self.sessions > 1 {
                     self.on_new_session(io);
                 } else {
-                    self.on_first_connection(now);
+                    self.go_on_creating(now);
                 }
             }
             News::Closed => self.on_left(io),

@@ -8,10 +8,12 @@
 
 use super::assignor::{Share, ThreadId, View, assign};
 use super::chore::{Chore, Fact, Proof};
+use super::filter::Wildcard;
 use super::leader_finder::{broker_data, children};
 use super::offsets::{Committer, Offsets};
 use super::partition_info::PartitionInfo;
 use super::session::Thread;
+use super::znode::Wants;
 use super::{ZookeeperConsumer, znode};
 use bytes::Bytes;
 use protocol::behaviour::Fix;
@@ -35,6 +37,9 @@ pub(super) enum Caller {
     Watcher,
 }
 
+/// A member and what it wants.
+type Registered = (Arc<str>, Wants);
+
 /// What the rebalance stands at.
 #[derive(Clone, Debug)]
 enum Phase {
@@ -56,6 +61,8 @@ enum Phase {
     Members,
     /// what they registered,
     Registrations(Vec<Arc<str>>),
+    /// which topics there are, where somebody has a filter,
+    AllTopics(Vec<Registered>),
     /// and the partitions of these topics.
     Topics(View),
     /// Reading offsets in ZooKeeper.
@@ -207,7 +214,7 @@ impl ZookeeperConsumer {
             Phase::ClusterData if facts.contains(&Fact::Data(None)) => self.fail(now, io),
             Phase::ClusterData => self.enter(Phase::Mine, vec![self.own_registration()]),
             // Without a registration of one's own there is nothing to go by.
-            Phase::Mine | Phase::Members if subscription_in(facts.first()).is_none() => {
+            Phase::Mine | Phase::Members if wants_in(facts.first()).is_none() => {
                 self.fail(now, io);
             }
             Phase::Mine => self.enter(Phase::Brokers, vec![self.broker_ids()]),
@@ -223,6 +230,7 @@ impl ZookeeperConsumer {
             }
             Phase::Members => self.read_registrations(&children(&facts[1..])),
             Phase::Registrations(names) => self.read_topics(now, &names, facts, io),
+            Phase::AllTopics(registered) => self.read_partitions(&registered, &children(facts)),
             Phase::Topics(view) => self.divide(now, view, facts, io),
             Phase::Offsets(share) => {
                 let offsets = offsets_in(&share, facts);
@@ -311,13 +319,35 @@ impl ZookeeperConsumer {
 
     /// `getConsumersPerTopic`: who wants what. A member that went between the two reads throws.
     fn read_topics(&mut self, now: Mono, names: &[Arc<str>], facts: &[Fact], io: &mut Io<'_>) {
+        let wants = |(name, fact): (&Arc<str>, &Fact)| Some((name.clone(), wants_in(Some(fact))?));
+        let registered: Option<Vec<Registered>> = names.iter().zip(facts).map(wants).collect();
+        let Some(registered) = registered else {
+            self.fail(now, io);
+            return;
+        };
+        let has_filter = |(_, wants): &Registered| matches!(wants, Wants::Filtered(_));
+        if registered.iter().any(has_filter) {
+            let read = vec![self.all_topics()];
+            self.enter(Phase::AllTopics(registered), read);
+        } else {
+            self.read_partitions(&registered, &[]);
+        }
+    }
+
+    /// Which streams want which topics, and how many partitions these have.
+    fn read_partitions(&mut self, registered: &[Registered], all: &[Arc<str>]) {
+        let leaves_out = self.config.exclude_internal_topics;
         let mut view = View::default();
-        for (name, fact) in names.iter().zip(facts) {
-            let Some(subscription) = subscription_in(Some(fact)) else {
-                self.fail(now, io);
-                return;
+        for (name, wants) in registered {
+            let topics: Vec<(TopicName, u32)> = match wants {
+                Wants::Topics(topics) => topics.clone().into_iter().collect(),
+                Wants::Filtered(Wildcard { filter, streams }) => {
+                    let allowed = all.iter().filter(|topic| filter.allows(topic, leaves_out));
+                    let topic = |topic: &Arc<str>| (TopicName::from(&**topic), *streams);
+                    allowed.map(topic).collect()
+                }
             };
-            for (topic, streams) in subscription {
+            for (topic, streams) in topics {
                 let threads = (0..streams).map(|number| ThreadId::new(name, number));
                 view.threads.entry(topic).or_default().extend(threads);
             }
@@ -343,7 +373,11 @@ impl ZookeeperConsumer {
             self.config.partition_assignment_strategy,
             self.behaviour.era,
         );
-        let own: BTreeSet<TopicName> = self.subscription.keys().cloned().collect();
+        let is_own = |(_, threads): &(&TopicName, &BTreeSet<ThreadId>)| {
+            threads.iter().any(|thread| thread.consumer == self.id)
+        };
+        let own = view.threads.iter().filter(is_own);
+        let own: BTreeSet<TopicName> = own.map(|(topic, _)| topic.clone()).collect();
         let Some(share) = assign(rule, &view, (&self.id, &own)) else {
             self.fail(now, io);
             return;
@@ -435,7 +469,7 @@ impl ZookeeperConsumer {
             let stream = (partition.topic.clone(), thread.number);
             PartitionInfo {
                 partition: partition.clone(),
-                stream: numbers.get(&stream).copied().unwrap_or(0),
+                stream: numbers.get(&stream).copied().unwrap_or(thread.number),
                 consumed: offset,
                 fetched: offset,
             }
@@ -461,8 +495,12 @@ impl ZookeeperConsumer {
         }
     }
 
-    /// The stream of each topic and number, counted through in the order of the topics.
+    /// The stream of each topic and number, counted through in the order of the topics; none of a filter, whose streams
+    /// take messages of all topics.
     fn stream_numbers(&self) -> BTreeMap<(TopicName, u32), u32> {
+        if self.wildcard.is_some() {
+            return BTreeMap::new();
+        }
         let each = |(topic, count): (&TopicName, &u32)| {
             let topic = topic.clone();
             (0..*count).map(move |number| (topic.clone(), number))
@@ -476,9 +514,9 @@ impl ZookeeperConsumer {
     }
 }
 
-fn subscription_in(fact: Option<&Fact>) -> Option<BTreeMap<TopicName, u32>> {
+fn wants_in(fact: Option<&Fact>) -> Option<Wants> {
     match fact {
-        Some(Fact::Data(Some(data))) => znode::subscription(data),
+        Some(Fact::Data(Some(data))) => Wants::read(data),
         Some(Fact::Data(None) | Fact::Children(_) | Fact::Done | Fact::Taken | Fact::Vanished)
         | None => None,
     }

@@ -2,10 +2,12 @@
 //!
 //! zkclient has one event thread. It reads again what changed, which sets the watch anew, and tells the watcher thread;
 //! after an expired session it registers the consumer and rebalances by itself, and everything else waits for that.
-//! Left out: subscriptions by pattern, and the time-out of the first connection.
+//! Left out: the time-out of the first connection.
 
 use super::chore::{Chore, Fact, Proof};
+use super::leader_finder::children;
 use super::session::Thread;
+use super::znode::Wants;
 use super::{Moment, ZookeeperConsumer, znode};
 use protocol::behaviour::Fix;
 use protocol::ids::TopicName;
@@ -35,6 +37,10 @@ enum EventStep {
     Idle,
     /// Reading what changed.
     Reading,
+    /// Reading which topics there are, for a filter.
+    ReadingTopics,
+    /// Leaving watches on the topics that it allows now.
+    Watching,
     /// Registering in a new session.
     Registering,
     /// Rebalancing after it.
@@ -57,6 +63,8 @@ pub(super) struct Listening {
     pub(super) to_group: bool,
     /// Brokers, once there were none.
     pub(super) to_brokers: bool,
+    /// Which topics there are, for a filter.
+    pub(super) to_topics: bool,
 }
 
 /// The watcher thread.
@@ -75,12 +83,16 @@ pub(super) enum Creation {
     Never,
     /// Waiting for the first connection to ZooKeeper, as the constructor does.
     Connecting,
+    /// Reading which topics the filter allows.
+    Filtering,
     /// Registering.
     Registering,
     /// Leaving watches.
     Subscribing,
     /// In the first rebalance.
     Rebalancing,
+    /// Beginning to watch which topics there are.
+    Watching,
     /// It returned.
     Done,
     /// It threw, and the consumer is of no use.
@@ -102,26 +114,38 @@ impl ZookeeperConsumer {
         topics: BTreeMap<TopicName, u32>,
         io: &mut Io<'_>,
     ) {
+        if self.begin_creation(moment, topics.values().sum(), io) {
+            self.subscription = topics;
+            self.go_on_creating(moment.now);
+        }
+    }
+
+    /// Says whether streams can be made, and makes them.
+    pub(super) fn begin_creation(&mut self, moment: Moment, count: u32, io: &mut Io<'_>) -> bool {
         if self.created != Creation::Never {
             // MessageStreamsExistException
             let failure = Failure::fail(ClientError::IllegalState("streams are created once"));
             io.outcome(moment.operation, Outcome::Done(Err(failure)));
-            return;
+            return false;
         }
         self.creation = moment.operation;
         self.created = Creation::Connecting;
-        let count = topics.values().sum();
         self.streams = (0..count)
             .map(|number| (number, super::stream::Stream::default()))
             .collect();
-        self.subscription = topics;
-        if self.sessions > 0 {
-            self.on_first_connection(moment.now);
-        }
+        true
     }
 
-    pub(super) fn on_first_connection(&mut self, now: Now) {
-        if self.created == Creation::Connecting {
+    /// Once there is a session.
+    pub(super) fn go_on_creating(&mut self, now: Now) {
+        if self.created != Creation::Connecting || self.sessions == 0 {
+            return;
+        }
+        if self.wildcard.is_some() {
+            self.created = Creation::Filtering;
+            let read = vec![self.all_topics()];
+            self.wanted.push_back((Thread::Application, read));
+        } else {
             self.created = Creation::Registering;
             self.register(now, Thread::Application);
         }
@@ -135,7 +159,11 @@ impl ZookeeperConsumer {
         };
         let data = self
             .registration
-            .get_or_insert_with(|| znode::registration(&self.subscription, now.wall))
+            .get_or_insert_with(|| {
+                let wildcard = self.wildcard.clone().map(Wants::Filtered);
+                let wants = wildcard.unwrap_or_else(|| Wants::Topics(self.subscription.clone()));
+                wants.registration(now.wall)
+            })
             .clone();
         let path = znode::id(&self.group, &self.id);
         self.wanted
@@ -185,6 +213,12 @@ impl ZookeeperConsumer {
     /// The application's thread got its answers.
     pub(super) fn on_creation_facts(&mut self, now: Now, facts: &[Fact], io: &mut Io<'_>) {
         match self.created {
+            Creation::Filtering => {
+                self.allow(&children(facts));
+                self.created = Creation::Registering;
+                self.register(now, Thread::Application);
+            }
+            Creation::Watching => self.on_topics_watched(now.mono, facts, io),
             Creation::Registering => {
                 if self.on_registered(now, Thread::Application, facts, io) {
                     self.created = Creation::Subscribing;
@@ -197,11 +231,7 @@ impl ZookeeperConsumer {
                             watch: true,
                         },
                     ];
-                    watches.extend(
-                        self.subscription
-                            .keys()
-                            .map(|topic| Chore::Watch(znode::topic(topic))),
-                    );
+                    watches.extend(self.topic_watches());
                     self.wanted.push_back((Thread::Application, watches));
                 }
             }
@@ -215,6 +245,18 @@ impl ZookeeperConsumer {
             | Creation::Done
             | Creation::Failed => {}
         }
+    }
+
+    /// For the partitions of each topic.
+    fn topic_watches(&self) -> Vec<Chore> {
+        let topics = self.subscription.keys();
+        let watch = |topic| Chore::Watch(znode::topic(topic));
+        topics.map(watch).collect()
+    }
+
+    pub(super) fn finish_creation(&mut self, io: &mut Io<'_>) {
+        self.created = Creation::Done;
+        io.outcome(self.creation, Outcome::Done(Ok(())));
     }
 
     pub(super) fn fail_creation(&mut self, error: ClientError, io: &mut Io<'_>) {
@@ -246,9 +288,11 @@ impl ZookeeperConsumer {
             .listening
             .to_brokers
             .then(|| Path::from(znode::BROKER_IDS));
+        let topics = self.listening.to_topics.then(|| Path::from(znode::TOPICS));
         Some(znode::ids(&self.group))
             .into_iter()
             .chain(brokers)
+            .chain(topics)
             .collect()
     }
 
@@ -291,7 +335,11 @@ impl ZookeeperConsumer {
         self.event_thread.released -= 1;
         match event {
             Event::Children(path) => {
-                self.event_thread.step = EventStep::Reading;
+                self.event_thread.step = if &*path == znode::TOPICS {
+                    EventStep::ReadingTopics
+                } else {
+                    EventStep::Reading
+                };
                 let reads = vec![
                     Chore::Watch(path.clone()),
                     Chore::Children { path, watch: true },
@@ -335,6 +383,21 @@ impl ZookeeperConsumer {
                 }
                 self.next_event(now, io);
             }
+            // `handleTopicEvent`, which rebalances on this very thread.
+            EventStep::ReadingTopics => {
+                if self.allow(&children(&facts[facts.len().saturating_sub(1)..])) {
+                    self.event_thread.step = EventStep::Watching;
+                    let watches = self.topic_watches();
+                    self.wanted.push_back((Thread::Event, watches));
+                } else {
+                    self.event_thread.step = EventStep::Idle;
+                    self.next_event(now, io);
+                }
+            }
+            EventStep::Watching => {
+                self.event_thread.step = EventStep::Rebalancing;
+                self.synced_rebalance(now.mono, Caller::Event, io);
+            }
             EventStep::Registering => {
                 if self.on_registered(now, Thread::Event, facts, io) {
                     self.event_thread.step = EventStep::Rebalancing;
@@ -368,8 +431,9 @@ impl ZookeeperConsumer {
     pub(super) fn on_rebalanced(&mut self, now: Now, caller: Caller, done: bool, io: &mut Io<'_>) {
         match caller {
             Caller::Application if done => {
-                self.created = Creation::Done;
-                io.outcome(self.creation, Outcome::Done(Ok(())));
+                if !self.watch_topics() {
+                    self.finish_creation(io);
+                }
             }
             Caller::Application => self.fail_creation(ClientError::RebalanceFailed, io),
             Caller::Event => {

@@ -1,5 +1,6 @@
 //! The znodes of the consumer: where they are and what is in them (`ZKGroupDirs`, `ZKGroupTopicDirs`, `TopicCount`).
 
+use super::filter::{TopicFilter, Wildcard};
 use bytes::Bytes;
 use protocol::ids::{BrokerId, Endpoint, GroupId, TopicName, TopicPartition};
 use protocol::keeper::Path;
@@ -10,6 +11,9 @@ use std::collections::BTreeMap;
 /// The live brokers.
 pub(super) const BROKER_IDS: &str = "/brokers/ids";
 
+/// The topics.
+pub(super) const TOPICS: &str = "/brokers/topics";
+
 /// A broker's registration.
 pub(super) fn broker(id: &str) -> Path {
     Path::from(format!("{BROKER_IDS}/{id}"))
@@ -17,7 +21,7 @@ pub(super) fn broker(id: &str) -> Path {
 
 /// A topic's assignment.
 pub(super) fn topic(topic: &TopicName) -> Path {
-    Path::from(format!("/brokers/topics/{topic}"))
+    Path::from(format!("{TOPICS}/{topic}"))
 }
 
 /// The members of a group.
@@ -46,6 +50,9 @@ pub(super) fn offset(group: &GroupId, of: &TopicPartition) -> Path {
     ))
 }
 
+/// The word for a filter in a registration.
+const WHITE_LIST: &str = "white_list";
+
 #[derive(Serialize, Deserialize)]
 struct RegistrationJson {
     version: i32,
@@ -54,21 +61,44 @@ struct RegistrationJson {
     timestamp: String,
 }
 
-/// What a member registers: how many streams of which topic, and when.
-pub(super) fn registration(subscription: &BTreeMap<TopicName, u32>, now: Wall) -> Bytes {
-    let json = RegistrationJson {
-        version: 1,
-        subscription: subscription.clone(),
-        pattern: "static".to_owned(),
-        timestamp: now.millis().to_string(),
-    };
-    Bytes::from(serde_json::to_vec(&json).expect("plain structures have a JSON form"))
+/// What a member wants.
+#[derive(Clone, Debug)]
+pub(super) enum Wants {
+    /// So many streams of each topic (`StaticTopicCount`).
+    Topics(BTreeMap<TopicName, u32>),
+    /// Streams over what a filter allows (`WildcardTopicCount`).
+    Filtered(Wildcard),
 }
 
-/// What a member subscribes to.
-pub(super) fn subscription(data: &[u8]) -> Option<BTreeMap<TopicName, u32>> {
-    let json: RegistrationJson = serde_json::from_slice(data).ok()?;
-    Some(json.subscription)
+impl Wants {
+    /// The bytes that a member registers with.
+    pub(super) fn registration(&self, now: Wall) -> Bytes {
+        let (subscription, pattern) = match self {
+            Self::Topics(topics) => (topics.clone(), "static"),
+            Self::Filtered(Wildcard { filter, streams }) => {
+                let entry = (TopicName::from(filter.text()), *streams);
+                (BTreeMap::from([entry]), WHITE_LIST)
+            }
+        };
+        let json = RegistrationJson {
+            version: 1,
+            subscription,
+            pattern: pattern.to_owned(),
+            timestamp: now.millis().to_string(),
+        };
+        Bytes::from(serde_json::to_vec(&json).expect("plain structures have a JSON form"))
+    }
+
+    /// What a registration says.
+    pub(super) fn read(data: &[u8]) -> Option<Self> {
+        let json: RegistrationJson = serde_json::from_slice(data).ok()?;
+        if json.pattern != WHITE_LIST {
+            return Some(Self::Topics(json.subscription));
+        }
+        let (text, streams) = json.subscription.into_iter().next()?;
+        let filter = TopicFilter::new(text.as_str())?;
+        Some(Self::Filtered(Wildcard { filter, streams }))
+    }
 }
 
 #[derive(Deserialize)]
@@ -119,13 +149,28 @@ mod tests {
     #[test]
     fn a_registration_has_the_bytes_of_kafka() {
         let topics = BTreeMap::from([(TopicName::from("t"), 2)]);
-        let data = registration(&topics, Wall::from_millis(17));
+        let data = Wants::Topics(topics.clone()).registration(Wall::from_millis(17));
         assert_eq!(
             data,
             r#"{"version":1,"subscription":{"t":2},"pattern":"static","timestamp":"17"}"#
         );
-        assert_eq!(subscription(&data), Some(topics));
-        assert_eq!(subscription(b"2"), None);
+        assert!(matches!(Wants::read(&data), Some(Wants::Topics(read)) if read == topics));
+        assert!(Wants::read(b"2").is_none());
+    }
+
+    #[test]
+    fn a_filter_is_registered_in_place_of_topics() {
+        let filter = TopicFilter::new("t.*").unwrap();
+        let wildcard = Wildcard { filter, streams: 2 };
+        let data = Wants::Filtered(wildcard).registration(Wall::from_millis(17));
+        assert_eq!(
+            data,
+            r#"{"version":1,"subscription":{"t.*":2},"pattern":"white_list","timestamp":"17"}"#
+        );
+        let Some(Wants::Filtered(read)) = Wants::read(&data) else {
+            panic!("a filter");
+        };
+        assert_eq!((read.filter.text(), read.streams), ("t.*", 2));
     }
 
     #[test]

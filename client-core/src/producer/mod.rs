@@ -222,6 +222,7 @@ impl Producer {
             | Verb::Position(_)
             | Verb::DescribeGroup(_)
             | Verb::CreateStreams(_)
+            | Verb::CreateStreamsByFilter(..)
             | Verb::NextMessage(_)
             | Verb::ExpireSession(_) => {
                 let error = ClientError::IllegalState("a producer cannot do this");

@@ -99,6 +99,13 @@ impl World {
         self.put("/brokers/topics/t", &data);
     }
 
+    /// A topic with one partition is made.
+    pub fn create_topic(&mut self, name: &str) {
+        self.logs.entry(TopicPartition::new(name, 0)).or_default();
+        let data = r#"{"version":1,"partitions":{"0":[1]}}"#;
+        self.put(&format!("/brokers/topics/{name}"), data);
+    }
+
     /// Somebody else writes a node.
     pub fn put(&mut self, path: &str, data: &str) {
         let kind = if self.keeper.tree.contains_key(path) {

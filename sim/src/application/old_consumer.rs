@@ -98,12 +98,12 @@ impl OldConsumerApp {
     fn begin(&mut self, now: Now, io: &mut Io<'_>) {
         self.creation = self.id();
         let streams = self.streams;
-        let topics = self
-            .plan
-            .topics
-            .iter()
-            .map(|topic| (topic.clone(), streams));
-        let verb = Verb::CreateStreams(topics.collect());
+        let verb = if let Some(pattern) = self.plan.pattern.clone() {
+            Verb::CreateStreamsByFilter(pattern, streams)
+        } else {
+            let topics = self.plan.topics.iter();
+            Verb::CreateStreams(topics.map(|topic| (topic.clone(), streams)).collect())
+        };
         self.call(now, io, self.creation, verb);
     }
 
@@ -228,7 +228,12 @@ impl OldConsumerApp {
     fn on_created(&mut self, io: &mut Io<'_>, result: Result<(), Failure>) {
         match result {
             Ok(()) => {
-                let topics = u32::try_from(self.plan.topics.len()).unwrap_or(u32::MAX);
+                // The streams of a filter take messages of all topics.
+                let topics = if self.plan.pattern.is_some() {
+                    1
+                } else {
+                    u32::try_from(self.plan.topics.len()).unwrap_or(u32::MAX)
+                };
                 for thread in 0..topics * self.streams {
                     self.take(thread);
                 }

@@ -50,19 +50,9 @@ impl Checker<'_> {
         }
     }
 
-    /// `createMessageStreamsByFilter` is left out, and a stream has nothing like `pause`.
-    fn has_no_filter_and_no_pause(&mut self, consumer: &Consumer) {
+    /// A stream has nothing like `pause`.
+    fn has_no_pause(&mut self, consumer: &Consumer) {
         let name = consumer.name.get_ref();
-        if let Some(pattern) = &consumer.pattern {
-            self.complain_with_help(
-                "scenario::consumer",
-                pattern.span(),
-                format!(
-                    "`{name}` is a ZooKeeper consumer, whose filters of topics are not modelled"
-                ),
-                "name the topics in `topics`".to_owned(),
-            );
-        }
         if consumer.pause.is_some() {
             self.complain_with_help(
                 "scenario::consumer",
@@ -107,7 +97,7 @@ impl Checker<'_> {
             let message = format!("`{name}` is a ZooKeeper consumer, which cannot {what}");
             self.complain("scenario::consumer", span.clone(), message);
         }
-        self.has_no_filter_and_no_pause(consumer);
+        self.has_no_pause(consumer);
         if *consumer.streams.get_ref() == 0 {
             self.complain(
                 "scenario::out-of-range",
