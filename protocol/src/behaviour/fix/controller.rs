@@ -215,7 +215,7 @@ stories! {
     ReadBrokersWhenHandled {
         base: V1_0, home: Kafka,
         affected: "1.0", fixed: Some("1.1.0"),
-        superseded_by: [], catalogue: ["C-20"],
+        superseded_by: [Mask::Fix(Fix::ControllerMultiCheck)], catalogue: ["C-20"],
         story: "The controller queued an event for each change of the brokers, with the list of brokers as it was when the \
             event was queued. When several changes came close together, it handled a list that was out of date and \
             counted a live broker dead, or a dead one alive, until the next change. And the ZooKeeper client opened a \

@@ -226,12 +226,13 @@ stories! {
     IsrSubsetOfReplicas {
         base: Sound, home: Kafka,
         affected: "0.8.0 to 2.8", fixed: Some("3.0.0"),
-        superseded_by: [], catalogue: ["R-31"],
-        story: "A reassignment took a replica away, and the leader, which had not heard of it, put that replica back into \
-            the ISR with its next change. The ISR then held a broker that is no replica. The leader waited for it before \
-            it moved the high watermark, and an election could choose a broker that had already deleted the log. \
-            KAFKA-1097 and KAFKA-1170 repaired some orders of events in 0.8.1, KAFKA-9672 the rest: a member of the ISR \
-            that is no replica neither counts nor is written.",
+        superseded_by: [Mask::Protocol(InterBrokerProtocol::V2_7Iv2)], catalogue: ["R-31"],
+        story: "A reassignment takes a replica away in two rounds: the leader first learns that it is no replica, and then it \
+            leaves the ISR. When the controller died in between, the ISR held a broker that the leader did not know. Its \
+            look for lagging followers ended in an exception at that member, each time anew, so that nobody was put out \
+            any more, and what was sent with acks=all waited for whoever died next. KAFKA-1097 and KAFKA-1170 repaired \
+            some orders of events in 0.8.1; since KAFKA-9672 a leader puts out a member that is no replica. From 2.7 on it \
+            needs a controller for every change of the ISR, and a controller that lives ends the reassignment.",
     }
     OutOfRangeNeedsLeader {
         base: V0_9, home: Kafka,
