@@ -5,6 +5,7 @@
 use super::Checker;
 use super::effects::operation;
 use super::index::{EventId, Index, NONE};
+use super::loss::commit_cause;
 use super::written::{Written, is_kept_here};
 use crate::event::{Group, What};
 use crate::manifest::{CommitPolicy, Stream};
@@ -27,7 +28,7 @@ impl Checker for CommitsMonotone {
     }
 
     fn definition(&self) -> &'static str {
-        "A group's committed offset moves back only after its position was reset; commits of an old generation are refused; members that process before they commit never commit an unprocessed record, and members that commit first never process an uncommitted one. Claimed for every group that commits."
+        "A group's committed offset moves back only after its position was reset, or after the coordinator's log had lost it, which is excused and named; commits of an old generation are refused; members that process before they commit never commit an unprocessed record, and members that commit first never process an uncommitted one. Claimed for every group that commits."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -226,6 +227,8 @@ impl Walk<'_, '_> {
         };
         if let Some(reset) = reset {
             let why = format!("the position was reset at {} ns", index.time(*reset));
+            self.verdict.excuse(|| finding().because(why));
+        } else if let Some(why) = commit_cause(index, group, (at, event)) {
             self.verdict.excuse(|| finding().because(why));
         } else {
             self.verdict.violate(finding);

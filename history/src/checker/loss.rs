@@ -5,7 +5,7 @@
 //! nobody took out of the in-sync replicas, or with machines that are declared gone for good; nothing else excuses it. The rule follows `LeaderCompleteness` of Kafka's replication
 //! specification.
 
-use super::index::{CutKind, EventId, Index, Leadership, NONE, Sent, ValueId, wide};
+use super::index::{Cut, CutKind, EventId, Index, Leadership, NONE, Sent, ValueId, wide};
 use crate::event::{ElectionKind, FaultStage, Process, Replica, What};
 use crate::manifest::PlannedFault;
 use crate::operation::Value;
@@ -194,9 +194,13 @@ pub(super) fn cause(index: &Index<'_>, record: Record, level: Level) -> Cause {
     }
 }
 
-/// Why what a group's coordinator had stored at some moment is gone, if it went with its log in a way that the
-/// configuration admits.
-pub(super) fn commit_cause(index: &Index<'_>, group: &GroupId, commit: EventId) -> Option<String> {
+/// Why what a group's coordinator had stored at some moment was gone at a later one, if it went with its log in a way that
+/// the configuration admits.
+pub(super) fn commit_cause(
+    index: &Index<'_>,
+    group: &GroupId,
+    (commit, gone): (EventId, EventId),
+) -> Option<String> {
     const OFFSETS: &str = "__consumer_offsets";
     let offsets = index.partitions.iter().map(|partition| &partition.name);
     let offsets = offsets.filter(|name| name.topic.as_str() == OFFSETS);
@@ -220,10 +224,38 @@ pub(super) fn commit_cause(index: &Index<'_>, group: &GroupId, commit: EventId) 
         value: Value(0),
         since: commit,
     };
+    let later = dropper(index, record).is_some_and(|(event, ..)| event > gone);
     match cause(index, record, Level::InSync) {
+        Cause::Excused(_) if later => None,
         Cause::Excused(why) => Some(format!("what the coordinator had stored was lost: {why}")),
         Cause::Unexcused(_) | Cause::Unread | Cause::Untold => None,
     }
+}
+
+/// A leader that lost its tail with its power and led again in its own epoch, because nobody had noticed, puts other records
+/// of that epoch at the same offsets: a follower that kept the old ones cannot tell, and may find no batch that begins where
+/// its log ends.
+pub(super) fn led_again_in_its_epoch(index: &Index<'_>, part: u32) -> Option<String> {
+    let partition = index.partition(part);
+    let mut again = partition.leaders.iter().zip(partition.leaders.iter().skip(1));
+    let (leader, lost) = again.find_map(|(before, again)| {
+        if (before.broker, before.epoch) != (again.broker, again.epoch) {
+            return None;
+        }
+        let cuts = partition.replicas.get(&again.broker)?.cuts();
+        let between = |cut: &Cut| before.event < cut.event && cut.event < again.event;
+        let mut lost = cuts.filter(|cut| cut.kind == CutKind::DiskLoss && between(cut));
+        let lost = lost.find(|cut| {
+            let mut others = partition.replicas.iter().filter(|(id, _)| **id != again.broker);
+            lost_power(index, again.broker, (before.event, cut.event)).is_some()
+                && others.any(|(_, log)| log.holds(cut.to, again.event).is_some())
+        })?;
+        Some((again, lost))
+    })?;
+    Some(format!(
+        "unflushed data lost by broker {}, which led again in its own epoch {} without what it had given to others from offset {} on",
+        leader.broker, leader.epoch, lost.to
+    ))
 }
 
 /// Lost disks that excuse. Of a topic that the manifest does not tell of nobody knows how many it takes.
@@ -246,8 +278,9 @@ fn min_insync_replicas(index: &Index<'_>, record: Record) -> usize {
 
 /// The new leader had lost the record with its own power, and nobody took it out of the in-sync replicas until it led: before
 /// KIP-966 the last of them stays one, however it ended, and no release without Raft has that. Who was let in again after
-/// the loss was let in wrongly, and is not excused; nor is what was given out as committed while fewer than
-/// `min.insync.replicas` were in sync (KAFKA-15583).
+/// the loss was let in wrongly, and is not excused; nor is what was given out as committed before as many replicas as
+/// `min.insync.replicas` asks for had got it (KAFKA-15583). How many are in sync when it is given out says nothing: a record
+/// stays committed when others leave.
 fn led_without_its_tail(
     index: &Index<'_>,
     record: Record,
@@ -257,8 +290,7 @@ fn led_without_its_tail(
     let Some(log) = partition.replicas.get(&winner) else {
         return false;
     };
-    let in_sync = partition.in_sync_at(record.since);
-    if in_sync.is_some_and(|count| count < min_insync_replicas(index, record)) {
+    if copies(index, record) < min_insync_replicas(index, record) {
         return false;
     }
     let cuts = log.cuts_of(record.offset);
@@ -271,6 +303,16 @@ fn led_without_its_tail(
             lost_power(index, winner, (append, cut.event))
         });
     losses.any(|lost| partition.stays_in_sync(winner, lost, led))
+}
+
+/// How many replicas had got the record by then, whether or not they still had it.
+fn copies(index: &Index<'_>, record: Record) -> usize {
+    let logs = index.partition(record.part).replicas.values();
+    let got = logs.filter(|log| {
+        let mut appends = log.appends_of(record.offset);
+        appends.any(|append| append <= record.since && brings(index, record, append))
+    });
+    got.count()
 }
 
 /// When a broker first lost power in between: another disk in its place is a matter of its own.

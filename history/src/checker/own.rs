@@ -258,7 +258,7 @@ impl Walk<'_, '_> {
         generation: Option<i32>,
     ) {
         let index = self.index;
-        let forgotten = commit_cause(index, &index.groups[group].id, since);
+        let forgotten = commit_cause(index, &index.groups[group].id, (since, event));
         let finding = || {
             let (a, b) = (name(index, since), name(index, event));
             let when = generation.map_or_else(

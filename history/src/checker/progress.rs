@@ -4,6 +4,7 @@
 use super::Checker;
 use super::effects::{effects, operation};
 use super::index::{Acks, EventId, Fate, Index, NONE, Sent, ValueId};
+use super::loss::led_again_in_its_epoch;
 use crate::event::{Phase, Process, Transaction, What};
 use crate::manifest::{ClientKind, Stream};
 use crate::operation::{Action, Stage};
@@ -24,7 +25,7 @@ impl Checker for Progress {
     }
 
     fn definition(&self) -> &'static str {
-        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send, every initTransactions and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What a permanent fault took offline is excused and named, and so is a send of a producer whose coordinator has aborted what took longer than transaction.timeout.ms, because that fences it. Claimed by every configuration."
+        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send, every initTransactions and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What a permanent fault took offline is excused and named, and so is a send of a producer whose coordinator has aborted what took longer than transaction.timeout.ms, because that fences it, and so is a partition whose leader lost power and led again in its own epoch without what its followers have. Claimed by every configuration."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -62,6 +63,15 @@ fn permanent(index: &Index<'_>, part: u32) -> Option<String> {
             .last()
             .is_some_and(|election| election.leader.is_none());
     offline.then(|| format!("for good: {}", fault.description))
+}
+
+/// The cause, where something excuses that a partition does not go on.
+fn standing(index: &Index<'_>, part: u32) -> Option<String> {
+    let diverged = || {
+        let known = (part != NONE).then_some(part)?;
+        led_again_in_its_epoch(index, known)
+    };
+    permanent(index, part).or_else(diverged)
 }
 
 fn report(verdict: &mut Verdict, cause: Option<String>, finding: impl FnOnce() -> Finding) {
@@ -226,7 +236,7 @@ fn silent_sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
     for ((_, part), (first, arrived)) in streams {
         verdict.judged += 1;
         if !arrived {
-            report(verdict, permanent(index, part), || void(index, first));
+            report(verdict, standing(index, part), || void(index, first));
         }
     }
 }
@@ -325,7 +335,7 @@ fn final_read(index: &Index<'_>, verdict: &mut Verdict) {
     for (part, partition) in index.workload() {
         verdict.judged += 1;
         if partition.read_failed {
-            report(verdict, permanent(index, part), || {
+            report(verdict, standing(index, part), || {
                 let (name, read, end) =
                     (&partition.name, partition.read_to, partition.high_watermark);
                 let text =
@@ -397,7 +407,7 @@ fn catching_up(index: &Index<'_>, verdict: &mut Verdict) {
             }
             let never =
                 !effects.started.contains_key(&part) && !effects.reached.contains_key(&part);
-            report(verdict, permanent(index, part), || {
+            report(verdict, standing(index, part), || {
                 let name = &index.partition(part).name;
                 lagging(name, id, (last, (!never).then_some(reached)))
                     .told(waited(index, (part, last)))

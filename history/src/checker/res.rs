@@ -277,7 +277,7 @@ impl Walk<'_, '_> {
                 let resumes = commit.offset == offset.0
                     || self.stood_since_assigned(key, process, Some(offset.0));
                 if !resumes && !self.found_in_the_log(key, offset.0) {
-                    let why = commit_cause(index, &index.groups[group].id, commit.at);
+                    let why = commit_cause(index, &index.groups[group].id, (commit.at, event));
                     let finding = || {
                         let (name, stored) = (&index.groups[group].id, commit.offset);
                         let text = format!(
@@ -306,7 +306,7 @@ impl Walk<'_, '_> {
             }
             (ResetReason::NoCommit, Some(commit)) => {
                 self.verdict.judged += 1;
-                let why = commit_cause(index, &index.groups[group].id, commit.at);
+                let why = commit_cause(index, &index.groups[group].id, (commit.at, event));
                 self.report(why, || {
                     let (name, stored) = (&index.groups[group].id, commit.offset);
                     let text = format!("{name} begins {partition} at offset {offset} as if nothing had been committed; {stored} had been");

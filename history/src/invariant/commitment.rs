@@ -286,8 +286,7 @@ impl Committed {
             }
         }
         if let Some(state) = self.replicas.get_mut(&broker) {
-            state.end = end;
-            state.known = true;
+            state.found(end);
             state.high_watermark = Some(high_watermark.min(end));
         }
     }
@@ -431,8 +430,11 @@ impl Committed {
             let lossy = self.lossy.values().filter(|to| **to < self.end).count();
             let led_without_its_tail = self.kept.contains(&broker)
                 && self.lossy.get(&broker).is_some_and(|to| *to <= lacking);
-            let excused =
-                unclean || lossy >= self.min_isr.min(self.smallest_isr) || led_without_its_tail;
+            let doubtful = state.doubtful.contains(&lacking);
+            let excused = unclean
+                || lossy >= self.min_isr.min(self.smallest_isr)
+                || led_without_its_tail
+                || doubtful;
             if !excused {
                 findings
                     .breaches
@@ -441,7 +443,7 @@ impl Committed {
             // Offset and epoch do not tell a lost record from the one that takes its place in the same epoch, so that other
             // replicas may keep theirs: the same loss is the cause of that difference.
             let same_epoch = previous.is_some_and(|(_, before, _)| before == epoch);
-            if same_epoch && excused {
+            if (same_epoch || doubtful) && excused {
                 self.doubt_from(lacking);
             }
             if let Some(read) = self.reads.take_from(lacking).filter(|_| !excused) {

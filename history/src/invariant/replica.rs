@@ -29,6 +29,8 @@ impl Batch {
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReplicaState {
     pub(super) batches: Vec<Batch>,
+    /// What the last cut took off: it may come back as long as nothing was appended since.
+    gone: Vec<Batch>,
     /// The offset after the last batch.
     pub(super) end: i64,
     /// Whether `end` is known.
@@ -48,6 +50,7 @@ impl ReplicaState {
         if self.known && batch.base < self.end {
             self.cut(batch.base);
         }
+        self.gone.clear();
         self.batches.push(batch);
         self.end = batch.last + 1;
         self.known = true;
@@ -56,7 +59,7 @@ impl ReplicaState {
     /// Everything from `to` on is gone; a batch that reaches beyond goes with it.
     pub(super) fn cut(&mut self, to: i64) {
         let keep = self.batches.partition_point(|batch| batch.last < to);
-        self.batches.truncate(keep);
+        self.gone = self.batches.split_off(keep);
         self.end = self.end.min(to);
         if self.compared > keep {
             self.compared = keep;
@@ -64,6 +67,17 @@ impl ReplicaState {
         self.diverged = false;
         self.doubtful.end = self.doubtful.end.min(to);
         self.high_watermark = self.high_watermark.map(|mark| mark.min(to));
+    }
+
+    /// The log was found to end there; where that is further than it went, the last cut had not reached the disk when the
+    /// power was lost.
+    pub(super) fn found(&mut self, end: i64) {
+        let back = self.gone.drain(..).filter(|batch| batch.last < end);
+        if self.known && end > self.end {
+            self.batches.extend(back);
+        }
+        self.end = end;
+        self.known = true;
     }
 
     /// Batches from `offset` on have to be compared again.

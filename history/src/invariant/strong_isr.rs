@@ -80,6 +80,8 @@ impl Committed {
             if state.known {
                 findings.look("INV-STRONG-ISR");
                 let lacking = self.first_lacking(&mut state);
+                // A lost disk made it differ, and neither epoch nor offset tells anybody.
+                let lacking = lacking.filter(|offset| !state.doubtful.contains(offset));
                 self.say((seen, member), lacking, findings);
             }
             self.replicas.insert(member, state);

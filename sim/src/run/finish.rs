@@ -163,9 +163,7 @@ impl Progress {
                 What::Replica(partition, Replica::BecameLeader { log_end_offset, .. })
                     if !partition.topic.as_str().starts_with("__") =>
                 {
-                    self.log_ends.insert(partition.clone(), *log_end_offset);
-                    let ends = self.record_ends.entry(partition.clone()).or_default();
-                    ends.cut(*log_end_offset);
+                    self.begin_at(partition, *log_end_offset);
                 }
                 What::Broker(Broker::Registered { .. }) => {
                     self.registered.insert(node);
@@ -184,6 +182,21 @@ impl Progress {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// A leader begins with a log that ends there: what comes behind is new, also where an earlier log had something that was
+    /// committed, read and committed by readers.
+    fn begin_at(&mut self, partition: &TopicPartition, end: Offset) {
+        self.log_ends.insert(partition.clone(), end);
+        let ends = self.record_ends.entry(partition.clone()).or_default();
+        ends.cut(end);
+        let readers = self.readers.iter_mut();
+        let marks = readers.flat_map(|readers| [&mut readers.read, &mut readers.commits_of]);
+        for marks in marks.chain([&mut self.high_watermarks]) {
+            if let Some(mark) = marks.get_mut(partition) {
+                *mark = (*mark).min(end);
             }
         }
     }

@@ -195,13 +195,6 @@ impl Partition {
         }
     }
 
-    /// How many replicas were in sync at a moment, as it was stored then.
-    pub fn in_sync_at(&self, at: EventId) -> Option<usize> {
-        let after = self.stored_isr.partition_point(|stored| stored.event <= at);
-        let stored = self.stored_isr.get(after.checked_sub(1)?)?;
-        Some(stored.members.len())
-    }
-
     /// Whether a broker was an in-sync replica at every moment between the two.
     pub fn stays_in_sync(&self, broker: BrokerId, from: EventId, to: EventId) -> bool {
         let after = self

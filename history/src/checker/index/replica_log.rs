@@ -28,7 +28,10 @@ pub struct Cut {
 struct Batch {
     base: i64,
     last: i64,
+    /// Its append.
     event: EventId,
+    /// From when on it is there: later than its append where a cut came undone.
+    since: EventId,
 }
 
 /// Appends between two cuts: base offsets only grow.
@@ -65,16 +68,44 @@ impl ReplicaLog {
         }
         self.end = last + 1;
         if let Some(segment) = self.segments.last_mut() {
-            segment.batches.push(Batch { base, last, event });
+            segment.batches.push(Batch {
+                base,
+                last,
+                event,
+                since: event,
+            });
         }
     }
 
-    /// The broker comes back with a log that ends there.
+    /// The broker comes back with a log that ends there. Where that is further than its log went, the last cut had not
+    /// reached the disk when the power was lost.
     pub fn loaded(&mut self, event: EventId, end: i64) {
         if end < self.end {
             self.cut(event, end, CutKind::DiskLoss);
         }
+        if end > self.end {
+            self.undo_last_cut(event, end);
+        }
         self.end = end;
+    }
+
+    fn undo_last_cut(&mut self, event: EventId, end: i64) {
+        let Some(cut) = self.cuts().last() else {
+            return;
+        };
+        let before = EventId(cut.event.0.saturating_sub(1));
+        let mut next = self.end;
+        let mut back = Vec::new();
+        while let Some(batch) = self.batch_at(next, before).filter(|_| next < end) {
+            next = batch.last + 1;
+            back.push(Batch {
+                since: event,
+                ..batch
+            });
+        }
+        if let Some(segment) = self.segments.last_mut() {
+            segment.batches.extend(back);
+        }
     }
 
     /// Everything from `to` on is gone.
@@ -100,6 +131,10 @@ impl ReplicaLog {
 
     /// The append that brought what is at `offset` at the moment of `at`; `None` when nothing is there.
     pub fn holds(&self, offset: i64, at: EventId) -> Option<EventId> {
+        Some(self.batch_at(offset, at)?.event)
+    }
+
+    fn batch_at(&self, offset: i64, at: EventId) -> Option<Batch> {
         let mut lowest_cut = i64::MAX;
         for segment in self.segments.iter().rev() {
             if let Some(cut) = segment.cut.filter(|cut| cut.event <= at) {
@@ -112,8 +147,8 @@ impl ReplicaLog {
                 .batches
                 .partition_point(|batch| batch.base <= offset);
             let batch = after.checked_sub(1).map(|place| segment.batches[place]);
-            if let Some(batch) = batch.filter(|batch| batch.last >= offset && batch.event <= at) {
-                return Some(batch.event);
+            if let Some(batch) = batch.filter(|batch| batch.last >= offset && batch.since <= at) {
+                return Some(batch);
             }
         }
         None
@@ -169,6 +204,20 @@ mod tests {
         );
         assert_eq!(log.cuts_of(6).count(), 0);
         assert_eq!(log.cuts_of(7).count(), 1);
+    }
+
+    #[test]
+    fn a_log_that_is_longer_than_it_was_cut_to_has_what_was_cut_off() {
+        let mut log = ReplicaLog::default();
+        log.append(EventId(1), 0, 4);
+        log.append(EventId(2), 5, 9);
+        log.cut(EventId(3), 5, CutKind::Truncation);
+        log.loaded(EventId(4), 10);
+        assert_eq!(log.holds(7, EventId(3)), None);
+        assert_eq!(log.holds(7, EventId(4)), Some(EventId(2)));
+        assert_eq!(log.end, 10);
+        log.append(EventId(5), 10, 10);
+        assert_eq!(log.holds(10, EventId(5)), Some(EventId(5)));
     }
 
     #[test]

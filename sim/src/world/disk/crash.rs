@@ -16,7 +16,7 @@ pub struct PowerLoss {
     pub bytes_torn: u64,
     /// Files whose older content is back.
     pub files_reverted: u64,
-    /// Creations, renames and removals that did not happen after all.
+    /// Creations, renames, removals and truncations that did not happen after all.
     pub names_undone: u64,
 }
 
@@ -84,7 +84,7 @@ impl SimDisk {
             };
             loss.names_undone += pending - kept;
             let up_to = state.committed + kept;
-            self.commit_names(directory, up_to);
+            self.commit(directory, up_to);
             let state = self.directory_mut(directory);
             state.journal.clear();
             state.used = 0;
@@ -201,13 +201,13 @@ fn portion(draws: &mut Draws, low: u64, high: u64) -> u64 {
 
 fn lose_from(file: &mut File, unflushed: Unflushed, draws: &mut Draws, loss: &mut PowerLoss) {
     let len = file.content.len();
-    let reverts = |whole: bool, draws: &mut Draws| match unflushed {
-        Unflushed::Drawn => whole || draws.below(2) == 0,
-        Unflushed::Lost => true,
-        Unflushed::Kept | Unflushed::Torn => false,
+    // A cut that is still not committed is undone; of a replacement the device decides.
+    let reverts = |whole: bool| match unflushed {
+        Unflushed::Drawn | Unflushed::Lost => true,
+        Unflushed::Kept | Unflushed::Torn => !whole,
     };
     if let Some(older) = file.older.take()
-        && reverts(older.whole, draws)
+        && reverts(older.whole)
     {
         loss.files_reverted += 1;
         loss.bytes_lost += len.saturating_sub(file.durable);

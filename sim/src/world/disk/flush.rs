@@ -1,7 +1,7 @@
 //! Log directories: their device, its queue of flushes, and their faults.
 
 use super::super::clock::At;
-use super::{NameChange, SimDisk};
+use super::{Journaled, SimDisk};
 use crate::random::Draws;
 use protocol::disk::{DiskError, FileId};
 use protocol::machine::FlushId;
@@ -33,9 +33,9 @@ pub(super) struct Directory {
     pub(super) broken: bool,
     /// Operations that a fault changed.
     pub(super) hits: u64,
-    /// Changes of names that are not durable yet.
-    pub(super) journal: Vec<NameChange>,
-    /// How many changes of names were made durable before those.
+    /// Changes of names and lengths that are not durable yet.
+    pub(super) journal: Vec<Journaled>,
+    /// How many were made durable before those.
     pub(super) committed: u64,
     /// Until when the device works on flushes it has accepted.
     busy_until: At,
@@ -67,7 +67,7 @@ impl Directory {
         self.hits = 0;
     }
 
-    /// How many changes of names there have been.
+    /// How many changes of names and lengths there have been.
     pub(super) fn journaled(&self) -> u64 {
         self.committed + super::size(self.journal.len())
     }
@@ -240,7 +240,7 @@ impl SimDisk {
             }
         }
         for (directory, journal) in flushing.directories {
-            self.commit_names(directory, journal);
+            self.commit(directory, journal);
         }
         Some(outcome)
     }

@@ -2,7 +2,7 @@
 
 use super::super::clock::At;
 use super::names::{Names, below, remove_below, rename_below};
-use super::{File, NameChange, SimDisk};
+use super::{File, Journaled, Older, SimDisk};
 use protocol::disk::FileId;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) enum Change {
         before: Box<File>,
         replaced: bool,
     },
-    /// A name was made, changed or removed; the directory's journal had this length.
+    /// A name was made, changed or removed, or a file cut; the directory's journal had this length.
     Names {
         before: Arc<Names>,
         directory: u16,
@@ -34,9 +34,21 @@ pub(super) enum Change {
     Committed {
         directory: u16,
         durable_names: Arc<Names>,
-        journal: Vec<NameChange>,
+        journal: Vec<Journaled>,
         committed: u64,
+        /// What a loss of power would have brought back of the files that had been cut.
+        older: Vec<(FileId, Option<Older>)>,
     },
+}
+
+impl Journaled {
+    /// The file that was cut.
+    fn cut_file(&self) -> Option<FileId> {
+        match self {
+            Self::Cut(file, _) => Some(*file),
+            Self::Create(..) | Self::Rename(..) | Self::Remove(_) => None,
+        }
+    }
 }
 
 impl SimDisk {
@@ -104,7 +116,11 @@ impl SimDisk {
                 durable_names,
                 journal,
                 committed,
+                older,
             } => {
+                for (file, older) in older {
+                    self.file_mut(file).older = older;
+                }
                 self.durable_names = durable_names;
                 let state = self.directory_mut(directory);
                 state.journal = journal;
@@ -115,17 +131,19 @@ impl SimDisk {
 
     pub(super) fn note_commit(&mut self, directory: u16) {
         let state = self.directory(directory);
+        let cut = state.journal.iter().filter_map(Journaled::cut_file);
         let change = Change::Committed {
             directory,
             durable_names: Arc::clone(&self.durable_names),
             journal: state.journal.clone(),
             committed: state.committed,
+            older: cut.map(|id| (id, self.file(id).older.clone())).collect(),
         };
         self.note(change);
     }
 
-    /// The names of a directory are durable up to this length of its journal.
-    pub(super) fn commit_names(&mut self, directory: u16, up_to: u64) {
+    /// The names of a directory, and the lengths of its files, are durable up to this length of its journal.
+    pub(super) fn commit(&mut self, directory: u16, up_to: u64) {
         let state = self.directory_mut(directory);
         let count = usize::try_from(up_to.saturating_sub(state.committed)).unwrap_or(usize::MAX);
         let count = count.min(state.journal.len());
@@ -133,24 +151,41 @@ impl SimDisk {
             return;
         }
         state.committed += u64::try_from(count).unwrap_or(u64::MAX);
-        let changes: Vec<NameChange> = state.journal.drain(..count).collect();
+        let changes: Vec<Journaled> = state.journal.drain(..count).collect();
         let mut gone = Vec::new();
+        let mut cuts = Vec::new();
         let names = Arc::make_mut(&mut self.durable_names);
         for change in changes {
             match change {
-                NameChange::Create(path, id) => {
+                Journaled::Create(path, id) => {
                     names.insert(path, id);
                 }
-                NameChange::Rename(from, to) => {
+                Journaled::Rename(from, to) => {
                     if from != to {
                         gone.extend(names.get(&to).copied());
                     }
                     rename_below(names, &from, &to);
                 }
-                NameChange::Remove(path) => gone.extend(remove_below(names, &path)),
+                Journaled::Remove(path) => gone.extend(remove_below(names, &path)),
+                Journaled::Cut(file, len) => cuts.push((file, len)),
             }
         }
         self.doomed.extend(gone);
+        for (file, len) in cuts {
+            self.commit_cut(directory, file, len);
+        }
+    }
+
+    /// What was cut off is gone for good; what a later cut took off may still come back.
+    fn commit_cut(&mut self, directory: u16, file: FileId, len: u64) {
+        let mut pending = self.directory(directory).journal.iter();
+        let again = pending.any(|change| change.cut_file() == Some(file));
+        let state = self.file_mut(file);
+        match &mut state.older {
+            Some(older) if older.whole => {}
+            Some(older) if again => older.content.truncate(len),
+            Some(_) | None => state.older = None,
+        }
     }
 
     /// How long the file was at `at`, no longer than it has been at any time since: what a flush asked for then covers.

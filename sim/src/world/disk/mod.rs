@@ -7,13 +7,13 @@
 //! process dies and the host lives, the page cache lives too: nothing is lost but the operations of the unfinished step.
 //!
 //! **Loss of power** keeps, per file, the durable bytes and a random prefix of the bytes appended since; sometimes
-//! the last bytes kept are garbage (a torn page). A truncation that was not flushed may or may not have reached the device:
-//! either the old durable content is back, or the new content cut anywhere above the part both have in common. Flushed
-//! bytes are never lost; a file system that lies is not modelled.
+//! the last bytes kept are garbage (a torn page). Flushed bytes are never lost; a file system that lies is not modelled.
 //!
-//! **Names** follow ext4 in its default ordered mode: creations, renames and removals of one log directory form one journal.
-//! A flush of any file in the directory commits everything journaled before it; a loss of power keeps a random
-//! prefix of the rest. So a new file may vanish as a whole, a removed one come back, but never out of order.
+//! **Names and cuts** follow ext4 in its default ordered mode: creations, renames, removals and truncations of one log
+//! directory form one journal. A flush of any file in the directory commits everything journaled before it; a loss of
+//! power keeps a random prefix of the rest. So a new file may vanish as a whole, a removed one come back, but never out of
+//! order. Where a truncation is undone the old durable content is back; where it stays, the new content is cut anywhere
+//! above the part both have in common.
 //!
 //! **Replace** (write, flush, rename) is atomic and durable when it returns. On a stuck device the calling thread would
 //! hang for ever in the real program and the rest of the process go on, which a core of one thread cannot show: here it
@@ -148,12 +148,14 @@ impl File {
     }
 }
 
-/// A journaled change of names.
+/// A journaled change: what a file system keeps in order.
 #[derive(Clone, Debug)]
-enum NameChange {
+enum Journaled {
     Create(Arc<str>, FileId),
     Rename(Arc<str>, Arc<str>),
     Remove(Arc<str>),
+    /// The file was cut to this length, below what was durable of it.
+    Cut(FileId, u64),
 }
 
 /// The disk of one host.
@@ -275,22 +277,17 @@ impl SimDisk {
     fn create(&mut self, path: &str, directory: u16) -> FileId {
         self.files.push(File::new(directory));
         let id = FileId(u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX));
-        self.journal_name(directory, |name| NameChange::Create(name, id), path);
+        self.journal(directory, Journaled::Create(Arc::from(path), id));
         let names = Arc::make_mut(&mut self.names);
         names.insert(Arc::from(path), id);
         id
     }
 
-    fn journal_name(
-        &mut self,
-        directory: u16,
-        change: impl FnOnce(Arc<str>) -> NameChange,
-        path: &str,
-    ) {
+    fn journal(&mut self, directory: u16, change: Journaled) {
         let before = Arc::clone(&self.names);
         let state = self.directory_mut(directory);
         let length = state.journaled();
-        state.journal.push(change(Arc::from(path)));
+        state.journal.push(change);
         self.note(Change::Names {
             before,
             directory,
@@ -310,8 +307,9 @@ impl SimDisk {
         if len < file.durable {
             file.keep_older(false);
             file.durable = len;
+            self.journal(directory, Journaled::Cut(id, len));
         }
-        file.content.truncate(len);
+        self.file_mut(id).content.truncate(len);
         self.shrink(directory, old - len);
         for flushing in &mut self.flushing {
             flushing.file_was_cut(id, len);
@@ -414,7 +412,7 @@ impl Disk for SimDisk {
         } else {
             self.note_commit(directory);
             let everything = self.directory(directory).journaled();
-            self.commit_names(directory, everything);
+            self.commit(directory, everything);
         }
         Ok(())
     }
@@ -431,7 +429,7 @@ impl Disk for SimDisk {
             let bytes = self.len(*replaced);
             self.shrink(directory, bytes);
         }
-        self.journal_name(directory, |name| NameChange::Rename(name, target), from);
+        self.journal(directory, Journaled::Rename(Arc::from(from), target));
         rename_below(Arc::make_mut(&mut self.names), from, to);
         Ok(())
     }
@@ -443,7 +441,7 @@ impl Disk for SimDisk {
         if !has_below(&self.names, path) {
             return Err(DiskError::NotFound);
         }
-        self.journal_name(directory, NameChange::Remove, path);
+        self.journal(directory, Journaled::Remove(Arc::from(path)));
         let removed = remove_below(Arc::make_mut(&mut self.names), path);
         for id in removed {
             let bytes = self.len(id);

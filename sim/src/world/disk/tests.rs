@@ -106,6 +106,51 @@ fn an_unflushed_truncation_leaves_the_old_or_a_cut_of_the_new_but_keeps_the_comm
 }
 
 #[test]
+fn a_truncation_stays_once_any_file_of_the_directory_has_been_flushed() {
+    for seed in 0..50 {
+        let mut disk = disk();
+        let file = disk.open("data/log").unwrap();
+        disk.append(file, Bytes::from_static(b"common-old"))
+            .unwrap();
+        sync(&mut disk, &[file]);
+        disk.truncate(file, 7).unwrap();
+        disk.replace("data/epochs", Bytes::from_static(b"1"))
+            .unwrap();
+        disk.append(file, Bytes::from_static(b"new")).unwrap();
+        disk.truncate(file, 4).unwrap();
+        disk.append(file, Bytes::from_static(b"-newer")).unwrap();
+        let loss = disk.lose_power(Unflushed::Drawn, draws(seed));
+        let after = content(&disk, "data/log");
+        assert_eq!(after[..4], *b"comm");
+        if loss.files_reverted > 0 {
+            assert_eq!(after, b"common-", "as the first cut left it");
+        } else {
+            assert!(!after[4..].starts_with(b"on-old"));
+        }
+    }
+}
+
+#[test]
+fn a_kill_in_the_replacement_after_a_truncation_leaves_the_truncation_undecided() {
+    let mut disk = disk();
+    let file = disk.open("data/log").unwrap();
+    disk.append(file, Bytes::from_static(b"old")).unwrap();
+    sync(&mut disk, &[file]);
+    disk.begin_step(late());
+    disk.truncate(file, 1).unwrap();
+    let cut = late() + disk.elapsed();
+    disk.replace("data/epochs", Bytes::from_static(b"1"))
+        .unwrap();
+    disk.rollback(cut);
+    assert_eq!(content(&disk, "data/log"), b"o");
+    let mut lost = disk.clone();
+    lost.lose_power(Unflushed::Lost, draws(1));
+    assert_eq!(content(&lost, "data/log"), b"old");
+    disk.lose_power(Unflushed::Kept, draws(1));
+    assert_eq!(content(&disk, "data/log"), b"o");
+}
+
+#[test]
 fn a_flush_begun_before_a_truncation_still_keeps_what_is_left_of_it() {
     for seed in 0..50 {
         let mut disk = disk();
