@@ -6,10 +6,12 @@
 //! new to it (KIP-842): it owes an effect for everything in it.
 
 use super::Checker;
-use super::effects::{Effects, effects};
-use super::index::{Fate, Index, NONE, Sent, ValueId, wide};
+use super::effects::{Effects, effects, operation};
+use super::index::{EventId, Fate, Index, NONE, Sent, ValueId, wide};
 use super::loss::{Record, story};
+use super::relapse::relapses;
 use crate::manifest::{CommitPolicy, Stream};
+use crate::operation::Action;
 use crate::verdict::{Finding, Verdict};
 use protocol::verb::ResetReason;
 
@@ -31,7 +33,7 @@ impl Checker for AtLeastOnce {
     }
 
     fn definition(&self) -> &'static str {
-        "A group whose members commit after they process (or automatically inside poll) acts on every acknowledged record that stays in the log at least once. What a new group skipped because it began at the end of the log, and what it had not reached when the run ended, is excused (the latter is judged by PROGRESS); everything in a partition that was added to a topic the group was reading is its business. Claimed for such groups; records never processed by others are counted in the ledger."
+        "A group whose members commit after they process (or automatically inside poll) acts on every acknowledged record that stays in the log at least once. What a new group skipped because it began at the end of the log, and what it had not reached when the run ended, is excused (the latter is judged by PROGRESS), and so is what a leader that lost power and led again in its own epoch wrote where the group had been; everything in a partition that was added to a topic the group was reading is its business. Claimed for such groups; records never processed by others are counted in the ledger."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -67,7 +69,7 @@ fn judge_group(index: &Index<'_>, group: usize, effects: &Effects, verdict: &mut
         if effects.first[wide(id.0)].is_some() {
             continue;
         }
-        match excuse(index, effects, sent) {
+        match excuse(index, effects, sent).or_else(|| overwritten(index, group, sent)) {
             Some(why) => verdict.excuse(|| finding(index, group, id).because(why)),
             None => verdict.violate(|| finding(index, group, id)),
         }
@@ -100,6 +102,32 @@ pub(crate) fn excuse(index: &Index<'_>, effects: &Effects, sent: &Sent) -> Optio
     }
     let reached = effects.reached.get(&sent.part).copied().unwrap_or(0);
     (sent.found_at >= reached).then(|| "the group had not got there when the run ended".to_owned())
+}
+
+/// The group had been there before a leader lost that place and wrote it anew in the same epoch: positions and committed
+/// offsets carry the epoch, and nothing tells them from new ones.
+fn overwritten(index: &Index<'_>, group: usize, sent: &Sent) -> Option<String> {
+    let name = &index.partition(sent.part).name;
+    let been = |at: EventId| {
+        let polls = index.polls.iter().take_while(|poll| **poll < at);
+        let mut polls = polls.filter_map(|poll| operation(index, *poll));
+        polls.any(|poll| {
+            let Action::Poll { records, .. } = &poll.action else {
+                return false;
+            };
+            let mut theirs = records.iter().filter(|polled| polled.partition == *name);
+            index.group_of_client(poll.client) == Some(group)
+                && theirs.any(|polled| {
+                    let last = polled.records.last();
+                    last.is_some_and(|(last, _)| last.0 >= sent.found_at)
+                })
+        })
+    };
+    let relapses = relapses(index, sent.part).into_iter();
+    let mut before = relapses
+        .filter(|relapse| relapse.to <= sent.found_at && relapse.event < sent.ended);
+    let relapse = before.find(|relapse| been(relapse.event))?;
+    Some(format!("{relapse}, behind where the group had been"))
 }
 
 /// Whether the group read the topic before this partition had its first leader.

@@ -5,12 +5,13 @@
 //! nobody took out of the in-sync replicas, or with machines that are declared gone for good; nothing else excuses it. The rule follows `LeaderCompleteness` of Kafka's replication
 //! specification.
 
-use super::index::{Cut, CutKind, EventId, Index, Leadership, NONE, Sent, ValueId, wide};
+use super::index::{CutKind, EventId, Index, Leadership, NONE, Sent, ValueId, wide};
+use super::relapse::relapses;
 use crate::event::{ElectionKind, FaultStage, Process, Replica, What};
 use crate::manifest::PlannedFault;
 use crate::operation::Value;
 use crate::verdict::Moment;
-use protocol::ids::{BrokerId, GroupId, TopicPartition};
+use protocol::ids::{BrokerId, GroupId, LeaderEpoch, TopicPartition};
 use protocol::java_hash::partition_for_id;
 
 /// How far an acknowledgement promises.
@@ -102,11 +103,13 @@ pub(super) fn holders(index: &Index<'_>, record: Record, at: EventId) -> Vec<Bro
         .collect()
 }
 
-/// The first leader after the acknowledgement that did not have the record. One of a later epoch than that of whoever
-/// acknowledged it counts also when it led already: then the acknowledgement came from a leader of the past.
+/// The first leader after the acknowledgement that did not have the record. One of a later epoch than that in which it was
+/// written counts also when it led already: then the acknowledgement came from a leader of the past, or a reader polled what
+/// it had fetched before.
 fn dropper(index: &Index<'_>, record: Record) -> Option<(EventId, BrokerId, ElectionKind)> {
     let partition = index.partition(record.part);
-    let by = acknowledger(index, record).map(|leader| leader.epoch);
+    let written = appends(index, record).filter(|append| *append <= record.since);
+    let by = written.max().and_then(|append| epoch(index, append));
     let lacking = partition
         .leaders
         .iter()
@@ -118,6 +121,21 @@ fn dropper(index: &Index<'_>, record: Record) -> Option<(EventId, BrokerId, Elec
         .rfind(|election| election.epoch == lacking.epoch);
     let kind = election.map_or(ElectionKind::Clean, |election| election.kind);
     Some((lacking.event, lacking.broker, kind))
+}
+
+/// Everybody's appends of the record.
+fn appends<'i>(index: &'i Index<'_>, record: Record) -> impl Iterator<Item = EventId> + 'i {
+    let logs = index.partition(record.part).replicas.values();
+    let all = logs.flat_map(move |log| log.appends_of(record.offset));
+    all.filter(move |append| brings(index, record, *append))
+}
+
+/// The leader epoch of an appended batch.
+fn epoch(index: &Index<'_>, append: EventId) -> Option<LeaderEpoch> {
+    let What::Replica(_, Replica::Appended(append)) = &index.event(append).what else {
+        return None;
+    };
+    Some(append.leader_epoch)
 }
 
 /// The replicas that lost the record with their disks after it was there, until some moment.
@@ -188,6 +206,9 @@ pub(super) fn cause(index: &Index<'_>, record: Record, level: Level) -> Cause {
             "unflushed data lost by broker {winner}, which stayed an in-sync replica all the time, then {what}"
         ));
     }
+    if let Some(why) = led_with_another_branch(index, record, (event, winner)) {
+        return Cause::Excused(format!("{why}, then {what}"));
+    }
     match level {
         Level::Leader => Cause::Excused(what),
         Level::InSync => Cause::Unexcused(format!("{what}, which did not have it")),
@@ -230,32 +251,6 @@ pub(super) fn commit_cause(
         Cause::Excused(why) => Some(format!("what the coordinator had stored was lost: {why}")),
         Cause::Unexcused(_) | Cause::Unread | Cause::Untold => None,
     }
-}
-
-/// A leader that lost its tail with its power and led again in its own epoch, because nobody had noticed, puts other records
-/// of that epoch at the same offsets: a follower that kept the old ones cannot tell, and may find no batch that begins where
-/// its log ends.
-pub(super) fn led_again_in_its_epoch(index: &Index<'_>, part: u32) -> Option<String> {
-    let partition = index.partition(part);
-    let mut again = partition.leaders.iter().zip(partition.leaders.iter().skip(1));
-    let (leader, lost) = again.find_map(|(before, again)| {
-        if (before.broker, before.epoch) != (again.broker, again.epoch) {
-            return None;
-        }
-        let cuts = partition.replicas.get(&again.broker)?.cuts();
-        let between = |cut: &Cut| before.event < cut.event && cut.event < again.event;
-        let mut lost = cuts.filter(|cut| cut.kind == CutKind::DiskLoss && between(cut));
-        let lost = lost.find(|cut| {
-            let mut others = partition.replicas.iter().filter(|(id, _)| **id != again.broker);
-            lost_power(index, again.broker, (before.event, cut.event)).is_some()
-                && others.any(|(_, log)| log.holds(cut.to, again.event).is_some())
-        })?;
-        Some((again, lost))
-    })?;
-    Some(format!(
-        "unflushed data lost by broker {}, which led again in its own epoch {} without what it had given to others from offset {} on",
-        leader.broker, leader.epoch, lost.to
-    ))
 }
 
 /// Lost disks that excuse. Of a topic that the manifest does not tell of nobody knows how many it takes.
@@ -305,6 +300,34 @@ fn led_without_its_tail(
     losses.any(|lost| partition.stays_in_sync(winner, lost, led))
 }
 
+/// The new leader had kept what an earlier one lost with its power and then wrote anew in the same epoch, the record with it.
+fn led_with_another_branch(
+    index: &Index<'_>,
+    record: Record,
+    (led, winner): (EventId, BrokerId),
+) -> Option<String> {
+    let log = index.partition(record.part).replicas.get(&winner)?;
+    let relapses = relapses(index, record.part).into_iter();
+    let mut before = relapses.filter(|relapse| relapse.event < led && relapse.to <= record.offset);
+    let relapse = before.find(|relapse| {
+        let has = log.holds(relapse.to, led);
+        let mut kept = relapse.keepers(index, record.part);
+        has.is_some_and(|has| kept.any(|kept| same_batch(index, kept, has)))
+    })?;
+    Some(format!("{relapse}; broker {winner} had the other records of that epoch"))
+}
+
+/// Whether two appends brought the same batch.
+fn same_batch(index: &Index<'_>, one: EventId, other: EventId) -> bool {
+    let batch = |append| {
+        let What::Replica(_, Replica::Appended(append)) = &index.event(append).what else {
+            return None;
+        };
+        Some((append.base_offset, append.leader_epoch, append.crc))
+    };
+    batch(one).is_some() && batch(one) == batch(other)
+}
+
 /// How many replicas had got the record by then, whether or not they still had it.
 fn copies(index: &Index<'_>, record: Record) -> usize {
     let logs = index.partition(record.part).replicas.values();
@@ -316,7 +339,7 @@ fn copies(index: &Index<'_>, record: Record) -> usize {
 }
 
 /// When a broker first lost power in between: another disk in its place is a matter of its own.
-fn lost_power(
+pub(super) fn lost_power(
     index: &Index<'_>,
     broker: BrokerId,
     (from, to): (EventId, EventId),

@@ -35,6 +35,7 @@ mod p0;
 mod p1;
 mod pa;
 mod progress;
+mod relapse;
 mod res;
 mod rt;
 mod v0;

@@ -4,7 +4,7 @@
 use super::Checker;
 use super::effects::{effects, operation};
 use super::index::{Acks, EventId, Fate, Index, NONE, Sent, ValueId};
-use super::loss::led_again_in_its_epoch;
+use super::relapse::{Relapse, relapses};
 use crate::event::{Phase, Process, Transaction, What};
 use crate::manifest::{ClientKind, Stream};
 use crate::operation::{Action, Stage};
@@ -65,13 +65,15 @@ fn permanent(index: &Index<'_>, part: u32) -> Option<String> {
     offline.then(|| format!("for good: {}", fault.description))
 }
 
-/// The cause, where something excuses that a partition does not go on.
+/// The cause, where something excuses that a partition does not go on: also that followers have kept what its leader lost, and
+/// find no batch that begins where their logs end.
 fn standing(index: &Index<'_>, part: u32) -> Option<String> {
-    let diverged = || {
-        let known = (part != NONE).then_some(part)?;
-        led_again_in_its_epoch(index, known)
-    };
-    permanent(index, part).or_else(diverged)
+    permanent(index, part).or_else(|| {
+        let relapses = (part != NONE).then(|| relapses(index, part))?;
+        let kept = |relapse: &Relapse| relapse.keepers(index, part).next().is_some();
+        let relapse = relapses.into_iter().find(kept)?;
+        Some(format!("{relapse}, and others have kept them"))
+    })
 }
 
 fn report(verdict: &mut Verdict, cause: Option<String>, finding: impl FnOnce() -> Finding) {
@@ -152,7 +154,7 @@ const FENCED: [&str; 2] = ["PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"];
 /// Why a send may fail after healing.
 fn excuse(index: &Index<'_>, id: ValueId) -> Option<String> {
     let sent = index.values.get(id);
-    permanent(index, sent.part).or_else(|| {
+    standing(index, sent.part).or_else(|| {
         let error = error_of(index, sent)?;
         FENCED
             .contains(&error.as_str())

@@ -387,7 +387,12 @@ impl Committed {
                 state.diverged = true;
                 break;
             }
-            twin = Some(if older { place } else { place + 1 });
+            // Behind a batch that differs with reason nothing says that the next ones are of the same size.
+            twin = if known == Some(batch) {
+                Some(place + 1)
+            } else {
+                older.then_some(place)
+            };
             state.compared += 1;
         }
     }
@@ -425,6 +430,9 @@ impl Committed {
         let Some(mut state) = self.replicas.remove(&broker) else {
             return;
         };
+        if !state.doubtful.is_empty() {
+            state.forget_from(state.doubtful.start);
+        }
         if let Some(lacking) = self.first_lacking(&mut state) {
             let unclean = self.kinds.get(&epoch) == Some(&ElectionKind::Unclean);
             let lossy = self.lossy.values().filter(|to| **to < self.end).count();
