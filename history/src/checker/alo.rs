@@ -124,8 +124,8 @@ fn overwritten(index: &Index<'_>, group: usize, sent: &Sent) -> Option<String> {
         })
     };
     let relapses = relapses(index, sent.part).into_iter();
-    let mut before = relapses
-        .filter(|relapse| relapse.to <= sent.found_at && relapse.event < sent.ended);
+    let mut before =
+        relapses.filter(|relapse| relapse.to <= sent.found_at && relapse.event < sent.ended);
     let relapse = before.find(|relapse| been(relapse.event))?;
     Some(format!("{relapse}, behind where the group had been"))
 }

@@ -314,7 +314,9 @@ fn led_with_another_branch(
         let mut kept = relapse.keepers(index, record.part);
         has.is_some_and(|has| kept.any(|kept| same_batch(index, kept, has)))
     })?;
-    Some(format!("{relapse}; broker {winner} had the other records of that epoch"))
+    Some(format!(
+        "{relapse}; broker {winner} had the other records of that epoch"
+    ))
 }
 
 /// Whether two appends brought the same batch.

@@ -27,9 +27,8 @@ pub(super) fn relapses(index: &Index<'_>, part: u32) -> Vec<Relapse> {
     let partition = index.partition(part);
     let leaders = &partition.leaders;
     let returns = leaders.iter().zip(leaders.iter().skip(1));
-    let returns = returns.filter(|(before, again)| {
-        (before.broker, before.epoch) == (again.broker, again.epoch)
-    });
+    let returns = returns
+        .filter(|(before, again)| (before.broker, before.epoch) == (again.broker, again.epoch));
     let relapses = returns.filter_map(|(before, again)| {
         let cuts = partition.replicas.get(&again.broker)?.cuts();
         let lost = cuts.filter(|cut| {

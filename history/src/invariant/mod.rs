@@ -86,7 +86,7 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         code: "INV-STRONG-ISR",
         title: "Everybody in sync has the same committed log",
-        definition: "Every member of the in-sync replicas that the keeper has holds the batches that the newest leader has below its high watermark. A member whose disk lost data is left out until it has caught up, and so is one that a reassignment is taking away; after an unclean election what its winner lacks is not committed any more. Claimed from KIP-320 (2.1) on.",
+        definition: "Every member of the in-sync replicas that the keeper has holds the batches that the newest leader has below its high watermark. A member whose disk lost data is left out until it has caught up, and so is one that a reassignment is taking away, and what a member kept of an epoch whose leader lost it and led again in that epoch; after an unclean election what its winner lacks is not committed any more. Claimed from KIP-320 (2.1) on.",
     },
     Invariant {
         code: "INV-READ",

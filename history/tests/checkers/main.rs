@@ -13,6 +13,7 @@ mod judging;
 mod kept;
 mod order;
 mod owner;
+mod power;
 mod progress;
 mod records;
 mod transactions;
