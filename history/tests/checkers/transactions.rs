@@ -5,11 +5,11 @@ use crate::builder::Builder;
 use crate::builder::transactions::{Placed, copy, order};
 use crate::kept::{acquits, convicts, judged};
 use history::History;
-use history::event::{Group, Phase};
+use history::event::{Group, Phase, Replica, What};
 use history::manifest::{ClientKind, CommitPolicy, Stream};
 use history::operation::{Stage, TransactionCall};
 use history::verdict::Answer;
-use protocol::ids::{GenerationId, MemberId, Offset, ProducerId};
+use protocol::ids::{GenerationId, LeaderEpoch, MemberId, Offset, ProducerId};
 use protocol::note::TransactionState;
 use protocol::verb::ResetReason;
 
@@ -666,6 +666,24 @@ fn who_reads_everything_may_not_leave_it_out() {
     let history = read_around_an_aborted_record("txn-aborted-skipped-bad", false);
     convicts(&history, "ORD", "skipped");
     convicts(&history, "ALO", "never-processed");
+}
+
+/// A new leader lacks the records, and the marker of their transaction is all that the log has in the end.
+#[test]
+fn progress_acquits_a_final_read_of_a_log_that_has_nothing_but_a_marker() {
+    let (mut b, p, _) = two_partitions("progress-marker-near");
+    let anew = Replica::BecameLeader {
+        leader_epoch: LeaderEpoch(1),
+        isr: Vec::new(),
+        log_end_offset: Offset(0),
+    };
+    b.at(Some(0), What::Replica(order(0), anew));
+    b.abort(p, 0);
+    b.marker(p, (&order(0), 0), false);
+    b.marker(p, (&order(1), 1), false);
+    b.phase(Phase::Heal);
+    let history = b.finish_committed(&[at(1, 0, p, 1)], &[]);
+    acquits(&history, "PROGRESS", 0);
 }
 
 #[test]

@@ -5,7 +5,9 @@ use super::{
     OffsetMap, Partition, ProducerFacts, Transactions, Values, wide,
 };
 use crate::History;
-use crate::event::{Client, Controller, Event, Keeper, LeaderElection, Process, Replica, What};
+use crate::event::{
+    Append, Client, Controller, Event, Keeper, LeaderElection, Process, Replica, What,
+};
 use crate::invariant::Invariants;
 use crate::manifest::{ClientKind, NodeRole, Stream};
 use crate::operation::{Action, Operation, Polled, Stage};
@@ -166,6 +168,7 @@ fn intern(index: &mut Index<'_>, topic: &TopicName, partition: i32) -> u32 {
         read_failed: false,
         high_watermark: 0,
         last_stable: None,
+        batches: Vec::new(),
         appended: OffsetMap::new(NONE),
         deletions: Vec::new(),
         elections: Vec::new(),
@@ -344,8 +347,7 @@ fn find_cut_reads(index: &mut Index<'_>) {
         .iter_mut()
         .filter(|partition| partition.topic.is_some())
     {
-        let appended = partition.appended.bounds().map_or(-1, |(_, last)| last);
-        let end = partition.high_watermark.min(appended + 1);
+        let end = partition.high_watermark.min(partition.records_end());
         let read = partition.read_to;
         let below = partition.deletions.iter().map(|deletion| deletion.below);
         let deleted_below = below.max().unwrap_or(0);
@@ -366,6 +368,16 @@ fn on_election(index: &mut Index<'_>, id: EventId, election: &LeaderElection) {
     }
 }
 
+fn on_leader_append(partition: &mut Partition, values: &Values, append: &Append, newest: bool) {
+    for (offset, value) in (append.base_offset.0..).zip(&append.values) {
+        partition.appended.set(offset, values.id(*value).0);
+    }
+    if newest {
+        let next = append.last_offset.0 + 1;
+        partition.lengthened(append.base_offset.0, next, !append.values.is_empty());
+    }
+}
+
 fn on_replica(
     index: &mut Index<'_>,
     current: &mut Current,
@@ -380,10 +392,9 @@ fn on_replica(
     match replica {
         Replica::Appended(append) => {
             log.append(id, append.base_offset.0, append.last_offset.0);
-            if append.leader && !append.values.is_empty() {
-                for (offset, value) in (append.base_offset.0..).zip(&append.values) {
-                    partition.appended.set(offset, index.values.id(*value).0);
-                }
+            if append.leader {
+                let newest = leads || !current.contains_key(&part);
+                on_leader_append(partition, &index.values, append, newest);
             }
         }
         Replica::Truncated { to, rule, .. } => log.truncated(id, to.0, rule),

@@ -149,6 +149,9 @@ pub struct Partition {
     pub high_watermark: i64,
     /// Likewise the last stable offset, where that leader has told one.
     pub last_stable: Option<i64>,
+    /// The batches of records in the newest leader's log, each by its first offset and the one after its last: what markers
+    /// are behind them is handed to nobody.
+    batches: Vec<(i64, i64)>,
     /// What leaders appended last at each offset.
     pub appended: OffsetMap<u32>,
     /// What leaders deleted by retention or DeleteRecords, each broker further than before.
@@ -180,7 +183,25 @@ impl Partition {
     /// A new leader knows nothing yet of what its log has behind its end.
     fn led_anew(&mut self, log_end: i64) {
         self.high_watermark = self.high_watermark.min(log_end);
+        self.cut_batches(log_end);
         self.last_stable = None;
+    }
+
+    fn cut_batches(&mut self, to: i64) {
+        while self.batches.pop_if(|(base, _)| *base >= to).is_some() {}
+    }
+
+    /// The newest leader appends a batch; records, or a marker.
+    fn lengthened(&mut self, base: i64, next: i64, records: bool) {
+        self.cut_batches(base);
+        if records {
+            self.batches.push((base, next));
+        }
+    }
+
+    /// The offset after the last record.
+    fn records_end(&self) -> i64 {
+        self.batches.last().map_or(0, |(_, next)| *next)
     }
 
     /// Somebody says what was stored; what is told late, after something newer, is passed over.
