@@ -1,6 +1,6 @@
 //! From a history to an outcome, and files that are not histories.
 
-use crate::builder::Builder;
+use crate::builder::{Builder, orders};
 use crate::v;
 use history::event::{ElectionKind, FaultStage, Process, What};
 use history::expectation::Quantifier;
@@ -9,7 +9,7 @@ use history::judge::{Outcome, judge};
 use history::ledger::{LEDGER_KEYS, Ledger};
 use history::manifest::{CommitPolicy, Stream};
 use history::operation::Stage;
-use history::verdict::Answer;
+use history::verdict::{Answer, Finding};
 use history::{History, checker};
 use protocol::verb::ResetReason;
 
@@ -207,6 +207,22 @@ fn a_final_read_that_was_cut_short_proves_no_loss() {
     let progress = judgement.verdict("PROGRESS").unwrap();
     assert_eq!(progress.findings[0].anomaly, "final-read-incomplete");
     assert!(matches!(judgement.outcome, Outcome::NotAsExpected(_)));
+}
+
+#[test]
+fn a_final_read_is_complete_where_a_marker_has_taken_the_place_of_a_record_that_was_cut() {
+    let mut b = Builder::new("judging");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1], 0, 0, v(0));
+    b.truncate(1, 0, 1, "leader_epoch");
+    b.elect(1, 1, ElectionKind::Clean, &[1, 2, 3], 0);
+    b.marker(p, (&orders(), 0), false);
+    let judgement = judge(&b.finish(&[]));
+    let progress = judgement.verdict("PROGRESS").unwrap();
+    let cut_short = |finding: &Finding| finding.anomaly == "final-read-incomplete";
+    assert!(!progress.findings.iter().any(cut_short), "{progress:#?}");
 }
 
 #[test]
