@@ -10,6 +10,7 @@ use crate::manifest::{ClientKind, Stream};
 use crate::operation::{Action, Stage};
 use crate::verdict::{Finding, Moment, Verdict};
 use protocol::ids::{GroupId, NodeId, TopicName, TopicPartition};
+use protocol::note::TransactionState;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// PROGRESS.
@@ -158,7 +159,47 @@ fn excuse(index: &Index<'_>, id: ValueId) -> Option<String> {
         let error = error_of(index, sent)?;
         FENCED
             .contains(&error.as_str())
-            .then(|| timed_out(index, id))?
+            .then(|| timed_out(index, id).or_else(|| asked_by_the_life_before(index, id)))?
+    })
+}
+
+/// What coordinators said about the id of a transaction between the call that gave its epoch and the end of this send.
+fn told_since_init<'i>(
+    index: &'i Index<'_>,
+    id: ValueId,
+) -> Option<impl Iterator<Item = &'i Transaction>> {
+    let own = index.transactions.get(index.transactions.of_value(id)?);
+    let sent = index.values.get(id);
+    let init = own.init.map(|init| index.transactions.inits[init].returned);
+    let since = init.unwrap_or(EventId(0));
+    let told = index.transactions.coordinated.get(own.id.as_ref()?)?.iter();
+    let told = told.filter(move |event| **event > since && **event < sent.ended);
+    Some(told.filter_map(|event| {
+        if let What::Transaction(_, told) = &index.event(*event).what {
+            Some(told)
+        } else {
+            None
+        }
+    }))
+}
+
+/// The request for an epoch of a process that has died may wait in the coordinator's queue, or in the network, until its
+/// successor has one: the coordinator cannot tell which of them is the later life, and the successor is fenced.
+fn asked_by_the_life_before(index: &Index<'_>, id: ValueId) -> Option<String> {
+    let (own, all) = (index.values.get(id), &index.transactions);
+    let began = all.inits.iter().map(|init| (init.client, init.process));
+    let in_vain = all
+        .unready
+        .iter()
+        .map(|(process, it)| (it.client, *process));
+    let lived_before = began
+        .chain(in_vain)
+        .any(|(client, process)| client == own.client && process < own.process);
+    let raised = told_since_init(index, id)?.any(|told| {
+        matches!(told, Transaction::State { state, .. } if *state == TransactionState::Empty)
+    });
+    (raised && lived_before).then(|| {
+        "a request for an epoch by the life before came late, and fences the present one".to_owned()
     })
 }
 
@@ -166,15 +207,8 @@ fn excuse(index: &Index<'_>, id: ValueId) -> Option<String> {
 /// (KIP-588 was never finished).
 fn timed_out(index: &Index<'_>, id: ValueId) -> Option<String> {
     let own = index.transactions.get(index.transactions.of_value(id)?);
-    let (name, sent) = (own.id.as_ref()?, index.values.get(id));
-    let init = own.init.map(|init| index.transactions.inits[init].returned);
-    let told = index.transactions.coordinated.get(name)?.iter();
-    let since = init.unwrap_or(EventId(0));
-    let mut told = told.filter(|event| **event > since && **event < sent.ended);
-    let late = told.any(|event| {
-        let what = &index.event(*event).what;
-        matches!(what, What::Transaction(_, Transaction::TimedOut))
-    });
+    let name = own.id.as_ref()?;
+    let late = told_since_init(index, id)?.any(|told| matches!(told, Transaction::TimedOut));
     late.then(|| format!("the coordinator of {name} had aborted what took too long, and fences it"))
 }
 

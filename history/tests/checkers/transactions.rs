@@ -761,6 +761,34 @@ fn progress_excuses_a_producer_that_was_fenced_because_it_took_too_long() {
     convicts(&nobody, "PROGRESS", "send-fails-after-healing");
 }
 
+/// The second life of a producer is fenced after healing; before, the coordinator may have given an epoch once more.
+fn fenced_by_the_life_before(name: &str, late: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.transactional("t");
+    b.two_topics();
+    b.init(p);
+    b.life = 1;
+    b.phase(Phase::Heal);
+    b.init(p);
+    if late {
+        b.coordinator(p, TransactionState::Empty);
+    }
+    b.begin(p, 0);
+    b.asked(p, 0, &at(0, 0, p, 0));
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Invoke);
+    b.fenced(p, Builder::value(p, 0));
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Info);
+    b.finish_committed(&[], &[])
+}
+
+#[test]
+fn progress_excuses_a_producer_that_a_late_request_of_its_former_life_fences() {
+    let late = fenced_by_the_life_before("progress-late-life-near", true);
+    acquits(&late, "PROGRESS", 1);
+    let nobody = fenced_by_the_life_before("progress-late-life-bad", false);
+    convicts(&nobody, "PROGRESS", "send-fails-after-healing");
+}
+
 /// The process of an application that copies has two clients; what one of them had open ends with the other.
 #[test]
 fn progress_acquits_what_died_with_the_process_of_another_client() {

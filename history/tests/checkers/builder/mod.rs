@@ -38,6 +38,8 @@ pub(crate) fn orders() -> TopicPartition {
 pub(crate) struct Builder {
     pub(crate) history: History,
     number: u64,
+    /// Which life of clients acts, from 0 on.
+    pub(crate) life: u32,
 }
 
 /// Nodes: brokers 1 to 3 are 0 to 2, keepers 1 to 3 are 3 to 5, clients follow.
@@ -99,7 +101,11 @@ impl Builder {
             events: Vec::new(),
             hash: String::new(),
         };
-        Self { history, number: 0 }
+        Self {
+            history,
+            number: 0,
+            life: 0,
+        }
     }
 
     fn client(&mut self, name: &str, kind: ClientKind) -> u16 {
@@ -251,7 +257,7 @@ impl Builder {
         self.number += 1;
         let operation = Operation {
             client,
-            process: ProcessId(u32::from(client) << 16),
+            process: ProcessId((u32::from(client) << 16) | self.life),
             id: self.number,
             stage,
             action,
