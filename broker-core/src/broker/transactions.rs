@@ -2,7 +2,7 @@
 
 use super::Broker;
 use super::wishes::load_data;
-use crate::group::{EndedTransaction, OFFSETS_TOPIC};
+use crate::group::{Desk as GroupDesk, EndedTransaction, OFFSETS_TOPIC};
 use crate::hands::Hands;
 use crate::replication::{InternalAppend, Step};
 use crate::transaction::{
@@ -118,7 +118,12 @@ impl Broker {
                 partitions: partitions.map(|one| one.partition.0).collect(),
             };
             if !ended.partitions.is_empty() {
-                self.groups.on_transaction_ended(io, ended);
+                let desk = GroupDesk {
+                    now,
+                    io,
+                    requests: &mut self.requests,
+                };
+                self.groups.on_transaction_ended(desk, ended);
             }
         }
         busy

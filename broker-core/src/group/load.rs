@@ -111,6 +111,11 @@ impl Ownership {
         io.queue(Lane::GroupLoader);
     }
 
+    /// Whether nothing waits for the loader thread.
+    pub(super) fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
     pub(super) fn on_ended(&mut self, io: &mut Io<'_>, ended: EndedTransaction) {
         self.tasks.push_back(Task::End(ended));
         io.queue(Lane::GroupLoader);

@@ -363,9 +363,16 @@ impl GroupCoordinator {
     }
 
     /// The marker of a transaction is replicated in partitions of the offsets topic; what it decides is carried out on the
-    /// same lane.
-    pub fn on_transaction_ended(&mut self, io: &mut Io<'_>, ended: EndedTransaction) {
-        self.registry.ownership.on_ended(io, ended);
+    /// same lane, behind what waits there. Until then the producer may have begun the next transaction, whose offsets take
+    /// the place of those that were decided: with the fix they take effect at once where nothing waits.
+    pub fn on_transaction_ended(&mut self, desk: Desk<'_, '_>, ended: EndedTransaction) {
+        self.with_step(desk, |registry, step| {
+            if step.has(Fix::OffsetsWithTheMarker) && registry.ownership.is_idle() {
+                registry.end_transaction(step, &ended);
+            } else {
+                registry.ownership.on_ended(step.io, ended);
+            }
+        });
     }
 
     /// The lane's next piece of work may run. Afterwards [`take_loads`](Self::take_loads) may have reads.

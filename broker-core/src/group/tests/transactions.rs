@@ -48,8 +48,13 @@ impl Bench {
         answer.partitions[0].1
     }
 
-    /// The marker is written and replicated, and the coordinator hears of it.
+    /// The marker is written and replicated, and the coordinator hears of it and finds the time to act on it.
     fn end(&mut self, committed: bool) {
+        self.mark(committed);
+        self.run_lanes();
+    }
+
+    fn mark(&mut self, committed: bool) {
         let marker = ControlMarker {
             kind: if committed {
                 ControlType::Commit
@@ -69,9 +74,8 @@ impl Bench {
                 committed,
                 partitions,
             };
-            coordinator.on_transaction_ended(desk.io, ended);
+            coordinator.on_transaction_ended(desk, ended);
         });
-        self.run_lanes();
     }
 
     fn stable_offset(&mut self) -> Result<Option<i64>, ErrorCode> {
@@ -102,6 +106,24 @@ fn an_offset_waits_for_the_marker_and_goes_with_an_abort() {
         };
         assert!(bench.notes.contains(&decided));
         assert_eq!(bench.successor().stable_offset(), Ok(offset));
+    }
+}
+
+#[test]
+fn offsets_of_the_next_transaction_do_not_take_the_place_of_those_that_are_decided() {
+    for fix in [true, false] {
+        let behaviour = Behaviour::of(Era::Sound).with(Fix::OffsetsWithTheMarker, fix);
+        let mut bench = Bench::with(behaviour, |_| {});
+        let (member, generation) = nobody();
+        bench.commit_in_transaction((&member, generation), 9);
+        bench.mark(true);
+        // The thread that carries out decisions has no time before the producer goes on.
+        bench.commit_in_transaction((&member, generation), 12);
+        bench.run_lanes();
+        bench.end(false);
+        // Without the fix the offset of the second transaction took effect, though that one was aborted.
+        assert_eq!(bench.stable_offset(), Ok(Some(if fix { 9 } else { 12 })));
+        assert_eq!(bench.successor().stable_offset(), Ok(Some(9)), "by the log");
     }
 }
 

@@ -157,6 +157,7 @@ fixes! {
         ResumePrepared = "KAFKA-5131", V1_0, "A new coordinator carries a decided transaction to its end.";
         EndTransactionEpoch = "KAFKA-9600", V2_8, "The end of a transaction must name the stored epoch.";
         MaterializeByOffset = "KAFKA-5247", V1_0, "Committed offsets take effect in the order of the log.";
+        OffsetsWithTheMarker = "offsets-with-the-marker", Sound, "Offsets of a transaction take effect as its marker does, before the next transaction sends its own.";
         EmptyAbortEndsNothing = "librdkafka-1.7.0", V0_8, "The abort of a transaction without records does not end a later one of the same producer.";
         StableListOffsets = "KAFKA-5522", V1_0, "Offsets looked up for read_committed stop at the last stable one.";
     }

@@ -137,6 +137,19 @@ stories! {
             its log keeps the one that was written last. After a failover of the coordinator the committed offset jumped \
             back, and records were consumed again. KAFKA-5247 lets offsets take effect in the order of the log.",
     }
+    OffsetsWithTheMarker {
+        base: Sound, home: Raft,
+        affected: "0.11.0 to 3.9", fixed: None,
+        superseded_by: [], catalogue: ["T-24"],
+        story: "When the marker of a transaction is in the offsets topic, its offsets are made visible by a thread that also \
+            loads groups and removes expired offsets, and the transaction is complete without waiting for it. Where that \
+            thread was late, the producer had begun the next transaction and sent the next offsets of the same \
+            partitions, which took the place of those that were decided. The decision then made offsets visible that \
+            nobody had decided, and that an abort did not take back; or it found offsets that were not in the log yet \
+            (an IllegalStateException) and left the group where it had been before. Records were skipped, or copied \
+            twice, until the next failover of the group coordinator. The group coordinator of KIP-848 applies a marker \
+            as it writes it; no release in ZooKeeper mode has that.",
+    }
     EmptyAbortEndsNothing {
         base: Sound, home: Librdkafka,
         affected: "librdkafka 1.2.0 to 1.6.2", fixed: Some("librdkafka 1.7.0"),
