@@ -13,7 +13,7 @@ use crate::event::{Client, Group, What};
 use crate::manifest::{CommitPolicy, Stream};
 use crate::operation::{Action, Operation, Polled, Stage};
 use crate::verdict::{Finding, Verdict};
-use protocol::ids::{NodeId, Offset, TopicPartition};
+use protocol::ids::{NodeId, Offset, ProducerId, TopicPartition};
 use protocol::verb::ResetReason;
 use std::collections::BTreeMap;
 
@@ -57,6 +57,7 @@ impl Checker for Resume {
             unconfirmed: BTreeMap::new(),
             loaded: BTreeMap::new(),
             expired: BTreeMap::new(),
+            pending: Vec::new(),
             assigned: BTreeMap::new(),
             waiting: BTreeMap::new(),
             committed_only: false,
@@ -111,6 +112,8 @@ struct Walk<'i, 'h> {
     /// Commits that were asked for and neither stored, as far as is known, nor refused for certain; in the order of the log,
     /// because one member at a time commits a partition.
     unconfirmed: BTreeMap<(usize, u32), Vec<(i64, EventId)>>,
+    /// Offsets of transactions that are not decided: whose they are.
+    pending: Vec<((usize, u32), ProducerId, i64)>,
     /// When a coordinator last read a group from its log.
     loaded: BTreeMap<usize, EventId>,
     expired: BTreeMap<(usize, u32), EventId>,
@@ -148,11 +151,23 @@ impl Walk<'_, '_> {
                 self.committed.remove(&key);
                 self.expired.insert(key, event);
             }
+            Group::OffsetPending {
+                partition,
+                offset,
+                producer_id,
+            } => {
+                let key = (group, self.index.part(partition));
+                let asked = self.unconfirmed.entry(key).or_default();
+                asked.push((offset.0, event));
+                self.pending.push((key, *producer_id, offset.0));
+            }
+            Group::PendingDecided {
+                producer_id,
+                committed,
+            } => self.decided(group, *producer_id, *committed),
             Group::State(_)
             | Group::Generation { .. }
             | Group::MemberJoined(_)
-            | Group::OffsetPending { .. }
-            | Group::PendingDecided { .. }
             | Group::MemberRemoved { .. }
             | Group::CommitRefused { .. }
             | Group::Unloaded => {}
@@ -203,6 +218,22 @@ impl Walk<'_, '_> {
             | Action::Process { .. }
             | Action::Admin { .. } => {}
         }
+    }
+
+    /// What a transaction that was aborted had sent is nowhere to be found; what one that was committed had sent took effect,
+    /// or is found by the next coordinator in the log.
+    fn decided(&mut self, group: usize, producer: ProducerId, committed: bool) {
+        let unconfirmed = &mut self.unconfirmed;
+        self.pending.retain(|(key, whose, offset)| {
+            let over = key.0 == group && *whose == producer;
+            if over
+                && !committed
+                && let Some(asked) = unconfirmed.get_mut(key)
+            {
+                asked.retain(|(other, _)| other != offset);
+            }
+            !over
+        });
     }
 
     fn on_commit(&mut self, event: EventId, key: (usize, u32), offset: i64, stage: Stage) {

@@ -7,7 +7,9 @@ use history::History;
 use history::event::{FaultStage, Group, What};
 use history::manifest::CommitPolicy;
 use history::operation::{Action, Polled, Stage};
-use protocol::ids::{GenerationId, GroupId, MemberId, Offset, TopicName, TopicPartition};
+use protocol::ids::{
+    GenerationId, GroupId, MemberId, Offset, ProducerId, TopicName, TopicPartition,
+};
 use protocol::verb::ResetReason;
 
 #[test]
@@ -434,6 +436,50 @@ fn resuming_unconfirmed(name: &str, fate: Unconfirmed) -> History {
         b.position(c, 1, ResetReason::Committed);
     }
     b.finish(&[(0, v(0)), (1, v(1))])
+}
+
+/// A transaction's offset lies in the log; a coordinator that hears nothing of its marker, or hears that it was aborted, is
+/// followed by one that reads the log.
+fn resuming_pending(name: &str, aborted: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    let d = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0)), (1, v(1))]);
+    b.processed(c, 0, v(0));
+    b.committed(c, 1, 1);
+    b.processed(c, 1, v(1));
+    let producer_id = ProducerId(9);
+    b.group(Group::OffsetPending {
+        partition: orders(),
+        offset: Offset(2),
+        producer_id,
+    });
+    if aborted {
+        let committed = false;
+        b.group(Group::PendingDecided {
+            producer_id,
+            committed,
+        });
+    }
+    b.group_loaded(1);
+    b.generation(2);
+    b.assigned(d, 2);
+    b.position(d, 2, ResetReason::Committed);
+    b.finish(&[(0, v(0)), (1, v(1))])
+}
+
+#[test]
+fn res_acquits_an_offset_of_a_transaction_that_the_next_coordinator_finds_decided() {
+    acquits(&resuming_pending("res-pending-near", false), "RES", 0);
+    let aborted = resuming_pending("res-pending-bad", true);
+    convicts(&aborted, "RES", "resumed-elsewhere");
 }
 
 #[test]
