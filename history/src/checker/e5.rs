@@ -121,7 +121,11 @@ impl Effects {
                 } => {
                     let whose = asked.whose(*event, (group, partition, *offset), *producer_id);
                     let waiting = pending.entry((group, *producer_id)).or_default();
-                    waiting.extend(whose);
+                    if let Some(own) = whose {
+                        // One that it has left behind was decided, and the coordinator of then did not live to tell.
+                        waiting.retain(|other| *other == own);
+                        waiting.push(own);
+                    }
                 }
                 Group::PendingDecided {
                     producer_id,
