@@ -121,11 +121,7 @@ impl Effects {
                 } => {
                     let whose = asked.whose(*event, (group, partition, *offset), *producer_id);
                     let waiting = pending.entry((group, *producer_id)).or_default();
-                    if let Some(own) = whose {
-                        // One that it has left behind was decided, and the coordinator of then did not live to tell.
-                        waiting.retain(|other| *other == own);
-                        waiting.push(own);
-                    }
+                    waiting.extend(whose);
                 }
                 Group::PendingDecided {
                     producer_id,

@@ -329,26 +329,6 @@ fn e5_acquits_both_or_neither() {
     }
 }
 
-/// The coordinator of the group dies before it tells what became of the offset of a transaction that was aborted; the next
-/// one tells that the offset of the transaction after it takes effect.
-#[test]
-fn e5_acquits_the_offset_of_a_later_transaction() {
-    let (mut b, p, inputs, outputs) = copying("e5-later-near");
-    b.abort(p, 0);
-    b.marker(p, (&copy(0), 2), false);
-    b.group_loaded(1);
-    b.begin(p, 1);
-    let output = (copy(0), 3, Builder::value(p, 2));
-    b.sends(p, Some(1), &output, (Some(inputs[0].2), None));
-    b.take_offset(p, 1, 1);
-    b.commit(p, 1, Stage::Ok);
-    b.marker(p, (&copy(0), 4), true);
-    b.offsets_decided(p, Some(1));
-    let visible = joined(&inputs, std::slice::from_ref(&output));
-    let all = joined(&joined(&inputs, &outputs), &[output]);
-    acquits(&b.finish_committed(&all, &visible), "E5", 0);
-}
-
 /// A newer producer takes the id over while the older one's transaction is under way.
 fn taken_over(name: &str, committed_before: bool) -> History {
     let mut b = Builder::new(name);
