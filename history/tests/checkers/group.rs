@@ -12,6 +12,18 @@ use protocol::ids::{
 };
 use protocol::verb::ResetReason;
 
+/// Two acknowledged records, and a group of so many members, which commit after they process, in its first generation.
+fn two_records<const MEMBERS: usize>(name: &str) -> (Builder, [u16; MEMBERS]) {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let members = std::array::from_fn(|_| b.consumer(CommitPolicy::After));
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.generation(1);
+    (b, members)
+}
+
 #[test]
 fn amo_convicts_two_effects_of_one_record() {
     let mut b = Builder::new("amo-bad");
@@ -144,13 +156,7 @@ fn alo_excuses_a_group_that_came_after_the_partition() {
 
 /// The group's commit goes from 2 back to 1.
 fn commit_back(name: &str, sought: bool) -> History {
-    let mut b = Builder::new(name);
-    let p = b.producer("all", 5, false);
-    let c = b.consumer(CommitPolicy::After);
-    b.born();
-    b.written(p, 0, 0);
-    b.written(p, 1, 1);
-    b.generation(1);
+    let (mut b, [c]) = two_records(name);
     b.assigned(c, 1);
     b.position(c, 0, ResetReason::NoCommit);
     b.polled(c, &[(0, v(0)), (1, v(1))]);
@@ -171,13 +177,7 @@ fn cm_convicts_a_commit_that_goes_back() {
 
 /// Broker 2 has read the group from the log, and 2 is committed there; then 1 is said to be committed, by this broker.
 fn late_word(name: &str, broker: u16) -> History {
-    let mut b = Builder::new(name);
-    let p = b.producer("all", 5, false);
-    let c = b.consumer(CommitPolicy::After);
-    b.born();
-    b.written(p, 0, 0);
-    b.written(p, 1, 1);
-    b.generation(1);
+    let (mut b, [c]) = two_records(name);
     let group = |said| What::Group(GroupId::from("g"), said);
     let committed = |offset| Group::OffsetCommitted {
         partition: orders(),
@@ -261,14 +261,7 @@ fn ord_acquits_a_poll_over_a_hole_in_the_log() {
 
 /// A group that committed 2 is assigned again and reads on from 0.
 fn resuming(name: &str, reason: ResetReason, offset: i64) -> History {
-    let mut b = Builder::new(name);
-    let p = b.producer("all", 5, false);
-    let c = b.consumer(CommitPolicy::After);
-    let d = b.consumer(CommitPolicy::After);
-    b.born();
-    b.written(p, 0, 0);
-    b.written(p, 1, 1);
-    b.generation(1);
+    let (mut b, [c, d]) = two_records(name);
     b.assigned(c, 1);
     b.position(c, 0, ResetReason::NoCommit);
     b.polled(c, &[(0, v(0)), (1, v(1))]);
@@ -299,14 +292,7 @@ fn res_convicts_another_place_than_committed_and_a_forgotten_commit() {
 /// A member is given the partition before, or after, another one has committed 1 and 2; it is told that there is no commit,
 /// or this one.
 fn overtaken(name: &str, before: bool, told: Option<i64>) -> History {
-    let mut b = Builder::new(name);
-    let p = b.producer("all", 5, false);
-    let c = b.consumer(CommitPolicy::After);
-    let d = b.consumer(CommitPolicy::After);
-    b.born();
-    b.written(p, 0, 0);
-    b.written(p, 1, 1);
-    b.generation(1);
+    let (mut b, [c, d]) = two_records(name);
     if before {
         b.assigned(c, 1);
     }
@@ -404,14 +390,7 @@ enum Unconfirmed {
 }
 
 fn resuming_unconfirmed(name: &str, fate: Unconfirmed) -> History {
-    let mut b = Builder::new(name);
-    let p = b.producer("all", 5, false);
-    let c = b.consumer(CommitPolicy::After);
-    let d = b.consumer(CommitPolicy::After);
-    b.born();
-    b.written(p, 0, 0);
-    b.written(p, 1, 1);
-    b.generation(1);
+    let (mut b, [c, d]) = two_records(name);
     b.assigned(c, 1);
     b.position(c, 0, ResetReason::NoCommit);
     b.polled(c, &[(0, v(0)), (1, v(1))]);
@@ -441,14 +420,7 @@ fn resuming_unconfirmed(name: &str, fate: Unconfirmed) -> History {
 /// A transaction's offset lies in the log; a coordinator that hears nothing of its marker, or hears that it was aborted, is
 /// followed by one that reads the log.
 fn resuming_pending(name: &str, aborted: bool) -> History {
-    let mut b = Builder::new(name);
-    let p = b.producer("all", 5, false);
-    let c = b.consumer(CommitPolicy::After);
-    let d = b.consumer(CommitPolicy::After);
-    b.born();
-    b.written(p, 0, 0);
-    b.written(p, 1, 1);
-    b.generation(1);
+    let (mut b, [c, d]) = two_records(name);
     b.assigned(c, 1);
     b.position(c, 0, ResetReason::NoCommit);
     b.polled(c, &[(0, v(0)), (1, v(1))]);

@@ -14,6 +14,7 @@ mod kept;
 mod order;
 mod owner;
 mod power;
+mod producers;
 mod progress;
 mod records;
 mod transactions;

@@ -12,8 +12,8 @@
 //! mend (`FencedInstanceIdException`: another process has this one's place) ends it: it closes its consumer and exits.
 
 use super::{
-    APPLICATION_TIMER, Identity, RESUME_TIMER, WORKER_TIMER, call, drive, error_name, reading,
-    stage_of,
+    APPLICATION_TIMER, Identity, RESUME_TIMER, WORKER_TIMER, call, drive, ending, error_name,
+    reading, stage_of,
 };
 use crate::scenario::format::Thread;
 use crate::scenario::plan::ConsumerPlan;
@@ -263,10 +263,7 @@ impl ConsumerApp {
             Result<(), Failure>,
         ),
     ) {
-        let (stage, error) = match &result {
-            Ok(()) => (Stage::Ok, None),
-            Err(failure) => (stage_of(failure), Some(error_name(&failure.error))),
-        };
+        let (stage, error) = ending(&result);
         let own = self.doing == Doing::Committing(id);
         let last_will = self.last_will == Some(id);
         self.note_commit(io, id, stage, offsets, (!own && !last_will, error));

@@ -8,7 +8,7 @@
 
 use super::transaction::{After, Calls, after, is_fence};
 use super::two_cores::{Side, TwoCores};
-use super::{APPLICATION_TIMER, Identity, error_name, reading, stage_of};
+use super::{APPLICATION_TIMER, Identity, ending, error_name, reading, stage_of};
 use crate::scenario::plan::{ConsumerPlan, IntoPlan};
 use client_core::{Consumer, Producer};
 use history::manifest::CommitPolicy;
@@ -529,10 +529,7 @@ impl CopierApp {
             match outcome {
                 Outcome::Polled(result) => self.on_polled(now, io, id, result),
                 Outcome::Committed { offsets, result } => {
-                    let ending = match &result {
-                        Ok(()) => (Stage::Ok, None),
-                        Err(failure) => (stage_of(failure), Some(error_name(&failure.error))),
-                    };
+                    let ending = ending(&result);
                     self.note_commit(io, id, ending, &offsets);
                     self.on_committed(now, io, id, result.is_ok());
                 }

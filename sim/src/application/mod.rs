@@ -148,6 +148,14 @@ fn stage_of(failure: &Failure) -> Stage {
     }
 }
 
+/// How a call ended in the history, and with which error.
+fn ending(result: &Result<(), Failure>) -> (Stage, Option<String>) {
+    match result {
+        Ok(()) => (Stage::Ok, None),
+        Err(failure) => (stage_of(failure), Some(error_name(&failure.error))),
+    }
+}
+
 /// The name an application sees: Kafka's error code, or the Java client's exception.
 pub fn error_name(error: &ClientError) -> String {
     match error {

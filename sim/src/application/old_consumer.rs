@@ -5,7 +5,7 @@
 //! out, whether or not the application is done with it. A commit is of the whole consumer: it covers what other threads
 //! have in their hands. When the streams cannot be made the exception ends the process.
 
-use super::{Identity, call, drive, error_name, reading, stage_of};
+use super::{Identity, call, drive, ending, error_name, reading, stage_of};
 use crate::scenario::plan::ConsumerPlan;
 use client_core::ZookeeperConsumer;
 use history::manifest::CommitPolicy;
@@ -203,10 +203,7 @@ impl OldConsumerApp {
                     self.note_commit(io, (id, Stage::Invoke), &offsets, None);
                 }
                 Outcome::Committed { offsets, result } => {
-                    let (stage, error) = match &result {
-                        Ok(()) => (Stage::Ok, None),
-                        Err(failure) => (stage_of(failure), Some(error_name(&failure.error))),
-                    };
+                    let (stage, error) = ending(&result);
                     self.note_commit(io, (id, stage), &offsets, error);
                     self.on_committed(now, io, id, result.is_ok());
                 }

@@ -3,7 +3,7 @@
 //! The rules are those of `KafkaProducer`'s documentation: whoever is fenced closes, a call that timed out is made again,
 //! and after any other error the transaction is aborted. When even that fails the application ends.
 
-use super::{Identity, error_name, stage_of};
+use super::{Identity, ending};
 use crate::random::mix;
 use protocol::error_code::ErrorCode;
 use protocol::ids::TransactionalId;
@@ -104,10 +104,7 @@ impl Calls {
         result: &Result<(), Failure>,
     ) -> Option<TransactionCall> {
         let (_, call) = self.under_way.take_if(|(own, _)| *own == id)?;
-        let (stage, error) = match result {
-            Ok(()) => (Stage::Ok, None),
-            Err(failure) => (stage_of(failure), Some(error_name(&failure.error))),
-        };
+        let (stage, error) = ending(result);
         self.note(io, (id, &call), stage, error);
         Some(call)
     }
