@@ -3,16 +3,20 @@
 //! again).
 //!
 //! Whether offsets took effect is the word of the group's coordinator: it keeps them pending until the marker of the
-//! transaction reaches its log.
+//! transaction reaches its log. A coordinator may die between the two, and its successor finds the decision in the log and
+//! says nothing: then nobody knows, and there is nothing to judge.
 
 use super::Checker;
 use super::committed::{Unseen, seen_of, undecided, unseen};
 use super::index::{EventId, Index, Transaction, TransactionIndex, ValueId, wide};
-use crate::event::{self, Group, What};
+use crate::event::{self, Append, Group, Replica, What};
 use crate::manifest::Stream;
 use crate::verdict::{Finding, Verdict};
 use protocol::ids::{GroupId, Offset, ProducerId, TopicPartition, TransactionalId};
 use std::collections::BTreeMap;
+
+/// The topic that has the offsets of groups.
+const OFFSETS: &str = "__consumer_offsets";
 
 /// E5.
 pub(super) struct OffsetsWithOutputs;
@@ -45,38 +49,29 @@ impl Checker for OffsetsWithOutputs {
         let mut verdict = Verdict::new(self.code());
         let effects = Effects::of(index);
         for (transaction, own) in index.transactions.iter() {
-            // Without records there is nothing to compare with.
-            if takes(own) && !own.sends.is_empty() {
+            let effect = effects.of[wide(transaction.0)];
+            // Without records there is nothing to compare with, and without a word nothing to compare.
+            if takes(own) && !own.sends.is_empty() && !matches!(effect, Effect::Untold) {
                 verdict.judged += 1;
-                judge(
-                    index,
-                    transaction,
-                    effects.told[wide(transaction.0)],
-                    &mut verdict,
-                );
+                judge(index, transaction, effect, &mut verdict);
             }
         }
         verdict
     }
 }
 
-fn judge(
-    index: &Index<'_>,
-    transaction: TransactionIndex,
-    effect: Option<(bool, EventId)>,
-    verdict: &mut Verdict,
-) {
+fn judge(index: &Index<'_>, transaction: TransactionIndex, effect: Effect, verdict: &mut Verdict) {
     let (_, seen) = seen_of(index, transaction);
     match (seen, effect) {
-        (Some(seen), Some((false, event))) => {
+        (Some(seen), Effect::Dropped(event)) => {
             let how = "were dropped";
             verdict.violate(|| without_offsets(index, transaction, seen, (how, Some(event))));
         }
-        (Some(seen), None) => {
+        (Some(seen), Effect::None) => {
             let how = "never took effect";
             verdict.violate(|| without_offsets(index, transaction, seen, (how, None)));
         }
-        (None, Some((true, event))) => {
+        (None, Effect::Taken(event)) => {
             let sends = &index.transactions.get(transaction).sends;
             let mut excuses = sends.iter().map(|id| unseen(index, *id));
             let admitted = excuses.find_map(|why| match why {
@@ -91,59 +86,140 @@ fn judge(
                 None => verdict.violate(|| without_outputs(index, transaction, event)),
             }
         }
-        (Some(_), Some((true, _))) | (None, Some((false, _)) | None) => {}
+        (Some(_), Effect::Taken(_))
+        | (None, Effect::Dropped(_) | Effect::None)
+        | (_, Effect::Untold) => {}
     }
+}
+
+/// What the coordinator of a group made of the offsets of a transaction.
+#[derive(Clone, Copy)]
+enum Effect {
+    /// Nothing.
+    None,
+    /// They took effect.
+    Taken(EventId),
+    /// They did not.
+    Dropped(EventId),
+    /// It did not live to tell.
+    Untold,
 }
 
 /// What coordinators of groups made of the offsets of each transaction.
 struct Effects {
-    /// By transaction: whether they took effect, and when that was told.
-    told: Vec<Option<(bool, EventId)>>,
+    /// By transaction.
+    of: Vec<Effect>,
 }
 
-/// Whom offsets that wait for a marker belong to.
-type Pending<'h> = BTreeMap<(&'h GroupId, ProducerId), Vec<TransactionIndex>>;
+/// How far the decision about offsets has got that wait for it to be told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Decision {
+    /// No marker is in the log of the group.
+    Open,
+    /// A marker is there, and the coordinator that waits for it will tell.
+    Logged,
+    /// A coordinator has read it with everything else that was in the log before its time.
+    Loaded,
+}
+
+/// Offsets that wait, of whom and how far.
+type Pending<'h> = BTreeMap<(&'h GroupId, ProducerId), Vec<(TransactionIndex, Decision)>>;
 
 impl Effects {
     fn of(index: &Index<'_>) -> Self {
         let asked = Asked::of(index);
-        let mut told = vec![None; index.transactions.all.len()];
+        let mut effects = Self {
+            of: vec![Effect::None; index.transactions.all.len()],
+        };
         let mut pending: Pending<'_> = BTreeMap::new();
-        for event in &index.group_events {
-            let What::Group(group, what) = &index.event(*event).what else {
-                continue;
-            };
-            match what {
-                Group::OffsetPending {
-                    partition,
-                    offset,
-                    producer_id,
-                } => {
-                    let whose = asked.whose(*event, (group, partition, *offset), *producer_id);
-                    let waiting = pending.entry((group, *producer_id)).or_default();
-                    waiting.extend(whose);
-                }
-                Group::PendingDecided {
-                    producer_id,
-                    committed,
-                } => {
-                    let decided = pending.remove(&(group, *producer_id)).unwrap_or_default();
-                    for transaction in decided {
-                        told[wide(transaction.0)] = Some((*committed, *event));
-                    }
-                }
-                Group::State(_)
-                | Group::Generation { .. }
-                | Group::MemberJoined(_)
-                | Group::MemberRemoved { .. }
-                | Group::OffsetCommitted { .. }
-                | Group::CommitRefused { .. }
-                | Group::OffsetExpired(_)
-                | Group::Loaded { .. }
-                | Group::Unloaded => {}
+        for (id, event) in (0..).map(EventId).zip(&index.history.events) {
+            if let What::Group(group, what) = &event.what {
+                effects.on_group(&asked, &mut pending, (id, group, what));
+            } else if let What::Replica(home, Replica::Appended(append)) = &event.what
+                && home.topic.as_str() == OFFSETS
+            {
+                on_logged(&mut pending, append);
             }
         }
-        Self { told }
+        for (own, decision) in pending.into_values().flatten() {
+            effects.leave(own, decision);
+        }
+        effects
+    }
+
+    fn on_group<'h>(
+        &mut self,
+        asked: &Asked<'_>,
+        pending: &mut Pending<'h>,
+        (event, group, what): (EventId, &'h GroupId, &Group),
+    ) {
+        match what {
+            Group::OffsetPending {
+                partition,
+                offset,
+                producer_id,
+            } => {
+                let Some(own) = asked.whose(event, (group, partition, *offset), *producer_id)
+                else {
+                    return;
+                };
+                let waiting = pending.entry((group, *producer_id)).or_default();
+                // What a former coordinator has left behind is decided: what is told from now on is about this one.
+                waiting.retain(|(other, decision)| *other == own || !self.leave(*other, *decision));
+                waiting.push((own, Decision::Open));
+            }
+            Group::PendingDecided {
+                producer_id,
+                committed,
+            } => {
+                let decided = pending.remove(&(group, *producer_id)).unwrap_or_default();
+                for (own, _) in decided {
+                    self.of[wide(own.0)] = if *committed {
+                        Effect::Taken(event)
+                    } else {
+                        Effect::Dropped(event)
+                    };
+                }
+            }
+            Group::Loaded { .. } => {
+                let here = pending.iter_mut().filter(|((of, _), _)| *of == group);
+                for (_, decision) in here.flat_map(|(_, waiting)| waiting) {
+                    if *decision == Decision::Logged {
+                        *decision = Decision::Loaded;
+                    }
+                }
+            }
+            Group::State(_)
+            | Group::Generation { .. }
+            | Group::MemberJoined(_)
+            | Group::MemberRemoved { .. }
+            | Group::OffsetCommitted { .. }
+            | Group::CommitRefused { .. }
+            | Group::OffsetExpired(_)
+            | Group::Unloaded => {}
+        }
+    }
+
+    /// Nobody will tell about offsets that a new coordinator has found decided; whether these are such.
+    fn leave(&mut self, own: TransactionIndex, decision: Decision) -> bool {
+        let left = decision == Decision::Loaded;
+        if left {
+            self.of[wide(own.0)] = Effect::Untold;
+        }
+        left
+    }
+}
+
+/// A marker in the log that has the offsets decides all that its producer has there.
+fn on_logged(pending: &mut Pending<'_>, append: &Append) {
+    let Some((producer, ..)) = append.producer.filter(|_| append.leader && append.control) else {
+        return;
+    };
+    let of_it = pending.iter_mut().filter(|((_, of), _)| *of == producer);
+    for (_, decision) in of_it.flat_map(|(_, waiting)| waiting) {
+        if *decision == Decision::Open {
+            *decision = Decision::Logged;
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use history::event::Group;
 use history::manifest::{ClientKind, CommitPolicy, Stream};
 use history::operation::{Stage, TransactionCall};
 use history::verdict::Answer;
-use protocol::ids::{GenerationId, MemberId, Offset, ProducerId};
+use protocol::ids::{GenerationId, MemberId, Offset, ProducerId, TopicPartition};
 use protocol::note::TransactionState;
 use protocol::verb::ResetReason;
 
@@ -327,6 +327,70 @@ fn e5_acquits_both_or_neither() {
         let seen = if committed { all.clone() } else { inputs };
         acquits(&b.finish_committed(&all, &seen), "E5", 0);
     }
+}
+
+/// A transaction is aborted and the one after it committed, and the coordinator of the group tells of the second decision
+/// only. Whether a marker of the first was in the log of the group, and whether somebody has loaded it since.
+fn told_of_the_second(name: &str, marker: bool, loaded: bool) -> History {
+    let (mut b, p, inputs, outputs) = copying(name);
+    b.abort(p, 0);
+    b.marker(p, (&copy(0), 2), false);
+    if marker {
+        b.marker(p, (&TopicPartition::new("__consumer_offsets", 0), 1), false);
+    }
+    if loaded {
+        b.group_loaded(1);
+    }
+    b.begin(p, 1);
+    let output = (copy(0), 3, Builder::value(p, 2));
+    b.sends(p, Some(1), &output, (Some(inputs[0].2), None));
+    b.take_offset(p, 1, 1);
+    b.commit(p, 1, Stage::Ok);
+    b.marker(p, (&copy(0), 4), true);
+    b.offsets_decided(p, Some(1));
+    let visible = joined(&inputs, std::slice::from_ref(&output));
+    let all = joined(&joined(&inputs, &outputs), &[output]);
+    b.finish_committed(&all, &visible)
+}
+
+#[test]
+fn e5_convicts_offsets_that_wait_until_the_next_transaction_is_decided() {
+    for (name, marker, loaded) in [
+        ("e5-unread-bad", true, false),
+        ("e5-unmarked-bad", false, true),
+    ] {
+        let history = told_of_the_second(name, marker, loaded);
+        convicts(&history, "E5", "offsets-without-records");
+    }
+}
+
+#[test]
+fn e5_does_not_judge_offsets_that_the_next_coordinator_finds_decided() {
+    acquits(&told_of_the_second("e5-loaded-near", true, true), "E5", 0);
+}
+
+/// The last transaction of a copier is committed, and nobody tells what became of its offsets.
+fn told_of_none(name: &str, loaded: bool) -> History {
+    let (mut b, p, inputs, outputs) = copying(name);
+    b.commit(p, 0, Stage::Ok);
+    b.marker(p, (&copy(0), 2), true);
+    b.marker(p, (&TopicPartition::new("__consumer_offsets", 0), 1), true);
+    if loaded {
+        b.group_loaded(1);
+    }
+    let all = joined(&inputs, &outputs);
+    b.finish_committed(&all, &all)
+}
+
+#[test]
+fn e5_convicts_a_coordinator_that_makes_nothing_of_a_marker() {
+    let history = told_of_none("e5-forgotten-bad", false);
+    convicts(&history, "E5", "records-without-offsets");
+}
+
+#[test]
+fn e5_does_not_judge_a_coordinator_that_did_not_live_to_tell() {
+    acquits(&told_of_none("e5-last-near", true), "E5", 0);
 }
 
 /// A newer producer takes the id over while the older one's transaction is under way.
