@@ -9,6 +9,7 @@ use super::Checker;
 use super::committed::{Unseen, undecided, unseen};
 use super::copies::{Copying, copies};
 use super::index::{EventId, Index, ValueId, Visible};
+use super::old_answers::OldAnswers;
 use crate::manifest::Stream;
 use crate::verdict::{Finding, Moment, Verdict};
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ impl Checker for CopyTest {
     }
 
     fn definition(&self) -> &'static str {
-        "Where an application reads, transforms and writes within transactions, the visible output is made of exactly the visible input below the group's committed offset, each once, and none above; and from one input partition into one output partition the order is kept. An input that lies in its log twice is copied twice. Outputs that retention deleted, that are lost for a cause which PA excuses, or that an open transaction hides (E8) are excused. Claimed for groups that commit their offsets in transactions."
+        "Where an application reads, transforms and writes within transactions, the visible output is made of exactly the visible input below the group's committed offset, each once, and none above; and from one input partition into one output partition the order is kept. An input that lies in its log twice is copied twice. Outputs that retention deleted, that are lost for a cause which PA excuses, or that an open transaction hides (E8) are excused, and so are copies made again because a coordinator that had a successor told an older offset. Claimed for groups that commit their offsets in transactions."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -45,11 +46,13 @@ impl Checker for CopyTest {
             return verdict;
         };
         for copying in Copying::all(index) {
+            let old = OldAnswers::of(index, copying.group);
             for part in copying.parts() {
                 let scope = Scope {
                     index,
                     visible,
                     copying: &copying,
+                    old: &old,
                     part,
                 };
                 scope.judge(&mut verdict);
@@ -65,6 +68,7 @@ struct Scope<'a, 'h> {
     index: &'a Index<'h>,
     visible: &'a Visible,
     copying: &'a Copying,
+    old: &'a OldAnswers,
     part: u32,
 }
 
@@ -96,26 +100,39 @@ impl Scope<'_, '_> {
             if outputs.len() < due {
                 self.lost((offset, input), told, verdict);
             } else if outputs.len() > due {
-                let anomaly = if due == 0 {
-                    "copied-too-far"
-                } else {
-                    "copied-twice"
-                };
-                verdict.violate(|| {
-                    let counts = (due, outputs.len());
-                    wrong(
-                        self.index,
-                        (self.copying, self.part),
-                        (offset, input),
-                        anomaly,
-                        counts,
-                    )
-                    .told(self.story(&outputs, told))
-                });
+                self.too_many((offset, input), (due, &outputs), told, verdict);
             }
             if let [output] = outputs.as_slice() {
                 self.order((offset, *output), &mut last, verdict);
             }
+        }
+    }
+
+    fn too_many(
+        &self,
+        (offset, input): (i64, ValueId),
+        (due, outputs): (usize, &[ValueId]),
+        told: EventId,
+        verdict: &mut Verdict,
+    ) {
+        let anomaly = if due == 0 {
+            "copied-too-far"
+        } else {
+            "copied-twice"
+        };
+        let finding = || {
+            wrong(
+                self.index,
+                (self.copying, self.part),
+                (offset, input),
+                anomaly,
+                (due, outputs.len()),
+            )
+            .told(self.story(outputs, told))
+        };
+        match self.old.why_again(self.index, (self.part, offset), outputs) {
+            Some(why) => verdict.excuse(|| finding().because(why)),
+            None => verdict.violate(finding),
         }
     }
 

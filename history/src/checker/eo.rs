@@ -9,6 +9,7 @@ use super::Checker;
 use super::committed::{Unseen, undecided, unseen};
 use super::copies::{Copying, copies};
 use super::index::{Fate, Index, ValueId, Visible};
+use super::old_answers::OldAnswers;
 use crate::manifest::Stream;
 use crate::verdict::{Finding, Moment, Verdict};
 
@@ -25,7 +26,7 @@ impl Checker for ExactlyOnce {
     }
 
     fn definition(&self) -> &'static str {
-        "Where an application reads, transforms and writes within transactions, each acknowledged record of its input has exactly one visible copy for each time that it lies in the input. What the group had not reached when the run ended is excused (PROGRESS judges that), and so are copies that retention deleted, that are lost for a cause which PA excuses, or that an open transaction hides (E8). Claimed for groups that commit their offsets in transactions; repeats of others are counted in the ledger."
+        "Where an application reads, transforms and writes within transactions, each acknowledged record of its input has exactly one visible copy for each time that it lies in the input. What the group had not reached when the run ended is excused (PROGRESS judges that), and so are copies that retention deleted, that are lost for a cause which PA excuses, or that an open transaction hides (E8), and those made again because a coordinator that had a successor told an older offset. Claimed for groups that commit their offsets in transactions; repeats of others are counted in the ledger."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -44,8 +45,9 @@ impl Checker for ExactlyOnce {
             return verdict;
         };
         for copying in Copying::all(index) {
+            let old = OldAnswers::of(index, copying.group);
             for part in copying.parts() {
-                judge(index, visible, (&copying, part), &mut verdict);
+                judge(index, visible, (&copying, &old, part), &mut verdict);
             }
         }
         verdict
@@ -55,7 +57,7 @@ impl Checker for ExactlyOnce {
 fn judge(
     index: &Index<'_>,
     visible: &Visible,
-    (copying, part): (&Copying, u32),
+    (copying, old, part): (&Copying, &OldAnswers, u32),
     verdict: &mut Verdict,
 ) {
     let end = copying.committed.get(&part).map_or(0, |end| end.0);
@@ -70,10 +72,14 @@ fn judge(
         verdict.judged += 1;
         let outputs = copying.made.get(&input).map_or(&[][..], Vec::as_slice);
         if seen > most {
-            verdict.violate(|| {
+            let again = || {
                 finding(index, (copying, part), (offset, input), (most, seen))
                     .told(story(index, outputs))
-            });
+            };
+            match old.why_again(index, (part, offset), outputs) {
+                Some(why) => verdict.excuse(|| again().because(why)),
+                None => verdict.violate(again),
+            }
         } else if seen == 0 && sent.fate == Fate::Ok {
             let why = (offset >= end)
                 .then(|| "the group had not got there when the run ended".to_owned())

@@ -29,6 +29,7 @@ mod g1c;
 mod gap;
 pub mod index;
 mod loss;
+mod old_answers;
 mod ord;
 mod own;
 mod p0;

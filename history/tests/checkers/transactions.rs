@@ -5,11 +5,11 @@ use crate::builder::Builder;
 use crate::builder::transactions::{Placed, copy, order};
 use crate::kept::{acquits, convicts, judged};
 use history::History;
-use history::event::Group;
+use history::event::{Group, What};
 use history::manifest::{ClientKind, CommitPolicy, Stream};
 use history::operation::{Stage, TransactionCall};
 use history::verdict::Answer;
-use protocol::ids::{GenerationId, MemberId, Offset, ProducerId, TopicPartition};
+use protocol::ids::{GenerationId, GroupId, MemberId, Offset, ProducerId, TopicPartition};
 use protocol::note::TransactionState;
 use protocol::verb::ResetReason;
 
@@ -369,28 +369,35 @@ fn e5_does_not_judge_offsets_that_the_next_coordinator_finds_decided() {
     acquits(&told_of_the_second("e5-loaded-near", true, true), "E5", 0);
 }
 
-/// The last transaction of a copier is committed, and nobody tells what became of its offsets.
-fn told_of_none(name: &str, loaded: bool) -> History {
+/// The last of two transactions of a copier is committed, and nobody tells what became of its offsets.
+fn told_of_the_first(name: &str, loaded: bool) -> History {
     let (mut b, p, inputs, outputs) = copying(name);
     b.commit(p, 0, Stage::Ok);
     b.marker(p, (&copy(0), 2), true);
+    b.offsets_decided(p, Some(2));
+    b.begin(p, 1);
+    let output = (copy(0), 3, Builder::value(p, 2));
+    b.sends(p, Some(1), &output, (Some(inputs[2].2), None));
+    b.take_offset(p, 1, 3);
+    b.commit(p, 1, Stage::Ok);
+    b.marker(p, (&copy(0), 4), true);
     b.marker(p, (&TopicPartition::new("__consumer_offsets", 0), 1), true);
     if loaded {
         b.group_loaded(1);
     }
-    let all = joined(&inputs, &outputs);
+    let all = joined(&joined(&inputs, &outputs), &[output]);
     b.finish_committed(&all, &all)
 }
 
 #[test]
 fn e5_convicts_a_coordinator_that_makes_nothing_of_a_marker() {
-    let history = told_of_none("e5-forgotten-bad", false);
+    let history = told_of_the_first("e5-forgotten-bad", false);
     convicts(&history, "E5", "records-without-offsets");
 }
 
 #[test]
 fn e5_does_not_judge_a_coordinator_that_did_not_live_to_tell() {
-    acquits(&told_of_none("e5-last-near", true), "E5", 0);
+    acquits(&told_of_the_first("e5-last-near", true), "E5", 0);
 }
 
 /// A newer producer takes the id over while the older one's transaction is under way.
@@ -449,6 +456,51 @@ fn e7_and_eo_convict_a_second_copy() {
         }
         let all = joined(&joined(&inputs, &outputs), &again);
         convicts(&b.finish_committed(&all, &all), code, "copied-twice");
+    }
+}
+
+/// A member asks once more what is committed, is told an older offset, and copies again. Whether a broker that took itself
+/// for the coordinator before still does so then.
+fn told_an_old_offset(name: &str, former_still_there: bool) -> History {
+    let (mut b, p, inputs, outputs) = copying(name);
+    let loaded = Group::Loaded {
+        generation: GenerationId(1),
+        offsets: 1,
+    };
+    b.at(Some(1), What::Group(GroupId::from("g"), loaded));
+    b.commit(p, 0, Stage::Ok);
+    b.marker(p, (&copy(0), 2), true);
+    b.offsets_decided(p, Some(2));
+    if !former_still_there {
+        b.at(Some(1), What::Group(GroupId::from("g"), Group::Unloaded));
+    }
+    b.position(p + 1, 0, ResetReason::Seek);
+    b.begin(p, 1);
+    let again: Vec<Placed> = (0..2_i64)
+        .map(|n| (copy(0), n + 3, Builder::value(p, n.unsigned_abs() + 2)))
+        .collect();
+    for (output, input) in again.iter().zip(&inputs) {
+        b.sends(p, Some(1), output, (Some(input.2), None));
+    }
+    b.take_offset(p, 1, 2);
+    b.commit(p, 1, Stage::Ok);
+    b.marker(p, (&copy(0), 5), true);
+    b.offsets_decided(p, Some(2));
+    let all = joined(&joined(&inputs, &outputs), &again);
+    b.finish_committed(&all, &all)
+}
+
+#[test]
+fn e7_and_eo_convict_who_goes_back_without_being_told_so() {
+    for (name, code) in [("e7-again-bad", "E7"), ("eo-again-bad", "EO")] {
+        convicts(&told_an_old_offset(name, false), code, "copied-twice");
+    }
+}
+
+#[test]
+fn e7_and_eo_excuse_who_is_told_an_old_offset_by_a_coordinator_with_a_successor() {
+    for (name, code, excused) in [("e7-again-near", "E7", 2), ("eo-again-near", "EO", 3)] {
+        acquits(&told_an_old_offset(name, true), code, excused);
     }
 }
 
