@@ -325,3 +325,60 @@ fn inv_keeper_convicts_a_tree_that_is_not_that_of_the_others_once() {
         }
     }
 }
+
+#[test]
+fn inv_hw_convicts_a_mark_above_the_end_of_the_log() {
+    for (name, mark) in [("inv-hw-end-bad", 2), ("inv-hw-end-near", 1)] {
+        let mut b = Builder::new(name);
+        b.born();
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.high_watermark(&[2], mark);
+        let history = b.finish(&[]);
+        if mark == 2 {
+            convicts(&history, "INV-HW", "INV-HW");
+        } else {
+            acquits(&history, "INV-HW", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_read_convicts_a_new_leader_without_what_was_read_unless_its_election_was_unclean() {
+    for (name, kind) in [
+        ("inv-read-leader-bad", ElectionKind::Clean),
+        ("inv-read-leader-near", ElectionKind::Unclean),
+    ] {
+        let mut b = Builder::new(name);
+        let c = b.consumer(CommitPolicy::Never);
+        b.born();
+        b.append(&[1], 0, 0, v(0));
+        b.high_watermark(&[1], 1);
+        b.polled(c, &[(0, v(0))]);
+        b.elect(2, 1, kind, &[2], 0);
+        let history = b.finish(&[]);
+        if kind == ElectionKind::Clean {
+            convicts(&history, "INV-READ", "INV-READ");
+        } else {
+            acquits(&history, "INV-READ", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_keeper_convicts_a_transaction_applied_after_a_later_one() {
+    for (name, order) in [
+        ("inv-keeper-order-bad", [1, 3, 2]),
+        ("inv-keeper-order-near", [1, 2, 3]),
+    ] {
+        let mut b = Builder::new(name);
+        for zxid in order {
+            b.keeper(1, zxid, 7);
+        }
+        let history = b.finish(&[]);
+        if order[1] == 3 {
+            convicts(&history, "INV-KEEPER", "INV-KEEPER");
+        } else {
+            acquits(&history, "INV-KEEPER", 0);
+        }
+    }
+}

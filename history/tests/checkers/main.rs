@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod builder;
+mod claims;
 mod every_guarantee;
 mod group;
 mod invariant;
@@ -11,6 +12,7 @@ mod jepsen;
 mod jsonl_bytes;
 mod judging;
 mod kept;
+mod offsets;
 mod order;
 mod owner;
 mod power;
@@ -18,6 +20,7 @@ mod producers;
 mod progress;
 mod records;
 mod transactions;
+mod visibility;
 mod zookeeper_group;
 
 use builder::Builder;

@@ -204,3 +204,83 @@ fn rt_acquits_an_application_that_sends_a_record_again() {
 fn rt_convicts_an_offset_below_that_of_a_record_sent_again() {
     convicts(&sent_again("rt-again-bad", 1), "RT", "offset-back-in-time");
 }
+
+/// The logs of two replicas differ below both high watermarks, and nobody reads the one that is wrong.
+fn differing_logs(name: &str, era: &str) -> History {
+    let mut b = Builder::new(name);
+    era.clone_into(&mut b.history.manifest.era);
+    let p = b.producer("1", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1, 3], 0, 0, v(0));
+    b.append(&[2], 0, 0, v(1));
+    b.high_watermark(&[1, 2, 3], 1);
+    b.acked(p, 0, 0);
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn agree_convicts_logs_that_differ_below_their_high_watermarks_where_the_era_promises_them() {
+    convicts(&differing_logs("agree-log-bad", "2.8"), "AGREE", "INV-LOG");
+    acquits(&differing_logs("agree-log-near", "0.8"), "AGREE", 0);
+}
+
+#[test]
+fn agree_convicts_an_acknowledgement_of_a_place_where_a_reader_finds_another_record() {
+    let mut b = Builder::new("agree-told-bad");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.send(p, 1);
+    b.append(&[1, 2, 3], 0, 0, v(1));
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    b.high_watermark(&[1, 2, 3], 2);
+    b.acked(p, 0, 0);
+    convicts(
+        &b.finish(&[(0, v(1)), (1, v(0))]),
+        "AGREE",
+        "inconsistent-offset",
+    );
+}
+
+/// The second record is in the log when the first one comes, of which nobody was told.
+fn late(name: &str, idempotence: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 1, idempotence);
+    b.born();
+    b.send(p, 0);
+    b.ended(p, 0, Stage::Info);
+    b.written(p, 1, 0);
+    b.append(&[1, 2, 3], 1, 0, v(0));
+    b.high_watermark(&[1, 2, 3], 2);
+    b.finish(&[(0, v(1)), (1, v(0))])
+}
+
+#[test]
+fn fifo_excuses_what_comes_after_the_producer_gave_it_up_unless_its_batches_are_numbered() {
+    acquits(&late("fifo-late-near", false), "FIFO", 1);
+    convicts(&late("fifo-late-bad", true), "FIFO", "reordered");
+}
+
+/// Broker 3 lacks the first record when it is elected, and then takes the second.
+fn hole(name: &str, kind: ElectionKind) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, true);
+    b.born();
+    b.send(p, 0);
+    b.append(&[1, 2], 0, 0, v(0));
+    b.high_watermark(&[1], 1);
+    b.acked(p, 0, 0);
+    b.elect(3, 1, kind, &[3], 0);
+    b.send(p, 1);
+    b.append(&[3], 0, 1, v(1));
+    b.high_watermark(&[3], 1);
+    b.acked(p, 1, 0);
+    b.finish(&[(0, v(1))])
+}
+
+#[test]
+fn gap_excuses_the_hole_of_an_unclean_election_and_convicts_that_of_a_clean_one() {
+    acquits(&hole("gap-unclean-near", ElectionKind::Unclean), "GAP", 1);
+    convicts(&hole("gap-clean-bad", ElectionKind::Clean), "GAP", "hole");
+}

@@ -4,7 +4,7 @@ use crate::builder::Builder;
 use crate::kept::{acquits, convicts};
 use crate::v;
 use history::History;
-use history::event::Group;
+use history::event::{FaultStage, Group};
 use history::manifest::CommitPolicy;
 use protocol::ids::MemberId;
 use protocol::verb::ResetReason;
@@ -119,4 +119,28 @@ fn own_convicts_records_of_a_partition_that_was_given_up() {
 #[test]
 fn own_acquits_records_polled_before_the_partition_was_given_up() {
     acquits(&queued("own-queue-near", false), "OWN", 0);
+}
+
+/// Two members are given the partition in generations of the same number; between the two the only replica that has what
+/// the coordinator had stored may go for good, or another one.
+fn counted_anew(name: &str, victim: u16) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    let d = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.stored_in_log();
+    b.assigned(c, 1);
+    b.planned("kill", true);
+    b.fault_at(0, &format!("broker {victim}"), FaultStage::Injected);
+    b.stored_is_offline();
+    b.assigned(d, 1);
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn own_excuses_a_second_owner_where_the_group_was_lost_and_counts_anew() {
+    acquits(&counted_anew("own-anew-near", 1), "OWN", 1);
+    convicts(&counted_anew("own-anew-bad", 3), "OWN", "two-owners");
 }

@@ -1,6 +1,7 @@
 //! Guarantees about single records: what is read was sent (V0), written once (P0, DUP), kept once acknowledged (P1, PA).
 
 use crate::builder::Builder;
+use crate::builder::transactions::{copy, order};
 use crate::kept::{acquits, convicts};
 use crate::v;
 use history::History;
@@ -31,6 +32,29 @@ fn v0_acquits_a_read_of_a_send_that_may_have_happened() {
     b.high_watermark(&[1, 2, 3], 1);
     b.ended(p, 0, Stage::Info);
     acquits(&b.finish(&[(0, v(0))]), "V0", 0);
+}
+
+#[test]
+fn v0_convicts_a_read_of_what_nobody_sent() {
+    let mut b = Builder::new("v0-unsent-bad");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    convicts(&b.finish(&[(0, v(0)), (1, v(7))]), "V0", "read-never-sent");
+}
+
+#[test]
+fn v0_convicts_a_read_from_another_topic_than_it_was_sent_to() {
+    let mut b = Builder::new("v0-topic-bad");
+    let p = b.producer("all", 5, false);
+    b.two_topics();
+    b.written(p, 0, 0);
+    let places = [(order(0), 0, v(0)), (copy(0), 0, v(0))];
+    convicts(
+        &b.finish_committed(&places, &[]),
+        "V0",
+        "read-from-wrong-topic",
+    );
 }
 
 #[test]
@@ -66,6 +90,35 @@ fn p1_convicts_an_acknowledgement_of_what_no_replica_had() {
     b.send(p, 0);
     b.acked(p, 0, 0);
     convicts(&b.finish(&[]), "P1", "acknowledged-lost");
+}
+
+#[test]
+fn p1_and_pa_convict_an_acknowledgement_of_another_place_than_the_log_has_it_at() {
+    for (name, acks, code) in [
+        ("p1-elsewhere-bad", "1", "P1"),
+        ("pa-elsewhere-bad", "all", "PA"),
+    ] {
+        let mut b = Builder::new(name);
+        let p = b.producer(acks, 5, false);
+        b.born();
+        b.send(p, 0);
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.high_watermark(&[1, 2, 3], 1);
+        b.acked(p, 0, 1);
+        convicts(&b.finish(&[(0, v(0))]), code, "acknowledged-elsewhere");
+    }
+}
+
+#[test]
+fn p1_and_pa_convict_a_read_that_leaves_out_what_the_leader_has() {
+    for (name, acks, code) in [("p1-unread-bad", "1", "P1"), ("pa-unread-bad", "all", "PA")] {
+        let mut b = Builder::new(name);
+        let p = b.producer(acks, 5, false);
+        b.born();
+        b.written(p, 0, 0);
+        b.written(p, 1, 1);
+        convicts(&b.finish(&[(1, v(1))]), code, "acknowledged-unread");
+    }
 }
 
 #[test]

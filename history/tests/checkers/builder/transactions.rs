@@ -3,12 +3,14 @@
 
 use super::{Builder, orders};
 use history::History;
-use history::event::{Append, Group, Phase, Replica, Transaction, What};
+use history::event::{
+    Append, Controller, ElectionKind, Group, LeaderElection, Phase, Replica, Transaction, What,
+};
 use history::manifest::{ClientKind, CommitPolicy, Stream, Topic};
 use history::operation::{Action, Polled, Stage, TransactionCall, TransactionNumber, Value};
 use protocol::ids::{
-    GenerationId, GroupId, LeaderEpoch, MemberId, Offset, ProducerEpoch, ProducerId, Sequence,
-    TopicName, TopicPartition, TransactionalId,
+    BrokerId, ControllerEpoch, GenerationId, GroupId, LeaderEpoch, MemberId, Offset, ProducerEpoch,
+    ProducerId, Sequence, TopicName, TopicPartition, TransactionalId,
 };
 use protocol::note::TransactionState;
 
@@ -317,6 +319,36 @@ impl Builder {
     pub(crate) fn stable(&mut self, partition: &TopicPartition, offset: i64) {
         let what = Replica::LastStableOffset(Offset(offset));
         self.at(Some(0), What::Replica(partition.clone(), what));
+    }
+
+    /// Broker 2 has nothing of a partition, is elected its leader, and everybody follows it.
+    pub(crate) fn loses_everything(&mut self, partition: &TopicPartition, kind: ElectionKind) {
+        let cut = Replica::Truncated {
+            to: Offset(0),
+            from: Offset(2),
+            rule: "leader_epoch".to_owned(),
+        };
+        let election = LeaderElection {
+            partition: partition.clone(),
+            leader: Some(BrokerId(2)),
+            leader_epoch: LeaderEpoch(1),
+            isr: vec![BrokerId(2)],
+            kind,
+            controller_epoch: ControllerEpoch(1),
+        };
+        let led = Replica::BecameLeader {
+            leader_epoch: LeaderEpoch(1),
+            isr: vec![BrokerId(2)],
+            log_end_offset: Offset(0),
+        };
+        let replica = |said| What::Replica(partition.clone(), said);
+        self.at(Some(1), replica(cut.clone()));
+        let elected = What::Controller(Controller::LeaderElected(election));
+        self.at(Some(0), elected);
+        self.at(Some(1), replica(led));
+        for broker in [0, 2] {
+            self.at(Some(broker), replica(cut.clone()));
+        }
     }
 
     /// Somebody polls records.
