@@ -599,6 +599,57 @@ fn sequences_go_on_from_transaction_to_transaction_within_an_epoch() {
     assert_eq!(batch(&asked).base_sequence(), Some(Sequence(1)));
 }
 
+/// The second record of a transaction does not fit into the sequence that its leader knows.
+fn with_a_gap(era: Era, fixed: bool) -> (TxnBench, OperationId) {
+    let behaviour = Behaviour::of(era).with(Fix::AbortBeforeNewEpoch, fixed);
+    let mut bench = ready_of(behaviour, &[]);
+    with_a_record(&mut bench);
+    let sent = send(&mut bench, 0, "b");
+    land(&mut bench, ErrorCode::OutOfOrderSequenceNumber);
+    bench.pass(Span::millis(200));
+    (bench, sent)
+}
+
+#[test]
+fn a_sequence_that_does_not_fit_leaves_only_the_abort() {
+    let (mut bench, sent) = with_a_gap(Era::V1_0, true);
+    assert!(matches!(bench.told_once(sent), Outcome::Sent(Err(_))));
+    let commit = bench.call(Verb::CommitTransaction);
+    assert!(done(&mut bench, commit).is_err());
+    let abort = bench.call(Verb::AbortTransaction);
+    assert!(!end(&mut bench, ErrorCode::None, None).committed);
+    assert_eq!(done(&mut bench, abort), Ok(()));
+}
+
+#[test]
+fn librdkafka_took_a_new_epoch_for_the_same_transaction() {
+    let (mut bench, sent) = with_a_gap(Era::V1_0, false);
+    // The coordinator aborts what a predecessor has left.
+    let asked = identify(&mut bench, ErrorCode::ConcurrentTransactions, 0);
+    assert_eq!(asked.current, None);
+    bench.pass(Span::millis(200));
+    identify(&mut bench, ErrorCode::None, 1);
+    bench.pass(Span::millis(200));
+    let again = land(&mut bench, ErrorCode::None);
+    assert_eq!(batch(&again).producer_epoch(), Some(ProducerEpoch(1)));
+    assert_eq!(batch(&again).base_sequence(), Some(Sequence(0)));
+    assert!(matches!(bench.told_once(sent), Outcome::Sent(Ok(_))));
+    let commit = bench.call(Verb::CommitTransaction);
+    let ended = end(&mut bench, ErrorCode::None, None);
+    assert_eq!(ended.producer.producer_epoch, ProducerEpoch(1));
+    assert!(ended.committed);
+    assert_eq!(done(&mut bench, commit), Ok(()));
+}
+
+#[test]
+fn a_coordinator_that_is_told_the_epoch_fences_such_a_producer() {
+    let (mut bench, _) = with_a_gap(Era::V2_8, false);
+    let asked = identify(&mut bench, ErrorCode::ProducerFenced, 0);
+    assert_eq!(asked.current, Some((ProducerId(9), ProducerEpoch(0))));
+    let commit = bench.call(Verb::CommitTransaction);
+    assert_eq!(done(&mut bench, commit).unwrap_err().error, fenced());
+}
+
 /// A record without a key begins a batch, and the sticky partition moves with it: what is added, and what is then sent.
 fn sticky_partition_moves(fixed: bool) -> (Vec<TopicPartition>, Vec<ApiKey>) {
     let behaviour = Behaviour::of(Era::V2_8).with(Fix::BatchInItsTransaction, fixed);

@@ -54,6 +54,17 @@ enum Asking {
     RestUntil(Mono),
 }
 
+/// What a look at the sequences found out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Settled {
+    /// Sending may go on.
+    Fine,
+    /// A transaction cannot go on, because nobody knows which of its batches were appended.
+    Lost,
+    /// The coordinator is to be asked for a new epoch while a transaction is open.
+    WantsEpoch,
+}
+
 /// The idempotent side of a producer.
 #[derive(Clone, Debug)]
 pub(super) struct Idempotence {
@@ -142,10 +153,28 @@ impl Idempotence {
         self.unresolved.clear();
     }
 
-    /// What is to be done before more is sent (`maybeResolveSequences`, `bumpIdempotentEpochAndResetIdIfNeeded`). Says
-    /// whether a transaction cannot go on, because nobody knows which of its batches were appended.
-    pub(super) fn settle(&mut self, batches: &mut BTreeMap<BatchId, ProducerBatch>) -> bool {
-        let mut is_lost = false;
+    /// The coordinator has given an epoch in the middle of a transaction, whose batches go on under it.
+    pub(super) fn go_on(&mut self, identity: Identity) {
+        self.asking = Asking::Idle;
+        self.identity = Some(identity);
+        self.unresolved.clear();
+    }
+
+    /// What waited for a new identity goes under it.
+    pub(super) fn renumber(
+        &mut self,
+        identity: Identity,
+        batches: &mut BTreeMap<BatchId, ProducerBatch>,
+    ) {
+        if self.drains() {
+            self.rewrite_all();
+            self.restart_rewritten(identity, batches);
+        }
+    }
+
+    /// What is to be done before more is sent (`maybeResolveSequences`, `bumpIdempotentEpochAndResetIdIfNeeded`).
+    pub(super) fn settle(&mut self, batches: &mut BTreeMap<BatchId, ProducerBatch>) -> Settled {
+        let mut settled = Settled::Fine;
         let idle: Vec<TopicPartition> = self
             .unresolved
             .keys()
@@ -158,7 +187,7 @@ impl Idempotence {
             if !entry.is_next(entry.next) {
                 let next = entry.next;
                 if self.transactional {
-                    is_lost = true;
+                    settled = Settled::Lost;
                 } else {
                     self.need_new_epoch(&partition, next);
                 }
@@ -170,7 +199,15 @@ impl Idempotence {
             self.partitions.clear();
             self.unresolved.clear();
         } else if self.drains() {
-            if !batches.values().any(|batch| batch.in_flight) {
+            if batches.values().any(|batch| batch.in_flight) {
+                return settled;
+            }
+            if self.transactional {
+                if self.asking == Asking::Idle {
+                    self.asking = Asking::UnderWay;
+                    settled = Settled::WantsEpoch;
+                }
+            } else {
                 self.rewrite_all();
                 self.raise_epoch(batches);
             }
@@ -181,16 +218,23 @@ impl Idempotence {
                 self.restart_rewritten(identity, batches);
             }
         }
-        is_lost
+        settled
     }
 
     /// librdkafka, which knows one state for the whole producer: before it raises its epoch it sends nothing to anybody until
     /// no request is under way.
     fn drains(&self) -> bool {
-        !self.behaviour.has(Fix::EpochBumpPerPartition)
-            && self.raises_epoch()
-            && !self.transactional
-            && !self.rewrite.is_empty()
+        let all_at_once = if self.transactional {
+            self.goes_on_in_transaction()
+        } else {
+            self.raises_epoch() && !self.behaviour.has(Fix::EpochBumpPerPartition)
+        };
+        all_at_once && !self.rewrite.is_empty()
+    }
+
+    /// librdkafka before 1.8.2: a transaction does not end when its producer needs a new epoch.
+    fn goes_on_in_transaction(&self) -> bool {
+        self.transactional && !self.behaviour.has(Fix::AbortBeforeNewEpoch)
     }
 
     /// And then it begins every partition anew, also where an answer is missing that would have said "appended".
@@ -417,7 +461,7 @@ impl Idempotence {
     }
 
     fn need_new_epoch(&mut self, partition: &TopicPartition, sequence: Sequence) {
-        if self.raises_epoch() {
+        if self.raises_epoch() || self.goes_on_in_transaction() {
             let failed = self.rewrite.entry(partition.clone()).or_insert(sequence);
             *failed = (*failed).min(sequence);
         } else {
@@ -478,7 +522,12 @@ impl Idempotence {
             // Not the first in line: the first one's failure brought this one down.
             return true;
         }
-        if !self.raises_epoch() || self.transactional {
+        let goes_on = if self.transactional {
+            self.goes_on_in_transaction()
+        } else {
+            self.raises_epoch()
+        };
+        if !goes_on {
             return false;
         }
         if open.is_none() || open == Some(sequence) {

@@ -6,7 +6,7 @@
 use super::Producer;
 use super::accumulator::{Drain, Ready};
 use super::batch::{BatchId, ProducerBatch};
-use super::idempotence::Identity;
+use super::idempotence::{Identity, Settled};
 use super::transactions::TxnRequest;
 use super::turn::{Turn, reason};
 use crate::network::{Event, Outgoing, Peer};
@@ -186,9 +186,13 @@ impl Producer {
     fn settle(&mut self, now: Mono, io: &mut Io<'_>) -> Option<Mono> {
         let idempotence = self.idempotence.as_mut()?;
         let before = idempotence.identity();
-        let is_lost = idempotence.settle(&mut self.accumulator.batches);
-        if let Some(transactions) = self.transactions.as_mut().filter(|_| is_lost) {
-            transactions.sequence_unresolved();
+        let settled = idempotence.settle(&mut self.accumulator.batches);
+        if let Some(transactions) = &mut self.transactions {
+            match settled {
+                Settled::Fine => {}
+                Settled::Lost => transactions.sequence_unresolved(),
+                Settled::WantsEpoch => transactions.raise_epoch(before),
+            }
         }
         let after = idempotence.identity();
         if let Some(identity) = after.filter(|_| after != before) {

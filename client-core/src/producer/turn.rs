@@ -291,6 +291,7 @@ impl Producer {
         transactions.answered(request, body, idempotence);
         let after = idempotence.identity();
         if let Some(identity) = after.filter(|_| after != before) {
+            idempotence.renumber(identity, &mut self.accumulator.batches);
             io.note(Note::Client(ClientNote::ProducerId(
                 identity.id,
                 identity.epoch,

@@ -80,6 +80,14 @@ impl Transactions {
                 idempotence.begin_anew(Identity { id, epoch });
             }
             self.identified(request, answer.error);
+        } else if let (Kind::RaiseEpoch(_), ResponseBody::InitProducerId(answer)) =
+            (&request.kind, body)
+        {
+            let (id, epoch) = (answer.producer_id, answer.producer_epoch);
+            if answer.error.is_none() {
+                idempotence.go_on(Identity { id, epoch });
+            }
+            self.epoch_raised(request, answer.error);
         } else if let (Kind::AddPartitions(_), ResponseBody::AddPartitionsToTxn(answer)) =
             (&request.kind, body)
         {
@@ -166,6 +174,17 @@ impl Transactions {
         if error.is_none() {
             self.state = State::Ready;
             self.last_error = None;
+            self.decide(request.result, Ok(()));
+        } else if matches!(judge(error), Judgement::AbortIfPossible) {
+            self.fatal_error(&request, &ClientError::Broker(error));
+        } else {
+            self.refused(request, error);
+        }
+    }
+
+    /// The state is the one of before, and so are the partitions: the producer believes itself in the same transaction.
+    fn epoch_raised(&mut self, request: TxnRequest, error: ErrorCode) {
+        if error.is_none() {
             self.decide(request.result, Ok(()));
         } else if matches!(judge(error), Judgement::AbortIfPossible) {
             self.fatal_error(&request, &ClientError::Broker(error));

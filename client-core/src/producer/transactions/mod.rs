@@ -361,6 +361,13 @@ impl Transactions {
         self.fail_until_abort_if_possible(&ClientError::Timeout("delivery.timeout.ms"));
     }
 
+    /// librdkafka before 1.8.2: a sequence does not fit, and the coordinator is asked for a new epoch while the transaction is
+    /// open. It takes that for the question of a successor and aborts the transaction, which nobody tells the application.
+    pub(super) fn raise_epoch(&mut self, identity: Option<Identity>) {
+        let current = identity.filter(|_| self.can_bump());
+        self.enqueue(Kind::RaiseEpoch(current));
+    }
+
     // --- Requests ---
 
     fn enqueue(&mut self, kind: Kind) -> ResultId {

@@ -24,6 +24,8 @@ pub(super) enum Kind {
     FindCoordinator(CoordinatorKind, Arc<str>),
     /// My producer id and epoch; a new epoch, if I have one already.
     InitProducerId(Option<Identity>),
+    /// A new epoch for the transaction that is open (librdkafka-3575); none of mine told where the broker does not take it.
+    RaiseEpoch(Option<Identity>),
     /// These partitions are in my transaction.
     AddPartitions(BTreeSet<TopicPartition>),
     /// The offsets of this group are in my transaction.
@@ -80,7 +82,7 @@ impl TxnRequest {
     pub(super) const fn priority(&self) -> u8 {
         match self.kind {
             Kind::FindCoordinator(..) => 0,
-            Kind::InitProducerId(None) => 1,
+            Kind::InitProducerId(None) | Kind::RaiseEpoch(_) => 1,
             Kind::AddPartitions(_) | Kind::AddOffsets(..) | Kind::CommitOffsets(..) => 2,
             Kind::End(_) => 3,
             Kind::InitProducerId(Some(_)) => 4,
@@ -93,6 +95,7 @@ impl TxnRequest {
             Kind::FindCoordinator(..) => None,
             Kind::CommitOffsets(..) => Some(CoordinatorKind::Group),
             Kind::InitProducerId(_)
+            | Kind::RaiseEpoch(_)
             | Kind::AddPartitions(_)
             | Kind::AddOffsets(..)
             | Kind::End(_) => Some(CoordinatorKind::Transaction),
@@ -105,6 +108,7 @@ impl TxnRequest {
             Kind::CommitOffsets(_, group) => Some(&group.group_id),
             Kind::FindCoordinator(..)
             | Kind::InitProducerId(_)
+            | Kind::RaiseEpoch(_)
             | Kind::AddPartitions(_)
             | Kind::AddOffsets(..)
             | Kind::End(_) => None,
@@ -128,7 +132,7 @@ impl TxnRequest {
                 kind: *kind,
             }
             .into(),
-            Kind::InitProducerId(current) => InitProducerIdRequest {
+            Kind::InitProducerId(current) | Kind::RaiseEpoch(current) => InitProducerIdRequest {
                 transactional_id: Some(sender.id.clone()),
                 transaction_timeout_ms: sender.timeout_ms,
                 current: current.map(|Identity { id, epoch }| (id, epoch)),

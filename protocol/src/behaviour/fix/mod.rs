@@ -159,6 +159,7 @@ fixes! {
         MaterializeByOffset = "KAFKA-5247", V1_0, "Committed offsets take effect in the order of the log.";
         OffsetsWithTheMarker = "offsets-with-the-marker", Sound, "Offsets of a transaction take effect as its marker does, before the next transaction sends its own.";
         EmptyAbortEndsNothing = "librdkafka-1.7.0", V0_8, "The abort of a transaction without records does not end a later one of the same producer.";
+        AbortBeforeNewEpoch = "librdkafka-3575", V0_8, "A sequence that does not fit ends the transaction before its producer gets a new epoch.";
         StableListOffsets = "KAFKA-5522", V1_0, "Offsets looked up for read_committed stop at the last stable one.";
     }
     groups {

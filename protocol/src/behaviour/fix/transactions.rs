@@ -160,6 +160,17 @@ stories! {
             marker without a transaction, which is not in the list. It took the beginning of a later transaction away, \
             and the list no longer fitted the log. Since 1.7.0 a marker ends only what began before it.",
     }
+    AbortBeforeNewEpoch {
+        base: Sound, home: Librdkafka,
+        affected: "librdkafka 1.6.1 to 1.8.0", fixed: Some("librdkafka 1.8.2"),
+        superseded_by: [Mask::Fix(Fix::ProducerStateByExpiry)], catalogue: ["T-18"],
+        story: "A sequence did not fit in the middle of a transaction. librdkafka asked the coordinator for a new epoch so \
+            that its sequences could begin anew, and went on as if it were in the same transaction. To the coordinator \
+            such a question means that a successor is there: it aborts what is open. The application sent the rest and \
+            committed, the commit succeeded, and what it had sent before the question was gone. Since 1.8.2 the \
+            application has to abort first; 1.6.2 ends the producer. A broker of KIP-360 is told the epoch that the \
+            producer has, and fences it.",
+    }
     StableListOffsets {
         base: Sound, home: Kafka,
         affected: "0.11.0.0", fixed: Some("0.11.0.1"),
