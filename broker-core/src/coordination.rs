@@ -100,6 +100,7 @@ impl Coordination {
             rebalance_interval: config.leader_imbalance_check_interval_seconds,
             imbalance_percentage: u64::try_from(config.leader_imbalance_per_broker_percentage)
                 .unwrap_or(0),
+            seed: seed ^ 2,
         };
         let admin = AdminSettings {
             behaviour,
@@ -117,7 +118,9 @@ impl Coordination {
             },
             seed,
         };
-        let cluster_id = crate::placement::Draws::new(seed ^ 1).topic_id();
+        let cluster_id = crate::placement::Draws::new(seed ^ 1)
+            .topic_id()
+            .to_string();
         Self {
             keeper: Keeper::new(keepers, config.zookeeper_session_timeout_ms, seed)
                 .reopening(!behaviour.has(Fix::ReadBrokersWhenHandled)),

@@ -1,8 +1,9 @@
 //! What this broker believes about the whole cluster: `MetadataCache` of 2.8, fed by UpdateMetadata and by nothing else.
 //!
 //! Clients are answered from here, so an answer may be stale or ahead of what the replicas here have been told. Left out:
-//! several listeners (each broker has one endpoint), racks, and topic ids.
+//! several listeners (each broker has one endpoint), and racks.
 
+use protocol::api::TopicIds;
 use protocol::api::cluster::{LiveBroker, UpdateMetadataPartition, UpdateMetadataRequest};
 use protocol::api::topics::{MetadataRequest, MetadataResponse, PartitionMetadata, TopicMetadata};
 use protocol::error_code::ErrorCode;
@@ -39,6 +40,8 @@ type Partitions = BTreeMap<PartitionIndex, CachedPartition>;
 #[derive(Clone, Debug, Default)]
 pub struct MetadataCache {
     topics: BTreeMap<TopicName, Arc<Partitions>>,
+    /// The last id heard of each topic; that of a deleted one stays until a later one takes its place.
+    ids: TopicIds,
     live: BTreeMap<BrokerId, Endpoint>,
     controller: Option<BrokerId>,
 }
@@ -52,6 +55,9 @@ impl MetadataCache {
             .iter()
             .map(|broker| (broker.id, broker.endpoint.clone()))
             .collect();
+        let told = request.topic_ids.iter();
+        self.ids
+            .extend(told.map(|(topic, id)| (topic.clone(), *id)));
         let mut deleted = Vec::new();
         for told in &request.partitions {
             if told.deleted {
@@ -175,6 +181,7 @@ impl MetadataCache {
         TopicMetadata {
             error: ErrorCode::None,
             topic: topic.clone(),
+            id: self.ids.get(topic).copied().filter(|_| api_version >= 10),
             is_internal: is_internal(topic),
             partitions: known
                 .iter()
@@ -226,7 +233,7 @@ impl MetadataCache {
 mod tests {
     use super::*;
     use protocol::api::cluster::{ControllerStamp, LeaderAndIsr};
-    use protocol::ids::{ControllerEpoch, PartitionEpoch};
+    use protocol::ids::{ControllerEpoch, PartitionEpoch, TopicId};
 
     fn update(live: &[i32], leader: Option<i32>, deleted: bool) -> UpdateMetadataRequest {
         UpdateMetadataRequest {
@@ -248,6 +255,7 @@ mod tests {
                 replicas: vec![BrokerId(1), BrokerId(2)],
                 offline_replicas: vec![BrokerId(2)],
             }],
+            topic_ids: TopicIds::from([("orders".into(), TopicId(7))]),
             live_brokers: live
                 .iter()
                 .map(|id| LiveBroker {
@@ -293,6 +301,28 @@ mod tests {
         assert_eq!(answer.error, ErrorCode::ReplicaNotAvailable);
         assert_eq!(answer.replicas, [BrokerId(1)]);
         assert_eq!(answer.leader_epoch, None);
+    }
+
+    #[test]
+    fn topics_are_told_with_their_ids_where_the_version_has_room_for_them() {
+        let mut cache = MetadataCache::default();
+        let id = |cache: &MetadataCache, version| {
+            let request = MetadataRequest {
+                topics: None,
+                allow_auto_topic_creation: false,
+            };
+            cache.answer(&request, version).0.topics[0].id
+        };
+        let mut told = update(&[1], Some(1), false);
+        cache.update(&told);
+        assert_eq!((id(&cache, 9), id(&cache, 10)), (None, Some(TopicId(7))));
+        // A controller that does not speak of ids takes none away.
+        told.topic_ids.clear();
+        cache.update(&told);
+        assert_eq!(id(&cache, 10), Some(TopicId(7)));
+        told.topic_ids.insert("orders".into(), TopicId(8));
+        cache.update(&told);
+        assert_eq!(id(&cache, 10), Some(TopicId(8)));
     }
 
     #[test]

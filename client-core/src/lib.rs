@@ -7,8 +7,7 @@
 //! timer, set to its next deadline.
 //!
 //! The clients know an era and the fixes of their `Behaviour`: they say what a release of that time says and leave out
-//! what it could not know. Left out: transactions, interceptors, metrics, security, fetch sessions (KIP-227), reading
-//! from followers (KIP-392) and topic ids.
+//! what it could not know. Left out: interceptors, metrics, security, reading from followers (KIP-392).
 
 mod admin;
 mod alarm;

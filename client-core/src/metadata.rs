@@ -1,14 +1,15 @@
 //! What a client believes of the cluster (`Metadata`, `MetadataCache`, `ProducerMetadata`, `ConsumerMetadata`).
 //!
 //! A leader epoch never goes back here: an answer from a broker that is behind keeps what is known of that partition
-//! (KIP-320). Asking is `network`'s business; when to ask is decided here: on request, but not before
+//! (KIP-320), unless the topic's id tells that it is another topic (KAFKA-12257). Asking is `network`'s business; when to ask is decided here: on request, but not before
 //! `retry.backoff.ms` after the last try, and after `metadata.max.age.ms`.
 //!
 //! Partial updates for new topics (KIP-526) are left out: every question names all topics of interest.
 
 use protocol::api::topics::{MetadataResponse, PartitionMetadata};
+use protocol::behaviour::{Behaviour, Fix};
 use protocol::error_code::ErrorCode;
-use protocol::ids::{BrokerId, Endpoint, LeaderEpoch, TopicName, TopicPartition};
+use protocol::ids::{BrokerId, Endpoint, LeaderEpoch, TopicId, TopicName, TopicPartition};
 use protocol::time::{Mono, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,12 +21,22 @@ pub(crate) struct LeaderAndEpoch {
     pub(crate) epoch: Option<LeaderEpoch>,
 }
 
+/// The partitions of a topic, by index; of some nothing may be known.
+pub(crate) type Leaders = [Option<LeaderAndEpoch>];
+
+/// How many partitions a topic has as far as is known (`Cluster.partitionCountForTopic`).
+pub(crate) fn count_known(leaders: &Leaders) -> usize {
+    leaders.iter().flatten().count()
+}
+
 /// A topic as last seen.
 #[derive(Clone, Debug, Default)]
 struct TopicView {
     error: ErrorCode,
+    /// Its id in the last answer.
+    id: Option<TopicId>,
     /// By index; empty while the topic is not known.
-    partitions: Arc<[LeaderAndEpoch]>,
+    partitions: Arc<Leaders>,
     /// The highest epoch heard of, also from answers other than Metadata; outlives a topic that drops out for a moment.
     epochs: Vec<Option<LeaderEpoch>>,
 }
@@ -52,12 +63,18 @@ pub(crate) struct Metadata {
     wants_all: bool,
     /// The names of the last answer while every topic is of interest, and whether each is an internal one.
     names: BTreeMap<TopicName, bool>,
+    behaviour: Behaviour,
     version: u64,
 }
 
 impl Metadata {
-    pub(crate) fn new(refresh_backoff: Span, max_age: Span, max_idle: Option<Span>) -> Self {
+    pub(crate) fn new(
+        behaviour: Behaviour,
+        (refresh_backoff, max_age): (Span, Span),
+        max_idle: Option<Span>,
+    ) -> Self {
         Self {
+            behaviour,
             refresh_backoff,
             max_age,
             max_idle,
@@ -197,16 +214,20 @@ impl Metadata {
                 .map(|topic| (topic.topic.clone(), topic.is_internal))
                 .collect();
         }
+        let compares_ids = self.behaviour.has(Fix::TopicIdCheck);
         let mut stale = false;
         for topic in &response.topics {
             if !self.wanted.contains_key(&topic.topic) {
                 continue;
             }
             let view = self.topics.entry(topic.topic.clone()).or_default();
+            // The id before may be unknown: it is forgotten while the topic is gone.
+            let is_another = topic.id.is_some() && topic.id != view.id && compares_ids;
+            view.id = topic.id;
             view.error = topic.error;
             stale |= topic.error.invalidates_metadata();
             if topic.error.is_none() {
-                stale |= view.take(&topic.partitions);
+                stale |= view.take(&topic.partitions, is_another);
             } else {
                 view.partitions = Arc::new([]);
             }
@@ -214,6 +235,7 @@ impl Metadata {
         for view in self.topics.values_mut() {
             if view.error.is_error() && !view.partitions.is_empty() {
                 view.partitions = Arc::new([]);
+                view.id = None;
             }
         }
         self.update_requested |= stale;
@@ -255,14 +277,14 @@ impl Metadata {
         self.topics.get(topic).map(|view| view.error)
     }
 
-    /// How many partitions a topic has; none while it is not known.
+    /// How many partitions of a topic are known; none while there is none.
     pub(crate) fn partition_count(&self, topic: &TopicName) -> Option<i32> {
-        let count = self.topics.get(topic)?.partitions.len();
+        let count = count_known(&self.topics.get(topic)?.partitions);
         (count > 0).then(|| i32::try_from(count).unwrap_or(i32::MAX))
     }
 
     /// Leaders of a topic by partition, of which some may not be there.
-    pub(crate) fn partitions(&self, topic: &TopicName) -> &[LeaderAndEpoch] {
+    pub(crate) fn partitions(&self, topic: &TopicName) -> &Leaders {
         self.topics.get(topic).map_or(&[], |view| &view.partitions)
     }
 
@@ -281,7 +303,7 @@ impl Metadata {
         let Ok(index) = usize::try_from(partition.partition.0) else {
             return none;
         };
-        let Some(known) = view.partitions.get(index) else {
+        let Some(known) = view.partitions.get(index).copied().flatten() else {
             return none;
         };
         let seen = view.epochs.get(index).copied().flatten();
@@ -301,16 +323,17 @@ impl Metadata {
 }
 
 impl TopicView {
-    /// Takes the partitions of an answer in; says whether they ask for another answer soon.
-    fn take(&mut self, answer: &[PartitionMetadata]) -> bool {
+    /// Takes the partitions of an answer in; says whether they ask for another answer soon. What is known of the epochs of
+    /// another topic of that name is no reason to leave the answer aside (`updateLatestMetadata`).
+    fn take(&mut self, answer: &[PartitionMetadata], is_another: bool) -> bool {
         let count = answer
             .iter()
             .filter_map(|part| usize::try_from(part.partition.0).ok())
             .map(|index| index + 1)
             .max()
             .unwrap_or(0);
-        let mut partitions = vec![LeaderAndEpoch::default(); count];
-        self.epochs.resize(count, None);
+        let mut partitions = vec![None; count];
+        self.epochs.resize(count.max(self.epochs.len()), None);
         let mut stale = false;
         for part in answer {
             let Ok(index) = usize::try_from(part.partition.0) else {
@@ -321,14 +344,14 @@ impl TopicView {
             let behind = part
                 .leader_epoch
                 .is_some_and(|epoch| seen.is_some_and(|seen| epoch < seen));
-            partitions[index] = if behind {
-                self.partitions.get(index).copied().unwrap_or_default()
+            partitions[index] = if behind && !is_another {
+                self.partitions.get(index).copied().flatten()
             } else {
-                *seen = part.leader_epoch.or(*seen);
-                LeaderAndEpoch {
+                *seen = part.leader_epoch;
+                Some(LeaderAndEpoch {
                     leader: part.leader,
                     epoch: part.leader_epoch,
-                }
+                })
             };
         }
         self.partitions = partitions.into();
@@ -341,6 +364,7 @@ mod tests {
     use super::*;
     use protocol::api::cluster::LiveBroker;
     use protocol::api::topics::TopicMetadata;
+    use protocol::behaviour::Era;
     use protocol::ids::PartitionIndex;
 
     fn answer(error: ErrorCode, leader: i32, epoch: i32) -> MetadataResponse {
@@ -355,6 +379,7 @@ mod tests {
             topics: vec![TopicMetadata {
                 error,
                 topic: TopicName::from("t"),
+                id: None,
                 is_internal: false,
                 partitions: vec![PartitionMetadata {
                     error: ErrorCode::None,
@@ -370,7 +395,12 @@ mod tests {
     }
 
     fn cache() -> Metadata {
-        let mut metadata = Metadata::new(Span::millis(100), Span::secs(300), None);
+        cache_of(Behaviour::of(Era::Sound))
+    }
+
+    fn cache_of(behaviour: Behaviour) -> Metadata {
+        let times = (Span::millis(100), Span::secs(300));
+        let mut metadata = Metadata::new(behaviour, times, None);
         metadata.want(&TopicName::from("t"), Mono(0));
         metadata.start_update(Mono(0));
         metadata
@@ -389,6 +419,55 @@ mod tests {
         assert_eq!(metadata.leader(&partition), Some(BrokerId(2)));
         metadata.update(at(2), &answer(ErrorCode::None, 3, 6));
         assert_eq!(metadata.leader(&partition), Some(BrokerId(3)));
+    }
+
+    fn of_topic(id: u128, mut answer: MetadataResponse) -> MetadataResponse {
+        answer.topics[0].id = Some(TopicId(id));
+        answer
+    }
+
+    fn gone() -> MetadataResponse {
+        let mut answer = answer(ErrorCode::UnknownTopicOrPartition, 1, 0);
+        answer.topics[0].partitions.clear();
+        answer
+    }
+
+    #[test]
+    fn another_topic_of_the_same_name_begins_its_epochs_anew() {
+        let mut metadata = cache();
+        let partition = TopicPartition::new("t", 0);
+        for (before, after, seen_gone) in [(1, 2, false), (2, 3, true)] {
+            metadata.update(at(0), &of_topic(before, answer(ErrorCode::None, 2, 5)));
+            if seen_gone {
+                metadata.update(at(1), &gone());
+            }
+            metadata.update(at(2), &of_topic(after, answer(ErrorCode::None, 1, 0)));
+            let known = metadata.leader_and_epoch(&partition);
+            assert_eq!(known.epoch, Some(LeaderEpoch(0)));
+            assert_eq!(known.leader, Some(BrokerId(1)));
+        }
+        // The same topic, from a broker that is behind.
+        metadata.update(at(3), &of_topic(3, answer(ErrorCode::None, 2, 1)));
+        metadata.update(at(4), &of_topic(3, answer(ErrorCode::None, 1, 0)));
+        assert_eq!(metadata.leader(&partition), Some(BrokerId(2)));
+    }
+
+    #[test]
+    fn without_kafka_12257_the_topic_created_anew_is_taken_for_old_news() {
+        let mut metadata = cache_of(Behaviour::of(Era::V2_8));
+        let partition = TopicPartition::new("t", 0);
+        metadata.update(at(0), &of_topic(1, answer(ErrorCode::None, 2, 5)));
+        metadata.update(at(1), &of_topic(2, answer(ErrorCode::None, 1, 0)));
+        assert_eq!(metadata.leader(&partition), Some(BrokerId(2)));
+        metadata.update(at(2), &gone());
+        metadata.update(at(3), &of_topic(2, answer(ErrorCode::None, 1, 0)));
+        assert_eq!(metadata.leader(&partition), None);
+        // It is as if the topic were not there.
+        assert_eq!(metadata.partition_count(&TopicName::from("t")), None);
+        assert_eq!(
+            metadata.topic_error(&TopicName::from("t")),
+            Some(ErrorCode::None)
+        );
     }
 
     #[test]
@@ -423,7 +502,9 @@ mod tests {
 
     #[test]
     fn a_topic_not_used_for_long_is_not_asked_for_again() {
-        let mut metadata = Metadata::new(Span::millis(100), Span::secs(300), Some(Span::secs(5)));
+        let times = (Span::millis(100), Span::secs(300));
+        let idle = Some(Span::secs(5));
+        let mut metadata = Metadata::new(Behaviour::of(Era::Sound), times, idle);
         metadata.want(&TopicName::from("t"), at(0));
         metadata.want(&TopicName::from("u"), at(4000));
         assert_eq!(

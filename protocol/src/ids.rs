@@ -109,6 +109,56 @@ number!(
     /// The index of a partition within its topic.
     PartitionIndex(i32)
 );
+/// What tells a topic from a later one of the same name (KIP-516): a UUID. Kafka's zero, for none, is an `Option` here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub u128);
+
+/// The digits of a topic id: base 64 for URLs.
+const ID_DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+impl TopicId {
+    /// Bytes on the wire.
+    pub const WIRE_SIZE: u64 = 16;
+
+    /// Reads what `Display` writes; `None` when it is no id.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 22 {
+            return None;
+        }
+        let mut bits = 0_u128;
+        for (place, byte) in text.bytes().enumerate() {
+            let digit = ID_DIGITS.iter().position(|digit| *digit == byte)?;
+            let digit = u128::try_from(digit).ok()?;
+            // 22 digits have room for 132 bits; the last four are padding.
+            bits = if place < 21 {
+                (bits << 6) | digit
+            } else {
+                (bits << 2) | (digit >> 4)
+            };
+        }
+        Some(Self(bits))
+    }
+}
+
+impl fmt::Display for TopicId {
+    /// As Kafka prints it: 16 bytes in URL-safe base 64, without padding.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bits = self.0;
+        for _ in 0..22 {
+            let digit = usize::try_from(bits >> 122).map_or(b'A', |place| ID_DIGITS[place]);
+            fmt::Write::write_char(f, char::from(digit))?;
+            bits <<= 6;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 number!(
     /// The id the cluster gives to an idempotent or transactional producer.
     ProducerId(i64)
@@ -361,6 +411,18 @@ mod tests {
         let zxid = Zxid::new(3, 7);
         assert_eq!((zxid.epoch(), zxid.counter()), (3, 7));
         assert_eq!(zxid.next(), Zxid::new(3, 8));
+    }
+
+    #[test]
+    fn a_topic_id_is_printed_in_base_64_as_kafka_prints_it_and_read_back() {
+        let id = TopicId(0xe1be_6777_c138_4462_855c_7841_ac50_e7d4);
+        assert_eq!(id.to_string(), "4b5nd8E4RGKFXHhBrFDn1A");
+        for id in [id, TopicId(0), TopicId(1), TopicId(u128::MAX)] {
+            assert_eq!(TopicId::parse(&id.to_string()), Some(id));
+        }
+        for text in ["", "4b5nd8E4RGKFXHhBrFDn1", "4b5nd8E4RGKFXHhBrFDn1+"] {
+            assert_eq!(TopicId::parse(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -230,6 +230,7 @@ impl Broker {
             response.topics.push(TopicMetadata {
                 error,
                 topic,
+                id: None,
                 is_internal,
                 partitions: Vec::new(),
             });

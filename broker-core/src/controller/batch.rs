@@ -1,14 +1,14 @@
 //! The requests that one state change makes necessary, collected per broker (`ControllerBrokerRequestBatch`).
 //!
-//! Left out: several listeners, topic ids.
+//! Left out: several listeners.
 
 use super::context::ControllerContext;
 use crate::znode::json::PartitionState;
-use protocol::api::RequestBody;
 use protocol::api::cluster::{
     ControllerStamp, LeaderAndIsrPartition, LeaderAndIsrRequest, LiveBroker, StopReplicaPartition,
     StopReplicaRequest, UpdateMetadataPartition, UpdateMetadataRequest,
 };
+use protocol::api::{RequestBody, TopicIds};
 use protocol::behaviour::{Behaviour, Fix, InterBrokerProtocol};
 use protocol::ids::{BrokerId, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,6 +160,15 @@ impl Sender<'_> {
         reached.map(|(_, version)| *version).max().unwrap_or(0)
     }
 
+    fn ids<'a>(
+        &self,
+        has_room: bool,
+        partitions: impl Iterator<Item = &'a TopicPartition>,
+    ) -> TopicIds {
+        let named = partitions.take_while(|_| has_room);
+        self.context.ids_of(named)
+    }
+
     fn leader_and_isr(
         &self,
         requests: BTreeMap<BrokerId, BTreeMap<TopicPartition, LeaderAndIsrPartition>>,
@@ -191,9 +200,11 @@ impl Sender<'_> {
             }
             let leaders: BTreeSet<_> = partitions.iter().filter_map(|p| p.state.leader).collect();
             let live = self.context.live_brokers().into_iter();
+            let named = partitions.iter().map(|told| &told.partition);
             let body = LeaderAndIsrRequest {
                 controller: self.stamp(broker),
                 live_leaders: live.filter(|broker| leaders.contains(&broker.id)).collect(),
+                topic_ids: self.ids(api_version >= 5, named),
                 partitions,
             };
             out.push(Outgoing {
@@ -220,6 +231,8 @@ impl Sender<'_> {
             (InterBrokerProtocol::V2_8Iv1, 7),
         ]);
         let live: Vec<LiveBroker> = self.context.live_brokers();
+        let named = partitions.iter().map(|told| &told.partition);
+        let topic_ids = self.ids(api_version >= 7, named);
         brokers
             .iter()
             .filter(|broker| self.context.is_registered(**broker))
@@ -227,6 +240,7 @@ impl Sender<'_> {
                 let body = UpdateMetadataRequest {
                     controller: self.stamp(*broker),
                     partitions: partitions.to_vec(),
+                    topic_ids: topic_ids.clone(),
                     live_brokers: live.clone(),
                 };
                 Outgoing {

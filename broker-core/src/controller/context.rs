@@ -1,11 +1,12 @@
 //! What the controller knows of the cluster (`ControllerContext`).
 //!
 //! It is read from the keeper at failover and kept up to date by the controller's own writes and by watches; nothing else
-//! of the broker sees it. Left out: metrics, topic ids.
+//! of the broker sees it. Left out: metrics.
 
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
 use crate::znode::json::PartitionState;
+use protocol::api::TopicIds;
 use protocol::api::cluster::LiveBroker;
 use protocol::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, Endpoint, PartitionIndex, TopicName, TopicPartition,
@@ -110,6 +111,8 @@ pub struct ControllerContext {
     pub offline_dirs: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
     /// All topics.
     pub topics: BTreeSet<TopicName>,
+    /// The ids of those that have one (KIP-516).
+    pub topic_ids: TopicIds,
     /// The replicas of each partition, preferred leader first.
     pub assignments: BTreeMap<TopicPartition, Vec<BrokerId>>,
     /// Which of them come and go; partitions that are not moved are not there.
@@ -197,6 +200,12 @@ impl ControllerContext {
         } else {
             self.moves.remove(partition);
         }
+    }
+
+    /// The ids of the topics of these partitions, as far as they have one.
+    pub fn ids_of<'a>(&self, partitions: impl Iterator<Item = &'a TopicPartition>) -> TopicIds {
+        let known = partitions.filter_map(|of| self.topic_ids.get_key_value(&of.topic));
+        known.map(|(topic, id)| (topic.clone(), *id)).collect()
     }
 
     /// Whether a partition of the topic is being moved.
@@ -309,6 +318,7 @@ impl ControllerContext {
             self.partitions.remove(&partition);
         }
         self.topics.remove(topic);
+        self.topic_ids.remove(topic);
         self.to_delete.remove(topic);
         self.deleting.remove(topic);
         self.ineligible.remove(topic);

@@ -19,7 +19,7 @@
 //! One event at a time. An event in progress waits for its keeper requests while later events queue, as Kafka's thread
 //! blocks; see `step`. All writes are multis with a check of `/controller_epoch` (KAFKA-6082): a failed check means that
 //! another controller was elected, and this one resigns. Left out: feature versions, broker modifications (endpoints never
-//! change), topic ids in requests, KIP-966's eligible leader replicas.
+//! change), KIP-966's eligible leader replicas.
 
 pub mod batch;
 mod brokers;
@@ -48,6 +48,7 @@ use self::event::ControllerEvent;
 use self::step::{Answering, Step, Then, Waiting};
 use crate::hands::Hands;
 use crate::keeper_session::{Answer, KeeperOwner, Ticket, get_children};
+use crate::placement::Draws;
 use crate::timer::TimerOwner;
 use crate::znode::paths;
 use protocol::api::cluster::{AlterIsrRequest, ControlledShutdownRequest};
@@ -83,6 +84,8 @@ pub struct ControllerSettings {
     pub rebalance_interval: Span,
     /// `leader.imbalance.per.broker.percentage`.
     pub imbalance_percentage: u64,
+    /// Draws the ids of topics that have none.
+    pub seed: u64,
 }
 
 /// Its only timer within [`TimerOwner::Controller`].
@@ -92,6 +95,7 @@ const REBALANCE_TIMER: u64 = 1;
 #[derive(Clone, Debug)]
 pub struct Controller {
     settings: ControllerSettings,
+    draws: Draws,
     context: ControllerContext,
     channels: Channels,
     batch: RequestBatch,
@@ -126,6 +130,7 @@ impl Controller {
     pub fn new(settings: ControllerSettings) -> Self {
         Self {
             channels: Channels::new(settings.broker, settings.request_timeout),
+            draws: Draws::new(settings.seed),
             settings,
             context: ControllerContext::default(),
             batch: RequestBatch::default(),

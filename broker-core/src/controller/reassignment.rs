@@ -325,7 +325,10 @@ impl Controller {
         partition: &TopicPartition,
         wanted: &ReplicaAssignment,
     ) {
-        let mut content = Topic::default();
+        let mut content = Topic {
+            id: self.context.topic_ids.get(&partition.topic).copied(),
+            ..Topic::default()
+        };
         for of in self.context.partitions_of(&partition.topic) {
             let known = if of == *partition {
                 wanted.clone()

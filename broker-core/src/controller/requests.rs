@@ -308,9 +308,21 @@ impl Controller {
         if response.error != ErrorCode::None {
             return;
         }
+        // An answer that names ids does not speak of a later topic of the same name.
+        let told = response.topic_ids.as_ref();
+        let known = self.context.topic_ids.clone();
+        let meant = |of: &TopicPartition| {
+            told.is_none_or(|ids| {
+                let id = ids.get(&of.topic);
+                id.is_some() && id == known.get(&of.topic)
+            })
+        };
         let failed = self.context.offline_dirs.entry(broker).or_default();
         let mut newly = Vec::new();
         for (partition, error) in response.partitions {
+            if !meant(&partition) {
+                continue;
+            }
             if error == ErrorCode::None {
                 failed.remove(&partition);
             } else if error == ErrorCode::KafkaStorageError && failed.insert(partition.clone()) {

@@ -13,7 +13,7 @@ use crate::znode::paths;
 use crate::znode::topic::{Assignment, Topic, TopicVersion};
 use protocol::behaviour::Fix;
 use protocol::ids::{TopicName, TopicPartition};
-use protocol::keeper::KeeperResult;
+use protocol::keeper::{KeeperOp, KeeperResult};
 use protocol::note::ControllerNote;
 use std::collections::BTreeSet;
 
@@ -62,19 +62,39 @@ impl Controller {
         replies: &[Reply],
     ) {
         let mut added = Vec::new();
+        let mut identified = Vec::new();
         for (topic, reply) in topics.into_iter().zip(replies) {
-            let Some(content) = decode_topic(reply) else {
+            let Some(mut content) = decode_topic(reply) else {
                 continue;
             };
             if why == Reading::Change {
                 let count = i32::try_from(content.partitions.len()).unwrap_or(i32::MAX);
                 note(hands.io, ControllerNote::TopicCreated(topic.clone(), count));
             }
+            identified.extend(self.identify(&topic, &mut content));
             added.extend(self.assign(&topic, content));
         }
         if why == Reading::Change {
             self.agenda.push(Step::NewPartitions(added));
         }
+        if !identified.is_empty() {
+            self.ask(hands, identified, Then::Done);
+        }
+    }
+
+    /// Takes over a topic's id, also where the controller does not speak of ids, so that no other one is given later
+    /// (KAFKA-12835); a topic that has none is given one where it does (`processTopicIds`). The write that makes necessary.
+    fn identify(&mut self, topic: &TopicName, content: &mut Topic) -> Option<KeeperOp> {
+        let protocol = self.settings.behaviour.inter_broker_protocol;
+        let nameless = content.id.is_none() && protocol.supports_topic_ids();
+        if nameless {
+            content.id = Some(self.draws.topic_id());
+        }
+        self.context
+            .topic_ids
+            .extend(content.id.map(|id| (topic.clone(), id)));
+        let data = content.encode(TopicVersion::V2);
+        nameless.then(|| self.checked(set_data(paths::topic(topic), data, -1)))
     }
 
     /// Takes over the assignment of partitions it did not know; which they are.

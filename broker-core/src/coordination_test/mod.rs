@@ -10,6 +10,7 @@ mod in_sync_replicas;
 mod leaders;
 mod reassignment;
 mod registration;
+mod topic_ids;
 mod topics;
 
 use crate::testing::World;

@@ -1,12 +1,15 @@
-//! Small text files that survive a restart: offsets by partition, leader epochs, `meta.properties`.
+//! Small text files that survive a restart: offsets by partition, leader epochs, `meta.properties`, `partition.metadata`.
 //!
-//! Stands for `CheckpointFile`, `OffsetCheckpointFile`, `LeaderEpochCheckpointFile` and `BrokerMetadataCheckpoint`. Each is
+//! Stands for `CheckpointFile`, `OffsetCheckpointFile`, `LeaderEpochCheckpointFile`, `BrokerMetadataCheckpoint` and
+//! `PartitionMetadataFile`. Each is
 //! replaced as a whole (temporary file, flush, atomic rename), so a crash leaves the old or the new content. Left out: the
 //! date that Java writes into a properties file, because equal runs must leave equal bytes.
 
 use bytes::Bytes;
 use protocol::disk::{Disk, DiskError};
-use protocol::ids::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicName, TopicPartition};
+use protocol::ids::{
+    BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName, TopicPartition,
+};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -95,6 +98,21 @@ pub fn parse_epochs(text: &str) -> Option<Vec<(LeaderEpoch, Offset)>> {
         .collect()
 }
 
+/// The text of `partition.metadata`, version 0; it does not end its last line.
+pub fn print_partition_metadata(id: TopicId) -> String {
+    format!("version: {VERSION}\ntopic_id: {id}")
+}
+
+/// Reads the text of `partition.metadata` back.
+pub fn parse_partition_metadata(text: &str) -> Option<TopicId> {
+    let (version, id) = text.split_once('\n')?;
+    let value = |line: &str| Some(line.split_once(':')?.1.trim_ascii().to_owned());
+    if value(version)? != VERSION {
+        return None;
+    }
+    TopicId::parse(&value(id)?)
+}
+
 /// Whose log directory it is (`meta.properties`, version 0).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BrokerMetadata {
@@ -172,6 +190,22 @@ mod tests {
         assert_eq!(print_epochs(&epochs), "0\n2\n0 0\n3 17\n");
         assert_eq!(parse_epochs("0\n2\n0 0\n3 17\n"), Some(epochs));
         assert_eq!(parse_epochs("0\n1\n0\n"), None);
+    }
+
+    #[test]
+    fn partition_metadata_are_written_as_kafka_writes_them() {
+        let id = TopicId::parse("4b5nfE4KRGKFXhhBrFDn1A").unwrap();
+        let text = print_partition_metadata(id);
+        assert_eq!(text, "version: 0\ntopic_id: 4b5nfE4KRGKFXhhBrFDn1A");
+        assert_eq!(parse_partition_metadata(&text), Some(id));
+        for text in [
+            "",
+            "version: 0\n",
+            "version: 1\ntopic_id: 4b5nfE4KRGKFXhhBrFDn1A",
+            "version: 0\ntopic_id: 4b5n",
+        ] {
+            assert_eq!(parse_partition_metadata(text), None, "{text:?}");
+        }
     }
 
     #[test]

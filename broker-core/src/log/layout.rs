@@ -1,7 +1,7 @@
 //! Where a log's files lie and what they are called (`kafka.log.Log`'s companion, `LogManager`'s file names).
 //!
 //! Names are formatted only when a file is opened, renamed or removed, never per append. Left out: `.swap` and `-future`
-//! (moving a replica between directories), `partition.metadata` (topic ids, KIP-516).
+//! (moving a replica between directories).
 
 use protocol::ids::{Offset, TopicPartition};
 
@@ -13,6 +13,8 @@ pub const HIGH_WATERMARK_CHECKPOINT: &str = "replication-offset-checkpoint";
 pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
 /// The leader epochs of one log, beside its segments.
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
+/// Which topic's log it is (KIP-516), beside its segments.
+pub const PARTITION_METADATA: &str = "partition.metadata";
 /// Tells that the last life ended in good order.
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Whose directory it is.

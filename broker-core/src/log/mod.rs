@@ -8,7 +8,7 @@
 //!
 //! Appending is in [`append`], reading in [`read`], cutting in [`truncate`], starting in [`recovery`], ageing in
 //! [`retention`]. Left out: compaction (it will work on closed segments), message formats 0 and 1, moving a replica
-//! between directories, topic ids.
+//! between directories.
 
 pub mod append;
 #[cfg(test)]
@@ -49,14 +49,14 @@ pub use read::{FetchDataInfo, LogOffsetMetadata, ReadRequest};
 pub use segment::TimestampOffset;
 
 use bytes::Bytes;
-use layout::LEADER_EPOCH_CHECKPOINT;
+use layout::{LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
 use leader_epoch_cache::LeaderEpochCache;
 use producer_state::ProducerStates;
 use protocol::behaviour::{Behaviour, Fix};
 use protocol::config::TopicConfig;
 use protocol::disk::{Disk, DiskError};
 use protocol::error_code::ErrorCode;
-use protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicPartition};
+use protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
 use protocol::machine::Io;
 use protocol::note::{Note, ReplicaNote};
 use protocol::time::{Mono, Span};
@@ -75,6 +75,8 @@ pub struct Log {
     /// The directory of the log, below [`Log::log_dir`].
     directory: Arc<str>,
     log_dir: Arc<str>,
+    /// None until the broker is told.
+    topic_id: Option<TopicId>,
     config: TopicConfig,
     behaviour: Behaviour,
     /// At least one, by rising base offset; the last is the active one.
@@ -115,6 +117,24 @@ impl Log {
     /// Its own directory.
     pub fn directory(&self) -> &str {
         &self.directory
+    }
+
+    /// Which topic's it is, as its `partition.metadata` says (KIP-516).
+    pub fn topic_id(&self) -> Option<TopicId> {
+        self.topic_id
+    }
+
+    /// Writes down which topic's it is.
+    ///
+    /// # Errors
+    /// [`ErrorCode::KafkaStorageError`].
+    pub fn assign_topic_id(&mut self, io: &mut Io<'_>, id: TopicId) -> Result<(), ErrorCode> {
+        let path = format!("{}/{PARTITION_METADATA}", self.directory);
+        let text = checkpoint::print_partition_metadata(id);
+        let written = io.disk.replace(&path, Bytes::from(text));
+        written.map_err(storage_error)?;
+        self.topic_id = Some(id);
+        Ok(())
     }
 
     /// The settings that hold for it.

@@ -5,9 +5,10 @@
 //! files, which only compaction leaves behind.
 
 use super::Log;
-use super::checkpoint::{parse_epochs, read_text};
+use super::checkpoint::{parse_epochs, parse_partition_metadata, read_text};
 use super::layout::{
-    CLEANED, DELETED, LEADER_EPOCH_CHECKPOINT, SegmentFile, parse_segment_name, segment_path,
+    CLEANED, DELETED, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile, parse_segment_name,
+    segment_path,
 };
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::offset_index::OffsetIndex;
@@ -73,6 +74,7 @@ impl Log {
         let cut = log.recover(now, io.disk, walked)?;
         log.settle(now, io.disk, clean)?;
         log.load_producers(io.disk, clean)?;
+        log.read_topic_id(io.disk)?;
         if let Some(from) = cut.filter(|from| *from > log.log_end_offset) {
             let (to, rule) = (log.log_end_offset, TruncationRule::Recovery);
             log.note(io, ReplicaNote::Truncated { to, from, rule });
@@ -93,6 +95,7 @@ impl Log {
             partition: source.partition,
             directory: Arc::from(directory),
             log_dir: source.log_dir,
+            topic_id: None,
             config: source.config,
             behaviour: source.behaviour,
             segments: Vec::new(),
@@ -109,6 +112,22 @@ impl Log {
             removals: VecDeque::new(),
             noted_stable: None,
         }
+    }
+
+    /// A broker that does not speak of topic ids removes what an earlier life of it wrote down; a file that cannot be read
+    /// is an error of the disk.
+    fn read_topic_id(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        let path = format!("{}/{PARTITION_METADATA}", self.directory);
+        if disk.find(&path).is_none() {
+            return Ok(());
+        }
+        let protocol = self.behaviour.inter_broker_protocol;
+        if !protocol.supports_topic_ids() {
+            return disk.remove(&path);
+        }
+        let text = read_text(disk, &path).ok_or(DiskError::Io)?;
+        self.topic_id = Some(parse_partition_metadata(&text).ok_or(DiskError::Io)?);
+        Ok(())
     }
 
     fn read_epochs(&mut self, disk: &mut dyn Disk) {
@@ -332,8 +351,8 @@ fn furthest_offset(disk: &mut dyn Disk, segment: &Segment, mut position: u64) ->
 mod tests {
     use super::*;
     use crate::log::fixture::{Fixture, batch};
-    use protocol::behaviour::Era;
-    use protocol::ids::LeaderEpoch;
+    use protocol::behaviour::{Era, InterBrokerProtocol};
+    use protocol::ids::{LeaderEpoch, TopicId};
 
     const LOG: &str = "d/t-0/00000000000000000000.log";
 
@@ -371,6 +390,21 @@ mod tests {
             fixture.append(batch(&["c"]), 2).unwrap().first_offset,
             Offset(1)
         );
+    }
+
+    #[test]
+    fn a_log_knows_its_topic_again_after_a_crash() {
+        let mut fixture = Fixture::new(&[]);
+        let id = TopicId(7);
+        let io = &mut fixture.bench.io();
+        fixture.log.assign_topic_id(io, id).unwrap();
+        fixture.crash(|_| 0);
+        assert_eq!(fixture.log.topic_id(), Some(id));
+        // A broker that went back to an older protocol forgets it.
+        fixture.behaviour = fixture.behaviour.speaking(InterBrokerProtocol::V2_7Iv2);
+        fixture.reopen(true);
+        assert_eq!(fixture.log.topic_id(), None);
+        assert!(!fixture.bench.disk.has("d/t-0/partition.metadata"));
     }
 
     #[test]

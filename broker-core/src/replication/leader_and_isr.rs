@@ -2,17 +2,20 @@
 //! (`ReplicaManager.becomeLeaderOrFollower`, `makeLeaders`, `makeFollowers`, `maybeUpdateMetadataCache`).
 //!
 //! Two stamps are checked first: the controller's epoch, so that a replaced controller is not obeyed, and this broker's own,
-//! so that what was meant for its former life is not (KIP-380). Then each partition's leader epoch must be a new one.
+//! so that what was meant for its former life is not (KIP-380). Then each partition must be of the topic whose log is here
+//! (KIP-516), and its leader epoch a new one. As in 2.8 a log that was found at the start is not looked at the first time:
+//! the partition gets it later (3.0 looks there as well).
 
 use super::partition::{Partition, Role, Slot};
 use super::{Handled, Hosted, ReplicaManager, Step};
+use crate::log::Log;
 use protocol::api::cluster::{
     ControllerStamp, LeaderAndIsrPartition, LeaderAndIsrRequest, LeaderAndIsrResponse,
     UpdateMetadataRequest, UpdateMetadataResponse,
 };
 use protocol::behaviour::{Era, Fix};
 use protocol::error_code::ErrorCode;
-use protocol::ids::{LeaderEpoch, TopicPartition};
+use protocol::ids::{LeaderEpoch, TopicId, TopicPartition};
 use protocol::machine::RequestToken;
 use protocol::note::{BrokerNote, Note, ReplicaNote, TruncationRule};
 
@@ -89,12 +92,13 @@ impl ReplicaManager {
         &mut self,
         step: &mut Step<'_, '_>,
         token: RequestToken,
-        request: LeaderAndIsrRequest,
+        (api_version, request): (i16, LeaderAndIsrRequest),
     ) {
         if let Err(error) = self.check_stamp(step, &request.controller) {
             let response = LeaderAndIsrResponse {
                 error,
                 partitions: Vec::new(),
+                topic_ids: None,
             };
             step.requests.respond(step.io, token, response);
             return;
@@ -103,7 +107,8 @@ impl ReplicaManager {
         let mut accepted = Vec::new();
         for told in request.partitions {
             let slot = self.slot_for(&told.partition);
-            let error = self.judge(slot, &told);
+            let id = request.topic_ids.get(&told.partition.topic).copied();
+            let error = self.judge(step, slot, (&told, id));
             answers.push((told.partition.clone(), error));
             if error.is_none() {
                 accepted.push((slot, told, answers.len() - 1));
@@ -120,6 +125,13 @@ impl ReplicaManager {
         for (slot, told, place) in &follow {
             answers[*place].1 = self.make_follower(step, *slot, told);
         }
+        for (_, told, place) in lead.iter().chain(&follow) {
+            let id = request.topic_ids.get(&told.partition.topic).copied();
+            if answers[*place].1.is_none() {
+                let named = self.name_log(step, &told.partition, id);
+                answers[*place].1 = named.err().unwrap_or(ErrorCode::None);
+            }
+        }
         if !self.checkpointing {
             self.schedule_checkpoint(step.now, step.io);
         }
@@ -127,15 +139,62 @@ impl ReplicaManager {
         let response = LeaderAndIsrResponse {
             error: ErrorCode::None,
             partitions: answers,
+            topic_ids: (api_version >= 5).then_some(request.topic_ids),
         };
         step.requests.respond(step.io, token, response);
     }
 
+    /// Writes the topic's id beside a log that has none yet.
+    fn name_log(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        name: &TopicPartition,
+        id: Option<TopicId>,
+    ) -> Result<(), ErrorCode> {
+        let nameless = self
+            .logs
+            .get(name)
+            .is_some_and(|log| log.topic_id().is_none());
+        let Some(id) = id.filter(|_| nameless) else {
+            return Ok(());
+        };
+        let log = self.logs.get_mut(name);
+        let written = log.map_or(Ok(()), |log| log.assign_topic_id(step.io, id));
+        self.check_disk(step, name, written.err());
+        written
+    }
+
+    /// Whether a partition's log is of the topic that is meant (`Partition.checkOrSetTopicId`).
+    fn check_topic(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        name: &TopicPartition,
+        meant: Option<TopicId>,
+    ) -> Result<(), ErrorCode> {
+        self.name_log(step, name, meant)?;
+        let own = self.logs.get(name).and_then(Log::topic_id);
+        if meant.is_some() && own.is_some() && meant != own {
+            return Err(ErrorCode::InconsistentTopicId);
+        }
+        Ok(())
+    }
+
     /// Whether a partition's state is news; a partition that is hosted nowhere yet begins to be.
-    fn judge(&mut self, slot: Slot, told: &LeaderAndIsrPartition) -> ErrorCode {
+    fn judge(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        slot: Slot,
+        (told, id): (&LeaderAndIsrPartition, Option<TopicId>),
+    ) -> ErrorCode {
         let known = match self.hosted(slot) {
             Hosted::Offline => return ErrorCode::KafkaStorageError,
-            Hosted::Online(partition) => partition.leader_epoch,
+            Hosted::Online(partition) => {
+                let known = partition.leader_epoch;
+                if let Err(error) = self.check_topic(step, &told.partition, id) {
+                    return error;
+                }
+                known
+            }
             Hosted::None => None,
         };
         if known.is_some_and(|known| told.state.leader_epoch <= known) {

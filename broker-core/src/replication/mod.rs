@@ -286,7 +286,7 @@ impl ReplicaManager {
             RequestBody::ListOffsets(body) => self.list_offsets(step, token, version, body),
             RequestBody::OffsetForLeaderEpoch(body) => self.epoch_ends(step, token, body),
             RequestBody::DeleteRecords(body) => self.delete_records(step, token, body),
-            RequestBody::LeaderAndIsr(body) => self.leader_and_isr(step, token, body),
+            RequestBody::LeaderAndIsr(body) => self.leader_and_isr(step, token, (version, body)),
             RequestBody::StopReplica(body) => self.stop_replica(step, token, body),
             RequestBody::WriteTxnMarkers(body) => self.write_txn_markers(step, token, body),
             RequestBody::UpdateMetadata(body) => {

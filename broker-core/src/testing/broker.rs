@@ -255,7 +255,11 @@ impl TestBroker {
                 }
             }
         }
-        LeaderAndIsrResponse { error, partitions }
+        LeaderAndIsrResponse {
+            error,
+            partitions,
+            topic_ids: Some(request.topic_ids).filter(|ids| !ids.is_empty()),
+        }
     }
 
     fn stop(&mut self, request: StopReplicaRequest) -> StopReplicaResponse {

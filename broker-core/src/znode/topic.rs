@@ -5,7 +5,7 @@
 
 use super::json::{decode, encode};
 use bytes::Bytes;
-use protocol::ids::{BrokerId, PartitionIndex};
+use protocol::ids::{BrokerId, PartitionIndex, TopicId};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Topic {
     /// Replicas being removed (KIP-455).
     pub removing: Assignment,
     /// The topic's id (KIP-516).
-    pub id: Option<String>,
+    pub id: Option<TopicId>,
 }
 
 /// Which version of the content a broker writes.
@@ -61,7 +61,7 @@ struct TopicV2<'a> {
 struct TopicV3<'a> {
     removing_replicas: ByText<'a>,
     partitions: ByText<'a>,
-    topic_id: &'a str,
+    topic_id: String,
     adding_replicas: ByText<'a>,
     version: i32,
 }
@@ -88,11 +88,11 @@ impl Topic {
 
     /// The content; a topic with an id is always version 3.
     pub fn encode(&self, version: TopicVersion) -> Bytes {
-        match (&self.id, version) {
+        match (self.id, version) {
             (Some(id), _) => encode(&TopicV3 {
                 removing_replicas: ByText(&self.removing),
                 partitions: ByText(&self.partitions),
-                topic_id: id,
+                topic_id: id.to_string(),
                 adding_replicas: ByText(&self.adding),
                 version: 3,
             }),
@@ -116,7 +116,7 @@ impl Topic {
             partitions: by_index(json.partitions)?,
             adding: by_index(json.adding_replicas)?,
             removing: by_index(json.removing_replicas)?,
-            id: json.topic_id,
+            id: json.topic_id.as_deref().and_then(TopicId::parse),
         })
     }
 }
@@ -149,7 +149,7 @@ mod tests {
             topic.encode(TopicVersion::V2),
             r#"{"version":2,"partitions":{"0":[1,2,0]},"adding_replicas":{},"removing_replicas":{}}"#
         );
-        topic.id = Some("4b5nfE4KRGKFXhhBrFDn1A".to_owned());
+        topic.id = TopicId::parse("4b5nfE4KRGKFXhhBrFDn1A");
         assert_eq!(
             topic.encode(TopicVersion::V2),
             r#"{"removing_replicas":{},"partitions":{"0":[1,2,0]},"topic_id":"4b5nfE4KRGKFXhhBrFDn1A","adding_replicas":{},"version":3}"#
@@ -162,7 +162,7 @@ mod tests {
         for version in [TopicVersion::V1, TopicVersion::V2] {
             assert_eq!(Topic::decode(&topic.encode(version)), Some(topic.clone()));
         }
-        topic.id = Some("x".to_owned());
+        topic.id = Some(TopicId(7));
         assert_eq!(Topic::decode(&topic.encode(TopicVersion::V2)), Some(topic));
         assert_eq!(Topic::decode(b"{}"), None);
     }

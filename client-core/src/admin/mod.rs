@@ -63,7 +63,11 @@ impl Admin {
             versions: Versions::new(behaviour),
             seed,
             bootstrap,
-            metadata: Metadata::new(config.retry_backoff_ms, config.metadata_max_age_ms, None),
+            metadata: Metadata::new(
+                behaviour,
+                (config.retry_backoff_ms, config.metadata_max_age_ms),
+                None,
+            ),
             auto_create: false,
         });
         Self {

@@ -139,7 +139,11 @@ impl Consumer {
             versions: Versions::new(behaviour),
             seed,
             bootstrap,
-            metadata: Metadata::new(config.retry_backoff_ms, config.metadata_max_age_ms, None),
+            metadata: Metadata::new(
+                behaviour,
+                (config.retry_backoff_ms, config.metadata_max_age_ms),
+                None,
+            ),
             auto_create: config.allow_auto_create_topics,
         });
         Self {

@@ -18,7 +18,7 @@ mod transactions;
 mod turn;
 
 use crate::alarm::Alarm;
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, count_known};
 use crate::network::{LinkConfig, Network, NetworkSetup};
 use crate::versions::Versions;
 use accumulator::{Accumulator, Rules};
@@ -123,8 +123,8 @@ impl Producer {
             seed,
             bootstrap,
             metadata: Metadata::new(
-                config.retry_backoff_ms,
-                config.metadata_max_age_ms,
+                behaviour,
+                (config.retry_backoff_ms, config.metadata_max_age_ms),
                 Some(config.metadata_max_idle_ms),
             ),
             auto_create: true,
@@ -280,7 +280,7 @@ impl Producer {
         let record = &*waiting.record;
         self.network.metadata.want(&record.topic, now);
         let leaders = self.network.metadata.partitions(&record.topic);
-        let count = i32::try_from(leaders.len()).unwrap_or(i32::MAX);
+        let count = i32::try_from(count_known(leaders)).unwrap_or(i32::MAX);
         if record.partition.is_some_and(|index| index < 0) {
             return Tried::Refused(ClientError::IllegalState("a partition is never negative"));
         }

@@ -5,7 +5,7 @@
 //! lands elsewhere with it.
 
 use crate::backoff::{Purpose, draw, subject};
-use crate::metadata::LeaderAndEpoch;
+use crate::metadata::{Leaders, count_known};
 use protocol::behaviour::Era;
 use protocol::config::Partitioner;
 use protocol::ids::TopicName;
@@ -52,9 +52,9 @@ impl Partitioning {
         &mut self,
         topic: &TopicName,
         key: Option<&[u8]>,
-        leaders: &[LeaderAndEpoch],
+        leaders: &Leaders,
     ) -> i32 {
-        let count = i32::try_from(leaders.len()).unwrap_or(i32::MAX);
+        let count = i32::try_from(count_known(leaders)).unwrap_or(i32::MAX);
         match (self.rule, key) {
             (Partitioner::Default, Some(key)) => partition_for_key(key, count),
             (Partitioner::ConsistentRandom, Some(key)) if !key.is_empty() => {
@@ -63,7 +63,7 @@ impl Partitioning {
             }
             (Partitioner::ConsistentRandom, _) => {
                 let chance = self.draw(topic);
-                pick(chance, leaders.len())
+                pick(chance, count_known(leaders))
             }
             (Partitioner::UniformSticky, _) => self.stay(topic, leaders),
             (Partitioner::Default, None) if self.rule.is_sticky(self.era) => {
@@ -76,12 +76,7 @@ impl Partitioning {
     }
 
     /// A batch for `previous` is complete: the next ones go elsewhere (`onNewBatch`).
-    pub(super) fn on_new_batch(
-        &mut self,
-        topic: &TopicName,
-        previous: i32,
-        leaders: &[LeaderAndEpoch],
-    ) {
+    pub(super) fn on_new_batch(&mut self, topic: &TopicName, previous: i32, leaders: &Leaders) {
         if !self.rule.is_sticky(self.era) {
             return;
         }
@@ -93,7 +88,7 @@ impl Partitioning {
         let next = match available.as_slice() {
             [] => {
                 let chance = self.draw(topic);
-                pick(chance, leaders.len())
+                pick(chance, count_known(leaders))
             }
             [only] => *only,
             several => {
@@ -110,14 +105,14 @@ impl Partitioning {
         self.topics.entry(topic.clone()).or_default().sticky = Some(next);
     }
 
-    fn stay(&mut self, topic: &TopicName, leaders: &[LeaderAndEpoch]) -> i32 {
+    fn stay(&mut self, topic: &TopicName, leaders: &Leaders) -> i32 {
         if let Some(sticky) = self.topics.get(topic).and_then(|choice| choice.sticky) {
             return sticky;
         }
         let available = available(leaders);
         let chance = self.draw(topic);
         let place = if available.is_empty() {
-            pick(chance, leaders.len())
+            pick(chance, count_known(leaders))
         } else {
             available[index(chance, available.len())]
         };
@@ -125,7 +120,7 @@ impl Partitioning {
         place
     }
 
-    fn next_in_turn(&mut self, topic: &TopicName, leaders: &[LeaderAndEpoch]) -> i32 {
+    fn next_in_turn(&mut self, topic: &TopicName, leaders: &Leaders) -> i32 {
         let start = self.topics.get(topic).and_then(|choice| choice.turn);
         let turn = match start {
             Some(turn) => turn + 1,
@@ -134,7 +129,7 @@ impl Partitioning {
         self.topics.entry(topic.clone()).or_default().turn = Some(turn);
         let available = available(leaders);
         if available.is_empty() {
-            pick(turn, leaders.len())
+            pick(turn, count_known(leaders))
         } else {
             available[index(turn, available.len())]
         }
@@ -153,10 +148,10 @@ impl Partitioning {
 }
 
 /// The partitions that have a leader.
-fn available(leaders: &[LeaderAndEpoch]) -> Vec<i32> {
+fn available(leaders: &Leaders) -> Vec<i32> {
     (0..)
         .zip(leaders)
-        .filter(|(_, known)| known.leader.is_some())
+        .filter(|(_, known)| known.is_some_and(|known| known.leader.is_some()))
         .map(|(index, _)| index)
         .collect()
 }
@@ -186,13 +181,16 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::LeaderAndEpoch;
     use protocol::ids::BrokerId;
 
-    fn leaders(live: &[bool]) -> Vec<LeaderAndEpoch> {
+    fn leaders(live: &[bool]) -> Vec<Option<LeaderAndEpoch>> {
         live.iter()
-            .map(|live| LeaderAndEpoch {
-                leader: live.then_some(BrokerId(1)),
-                epoch: None,
+            .map(|live| {
+                Some(LeaderAndEpoch {
+                    leader: live.then_some(BrokerId(1)),
+                    epoch: None,
+                })
             })
             .collect()
     }

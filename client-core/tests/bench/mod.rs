@@ -247,6 +247,7 @@ impl<M: Machine> Bench<M> {
             },
             is_internal: topic.as_str().starts_with("__"),
             topic,
+            id: None,
             partitions,
         }
     }

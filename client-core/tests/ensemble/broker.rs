@@ -136,6 +136,7 @@ impl World {
         TopicMetadata {
             error: ErrorCode::None,
             topic: topic.clone(),
+            id: None,
             is_internal: false,
             partitions: partitions.collect(),
         }

@@ -1,6 +1,6 @@
 //! Between controller and brokers: LeaderAndIsr, UpdateMetadata, StopReplica, ControlledShutdown, AlterIsr.
 
-use super::partition_size;
+use super::{TopicIds, ids_size, partition_size};
 use crate::error_code::ErrorCode;
 use crate::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, Endpoint, LeaderEpoch, PartitionEpoch, TopicPartition,
@@ -57,6 +57,8 @@ pub struct LeaderAndIsrRequest {
     pub controller: ControllerStamp,
     /// The states.
     pub partitions: Vec<LeaderAndIsrPartition>,
+    /// The ids of their topics (version 5 on).
+    pub topic_ids: TopicIds,
     /// The live leaders with their endpoints for replication.
     pub live_leaders: Vec<LiveBroker>,
 }
@@ -68,6 +70,8 @@ pub struct LeaderAndIsrResponse {
     pub error: ErrorCode,
     /// One error per partition.
     pub partitions: Vec<(TopicPartition, ErrorCode)>,
+    /// The ids of their topics, as the request had them: from version 5 on they stand for the names.
+    pub topic_ids: Option<TopicIds>,
 }
 
 /// Stop being a replica.
@@ -132,6 +136,8 @@ pub struct UpdateMetadataRequest {
     pub controller: ControllerStamp,
     /// Partitions that changed; all of them after a controller failover.
     pub partitions: Vec<UpdateMetadataPartition>,
+    /// The ids of their topics (version 7 on).
+    pub topic_ids: TopicIds,
     /// All live brokers.
     pub live_brokers: Vec<LiveBroker>,
 }
@@ -227,13 +233,14 @@ impl LeaderAndIsrRequest {
                 + 17
                 + lists.into_iter().map(|list| brokers(list)).sum::<u64>()
         };
-        24 + self.partitions.iter().map(partition).sum::<u64>() + live(&self.live_leaders)
+        let partitions = self.partitions.iter().map(partition).sum::<u64>();
+        24 + partitions + ids_size(&self.topic_ids) + live(&self.live_leaders)
     }
 }
 
 impl LeaderAndIsrResponse {
     pub(super) fn wire_size(&self) -> u64 {
-        errors(&self.partitions)
+        errors(&self.partitions) + self.topic_ids.as_ref().map_or(0, ids_size)
     }
 }
 
@@ -261,7 +268,8 @@ impl UpdateMetadataRequest {
                 + 16
                 + lists.into_iter().map(|list| brokers(list)).sum::<u64>()
         };
-        24 + self.partitions.iter().map(partition).sum::<u64>() + live(&self.live_brokers)
+        let partitions = self.partitions.iter().map(partition).sum::<u64>();
+        24 + partitions + ids_size(&self.topic_ids) + live(&self.live_brokers)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Kafka's requests and responses as typed values; field for field what matters of the 2.8 schemas.
 //!
 //! Left out: fields that change no history here (rack, throttle time, authorised operations, tagged fields, client software
-//! name), and topic ids. Wire sentinels are `Option`s. A field that only newer versions carry is an `Option` too, and absent
-//! when the request's version has no room for it.
+//! name, the id in the answer to CreateTopics), and naming topics by id in DeleteTopics. Wire sentinels are `Option`s. A field
+//! that only newer versions carry is an `Option` too, and absent when the request's version has no room for it.
 
 pub mod cluster;
 pub mod data;
@@ -12,9 +12,10 @@ pub mod topics;
 pub mod transaction;
 
 use crate::error_code::ErrorCode;
-use crate::ids::{ProducerEpoch, ProducerId, TransactionalId};
+use crate::ids::{ProducerEpoch, ProducerId, TopicId, TopicName, TransactionalId};
 use crate::message::{size_of, text_size};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 macro_rules! bodies {
     ($($name:ident => $request:ty, $response:ty, $number:literal;)*) => {
@@ -208,6 +209,14 @@ impl InitProducerIdResponse {
     fn wire_size(&self) -> u64 {
         16
     }
+}
+
+/// The ids of the topics that a message names, where they have one and its version has room for it (KIP-516).
+pub type TopicIds = BTreeMap<TopicName, TopicId>;
+
+/// Bytes of topic ids.
+fn ids_size(ids: &TopicIds) -> u64 {
+    TopicId::WIRE_SIZE * size_of(ids.len())
 }
 
 /// Bytes of a topic and a partition index.

@@ -3,7 +3,7 @@
 use super::partition_size;
 use crate::api::cluster::LiveBroker;
 use crate::error_code::ErrorCode;
-use crate::ids::{BrokerId, LeaderEpoch, PartitionIndex, TopicName, TopicPartition};
+use crate::ids::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, TopicName, TopicPartition};
 use crate::message::{size_of, text_size};
 use crate::time::Span;
 use crate::verb::NewTopic;
@@ -44,6 +44,8 @@ pub struct TopicMetadata {
     pub error: ErrorCode,
     /// Which.
     pub topic: TopicName,
+    /// Its id (version 10 on); none where it is not known.
+    pub id: Option<TopicId>,
     /// Kafka's own (`__consumer_offsets`).
     pub is_internal: bool,
     /// Its partitions.
@@ -197,7 +199,8 @@ impl MetadataResponse {
                 .iter()
                 .map(PartitionMetadata::wire_size)
                 .sum();
-            7 + text_size(topic.topic.as_str()) + partitions
+            let id = topic.id.map_or(0, |_| TopicId::WIRE_SIZE);
+            7 + text_size(topic.topic.as_str()) + id + partitions
         };
         16 + brokers + self.topics.iter().map(topic).sum::<u64>()
     }

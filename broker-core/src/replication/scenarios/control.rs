@@ -1,9 +1,10 @@
 //! What the controller says, what is too old to be obeyed, and what is written down.
 
 use super::*;
+use protocol::api::TopicIds;
 use protocol::api::cluster::{StopReplicaPartition, StopReplicaRequest};
 use protocol::behaviour::Fix;
-use protocol::ids::BrokerEpoch;
+use protocol::ids::{BrokerEpoch, TopicId};
 
 #[test]
 fn a_leader_epoch_that_is_no_news_is_refused() {
@@ -26,6 +27,7 @@ fn lead(cluster: &mut Cluster, stamp: ControllerStamp, epoch: i32) -> ErrorCode 
     let request = LeaderAndIsrRequest {
         controller: stamp,
         partitions: vec![cluster.state(1, epoch, &[1])],
+        topic_ids: TopicIds::new(),
         live_leaders: Vec::new(),
     };
     let asked = cluster.ask(1, 4, request);
@@ -33,6 +35,57 @@ fn lead(cluster: &mut Cluster, stamp: ControllerStamp, epoch: i32) -> ErrorCode 
         ResponseBody::LeaderAndIsr(answer) => answer.error,
         other => panic!("{other:?}"),
     }
+}
+
+fn lead_of(cluster: &mut Cluster, epoch: i32, topic: Option<u128>) -> ErrorCode {
+    let ids = topic.map(|id| (orders().topic, TopicId(id)));
+    let request = LeaderAndIsrRequest {
+        controller: Cluster::stamp(1),
+        partitions: vec![cluster.state(1, epoch, &[1])],
+        topic_ids: ids.into_iter().collect(),
+        live_leaders: Vec::new(),
+    };
+    let asked = cluster.ask(1, 5, request);
+    match &cluster.answers[&asked] {
+        ResponseBody::LeaderAndIsr(answer) => answer.partitions[0].1,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_log_of_another_topic_of_the_same_name_is_not_led() {
+    let mut cluster = Cluster::new(Behaviour::of(Era::V2_8), &[1]);
+    assert_eq!(lead_of(&mut cluster, 0, None), ErrorCode::None);
+    // A log from before KIP-516 gets its id whatever the epoch.
+    assert_eq!(
+        lead_of(&mut cluster, 0, Some(7)),
+        ErrorCode::StaleControllerEpoch
+    );
+    let path = format!("data/{}/partition.metadata", orders());
+    let text = cluster.nodes[&1].disk.text(&path).to_owned();
+    assert_eq!(text, format!("version: 0\ntopic_id: {}", TopicId(7)));
+    for epoch in [0, 1] {
+        assert_eq!(
+            lead_of(&mut cluster, epoch, Some(8)),
+            ErrorCode::InconsistentTopicId
+        );
+    }
+    assert_eq!(
+        cluster.nodes[&1].manager.leads(&orders()),
+        Some(LeaderEpoch(0))
+    );
+    assert_eq!(lead_of(&mut cluster, 1, Some(7)), ErrorCode::None);
+    assert_eq!(lead_of(&mut cluster, 2, None), ErrorCode::None);
+}
+
+#[test]
+fn a_new_log_is_given_its_topics_id() {
+    let mut cluster = Cluster::new(Behaviour::of(Era::V2_8), &[1]);
+    assert_eq!(lead_of(&mut cluster, 0, Some(7)), ErrorCode::None);
+    assert_eq!(
+        lead_of(&mut cluster, 1, Some(8)),
+        ErrorCode::InconsistentTopicId
+    );
 }
 
 #[test]

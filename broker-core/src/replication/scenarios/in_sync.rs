@@ -1,6 +1,7 @@
 //! In-sync replicas: who leaves, who comes back, and who writes it down.
 
 use super::*;
+use protocol::api::TopicIds;
 use protocol::behaviour::{Fix, InterBrokerProtocol};
 use protocol::ids::BrokerEpoch;
 
@@ -80,6 +81,7 @@ fn a_keeper_write_locks_the_partition_until_it_is_answered() {
     let request = LeaderAndIsrRequest {
         controller: Cluster::stamp(1),
         partitions: vec![told],
+        topic_ids: TopicIds::new(),
         live_leaders: Vec::new(),
     };
     let deposed = cluster.ask(1, 4, request);

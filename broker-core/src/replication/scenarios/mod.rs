@@ -28,7 +28,7 @@ use protocol::api::data::{
     Acks, FetchPartition, FetchRequest, IsolationLevel, PartitionFetchResponse,
     PartitionProduceResponse, ProduceRequest,
 };
-use protocol::api::{RequestBody, ResponseBody};
+use protocol::api::{RequestBody, ResponseBody, TopicIds};
 use protocol::behaviour::{Behaviour, Era};
 use protocol::config::{BrokerConfig, TopicOverrides};
 use protocol::error_code::ErrorCode;
@@ -206,12 +206,14 @@ impl Cluster {
                 replicas: told.replicas.clone(),
                 offline_replicas: Vec::new(),
             }],
+            topic_ids: TopicIds::new(),
             live_brokers: live.clone(),
         };
         self.ask(id, 6, update);
         let request = LeaderAndIsrRequest {
             controller: Self::stamp(1),
             partitions: vec![told.clone()],
+            topic_ids: TopicIds::new(),
             live_leaders: live,
         };
         let asked = self.ask(id, 4, request);

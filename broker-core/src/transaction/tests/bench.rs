@@ -5,6 +5,7 @@ use crate::group::LoadData;
 use crate::metadata_cache::MetadataCache;
 use crate::request_channel::RequestChannel;
 use crate::transaction::{Caller, Desk, TransactionAppend, TransactionCoordinator};
+use protocol::api::TopicIds;
 use protocol::api::cluster::{
     ControllerStamp, LeaderAndIsr, LiveBroker, UpdateMetadataPartition, UpdateMetadataRequest,
 };
@@ -68,6 +69,7 @@ fn update(alive: &[i32]) -> UpdateMetadataRequest {
             broker_epoch: None,
         },
         partitions: vec![led(orders(), 2), led(payments(), 3)],
+        topic_ids: TopicIds::new(),
         live_brokers: alive.iter().copied().map(live).collect(),
     }
 }

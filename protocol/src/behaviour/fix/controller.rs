@@ -177,13 +177,14 @@ stories! {
     }
     TopicIdCheck {
         base: Sound, home: Kafka,
-        affected: "0.8.0 to 3.1", fixed: Some("3.2.0"),
+        affected: "2.2.0 to 3.1", fixed: Some("3.2.0"),
         superseded_by: [], catalogue: ["C-16"],
         story: "A topic was deleted and created again under its name. Clients know topics by name: the leader epochs of the \
-            new topic began at 0, below what the client had seen, so that it took the fresh metadata for stale and went \
-            on asking the old leader. A committed offset of the old topic was applied to the new one and skipped its \
-            first records, or was out of range. KAFKA-12257 has the client compare the topic id of KIP-516 and begin \
-            anew when it changes.",
+            new topic began at 0, below what the client had seen, so that it took the fresh metadata for stale. It went \
+            on asking the old leader or, where it had seen the topic gone, believed that it was still gone. \
+            KAFKA-12257 has the client compare the topic id of KIP-516, which brokers of 2.8 tell with the metadata, and \
+            begin anew when it changes. The first version of the fix, in 3.0, did not know the id of the first topic any \
+            more when it had seen it gone; 3.2 needs none.",
     }
     MetadataEpochAfterReassignment {
         base: Sound, home: Kafka,
