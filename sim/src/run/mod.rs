@@ -9,6 +9,8 @@ pub mod barrier;
 pub mod cluster;
 pub mod director;
 pub mod fault;
+#[cfg(test)]
+mod fault_test;
 mod finish;
 pub mod recorder;
 pub mod view;

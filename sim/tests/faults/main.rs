@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod seen;
+mod sides;
 
 use history::event::{Broker, Client, Controller, ElectionKind, Keeper, Process, Replica, What};
 use protocol::error_code::ErrorCode;
@@ -408,106 +409,9 @@ fn every_kind_of_fault_has_an_effect_of_its_own() {
     check_all(&cases);
 }
 
-/// What the keys of a kind choose between, where the kinds' own cases show one side only.
-#[expect(clippy::too_many_lines, reason = "one entry a side, each short")]
-fn sides() -> Vec<(&'static str, Case)> {
-    vec![
-        (
-            "a partition may lose what the target sends",
-            Case::new(
-                "kind = 'partition', target = 'client p1', direction = 'from', \
-                 for = '3s', at = '5s'",
-                |seen| seen.appended("b1", 6..8).is_empty() && seen.acknowledged(6..8) == 0,
-            ),
-        ),
-        (
-            "a partition may lose what is sent to the target",
-            Case::new(
-                "kind = 'partition', target = 'client p1', direction = 'to', \
-                 for = '3s', at = '5s'",
-                |seen| {
-                    let arrived = seen.appended("b1", 5..8).len() > seen.acknowledged(5..8);
-                    arrived && seen.acknowledged(6..8) == 0
-                },
-            ),
-        ),
-        (
-            "a partition may be from one node alone",
-            Case::new(
-                "kind = 'partition', target = 'broker 2', from = 'broker 1', \
-                 for = '18s', at = '5s'",
-                |seen| {
-                    let copies = |broker| !seen.appended(broker, 14..20).is_empty();
-                    !copies("b2") && copies("b3")
-                },
-            )
-            .brokers("'replica.lag.time.max.ms' = 3000"),
-        ),
-        (
-            "a power failure may keep unflushed bytes",
-            Case::new(
-                "kind = 'power_failure', target = 'broker 2', unflushed = 'kept', \
-                 restart_after = '7s', at = '5s'",
-                |seen| {
-                    seen.died("b2") == Some(("power".to_owned(), 0))
-                        && seen.found("b2").is_some_and(|end| end > 200)
-                },
-            ),
-        ),
-        (
-            "a power failure may tear the last write",
-            Case::new(
-                "kind = 'power_failure', target = 'broker 2', unflushed = 'torn', \
-                 restart_after = '7s', at = '5s'",
-                |seen| {
-                    seen.one("b2", ALWAYS, |what| matches!(what, What::Replica(_, Replica::Truncated { rule, .. }) if rule == "recovery"))
-                },
-            ),
-        ),
-        (
-            "a node may come back with an empty disk",
-            Case::new(
-                "kind = 'restart', target = 'broker 2', restart_after = '7s', \
-                 disk = 'empty', at = '5s'",
-                |seen| seen.started("b2", ALWAYS) && seen.found("b2").is_none_or(|end| end == 0),
-            ),
-        ),
-        (
-            "a node that is healed keeps the disk its fault chose",
-            Case::new(
-                "kind = 'kill', target = 'broker 2', disk = 'older', at = '15s'",
-                |seen| seen.found("b2").is_some_and(|end| (50..200).contains(&end)),
-            )
-            .besides("kind = 'snapshot_disk', target = 'broker 2', at = '2s'"),
-        ),
-        (
-            "a message is picked by its partition",
-            Case::new(
-                "kind = 'hold', message = 'Fetch request', from = 'broker 2', \
-                 partition = 'orders-0', count = 1000, at = '5s'",
-                |seen| seen.appended("b2", 8..20).is_empty(),
-            ),
-        ),
-        (
-            "a message is picked by its znode",
-            Case::new(
-                "kind = 'hold', message = 'keeper request', \
-                 path = '/brokers/topics/orders', count = 1000, at = '1s'",
-                |seen| {
-                    !seen.somebody(2..20, |what| {
-                        matches!(what, What::Replica(partition, Replica::BecameLeader { .. })
-                            if partition.topic.as_str() == "orders")
-                    })
-                },
-            )
-            .besides("kind = 'kill', target = 'broker 1', at = '2s'"),
-        ),
-    ]
-}
-
 #[test]
 fn every_side_of_a_fault_has_an_effect_of_its_own() {
-    let cases: Vec<(String, Case)> = sides()
+    let cases: Vec<(String, Case)> = sides::all()
         .into_iter()
         .map(|(name, case)| (name.to_owned(), case))
         .collect();
