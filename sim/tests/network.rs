@@ -463,6 +463,29 @@ fn a_dropped_message_takes_everything_behind_it_along_and_resets_both_ends() {
 }
 
 #[test]
+fn what_a_link_loses_comes_late_and_a_link_that_loses_everything_ends_its_connections() {
+    for (per_million, arrives) in [(900_000, true), (1_000_000, false)] {
+        let mut world = connected(constant());
+        let change = LinkChange {
+            loss_per_million: Some(per_million),
+            ..LinkChange::default()
+        };
+        let (from, to) = (vec![A], vec![B]);
+        act(&mut world, begin(Fault::Link { from, to, change }));
+        act(&mut world, send(A, 1));
+        run(&mut world, 100);
+        assert!(got(&world, B).is_empty());
+        run(&mut world, 3_600_000);
+        if arrives {
+            assert_eq!(got(&world, B), [1]);
+        } else {
+            assert!(got(&world, B).is_empty());
+            assert!(matches!(last(&world, A), Seen::Closed(_)));
+        }
+    }
+}
+
+#[test]
 fn a_held_message_keeps_those_behind_it_until_the_rule_ends() {
     let mut world = connected(constant());
     act(&mut world, begin(Fault::Message(rule(MessageFault::Hold))));

@@ -101,8 +101,6 @@ fn values(kind: FaultKind, key: &str) -> Vec<&'static str> {
         "factor" => vec!["3", "4"],
         "message" => vec!["'Produce request'", "'Produce response'", "'quorum'"],
         "skip" | "directory" => vec!["0", "1"],
-        "count" => vec!["1", "2"],
-        "leader_epoch" => vec!["1", "2"],
         "lane" => vec![
             "'request_handler'",
             "'controller'",
@@ -122,7 +120,7 @@ fn values(kind: FaultKind, key: &str) -> Vec<&'static str> {
         "config" => vec!["{ 'retention.ms' = 1 }", "{ 'min.insync.replicas' = 1 }"],
         "unflushed" => vec!["'drawn'", "'lost'", "'kept'", "'torn'"],
         "damage" => vec!["'flip_bit'", "'zeros'", "'cut'", "'remove'"],
-        "bytes" => vec!["1", "2"],
+        "count" | "leader_epoch" | "bytes" => vec!["1", "2"],
         "path" => vec!["'/brokers'", "'/controller'"],
         // Those of keepers hit none of the brokers.
         "file" => FileKind::ALL[..9].iter().map(|file| file.word()).collect(),
@@ -170,6 +168,24 @@ fn every_key_of_a_fault_changes_what_is_done_and_so_does_every_value() {
                 "`{key}` of `{}` has values that do the same: {all:#?}",
                 kind.word()
             );
+        }
+    }
+}
+
+#[test]
+fn no_two_kinds_do_the_same() {
+    // A restart is a kill whose victim comes back.
+    let kinds = FaultKind::ALL
+        .into_iter()
+        .filter(|kind| *kind != FaultKind::Restart);
+    let mut known = BTreeMap::new();
+    for kind in kinds {
+        let pairs = least(kind)
+            .into_iter()
+            .map(|(key, value)| format!(", {key} = {value}"));
+        let text = format!("kind = '{}'{}", kind.word(), pairs.collect::<String>());
+        if let Some(other) = known.insert(done(&text), kind.word()) {
+            panic!("`{other}` and `{}` do the same", kind.word());
         }
     }
 }

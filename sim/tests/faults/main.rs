@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod seen;
+mod settings;
 mod sides;
 
 use history::event::{Broker, Client, Controller, ElectionKind, Keeper, Process, Replica, What};
@@ -416,4 +417,33 @@ fn every_side_of_a_fault_has_an_effect_of_its_own() {
         .map(|(name, case)| (name.to_owned(), case))
         .collect();
     check_all(&cases);
+}
+
+/// A run that claims an effect of everything would never be unknown.
+#[test]
+fn what_changes_nothing_is_not_said_to_have_had_an_effect() {
+    let mut case = Case::new(
+        "kind = 'hold', message = 'Fetch response', to = 'client p1', at = '5s'",
+        |_| false,
+    );
+    // Broker 4 is not there, and nobody sends markers of transactions.
+    case.others = vec![
+        "kind = 'kill', target = 'broker 4', at = '5s'",
+        "kind = 'pause', target = 'broker 4', for = '1s', at = '5s'",
+        "kind = 'slow_disk', target = 'broker 4', factor = 9, at = '5s'",
+        "kind = 'partition', target = 'broker 4', from = 'client p1', at = '5s'",
+        "kind = 'delay', from = 'broker 4', to = 'client p1', by = '1s', at = '5s'",
+        "kind = 'lane_delay', target = 'broker 1', lane = 'transaction_markers', at = '5s'",
+        "kind = 'corrupt', target = 'broker 4', file = 'clean_shutdown', at = '5s'",
+        "kind = 'expire_session', target = 'broker 4', at = '5s'",
+        "kind = 'cancel_reassignment', partition = 'orders-0', at = '5s'",
+        "kind = 'kill', target = 'broker 1', \
+         when = { log_end = { partition = 'orders-0', at_least = 1000000 } }",
+    ];
+    let plan = case.plan(false);
+    let count = plan.faults.len();
+    let seen = run(plan);
+    for index in 0..count {
+        assert!(!seen.is_witnessed(index), "fault {index}");
+    }
 }

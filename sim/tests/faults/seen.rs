@@ -38,6 +38,12 @@ impl Seen {
         })
     }
 
+    /// Whether the manifest says of this fault that it may miss, and that it stays.
+    pub(crate) fn planned(&self, fault: usize) -> (bool, bool) {
+        let fault = &self.history.manifest.faults[fault];
+        (fault.random, fault.permanent)
+    }
+
     fn within(&self, seconds: &Range<u64>) -> impl Iterator<Item = &Event> {
         let (from, to) = (
             self.begin + seconds.start * SECOND,

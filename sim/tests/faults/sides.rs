@@ -8,7 +8,15 @@ use std::ops::Range;
 type Sides = Vec<(&'static str, Case)>;
 
 pub(crate) fn all() -> Sides {
-    let parts = [links(), disks(), clocks_and_threads(), messages(), times()];
+    let parts = [
+        links(),
+        crashes(),
+        disks(),
+        clocks_and_threads(),
+        messages(),
+        orders(),
+        times(),
+    ];
     parts.into_iter().flatten().collect()
 }
 
@@ -69,7 +77,8 @@ fn links() -> Sides {
     ]
 }
 
-fn disks() -> Sides {
+/// What a loss of power leaves.
+fn crashes() -> Sides {
     vec![
         (
             "a power failure may keep unflushed bytes",
@@ -92,6 +101,22 @@ fn disks() -> Sides {
                 },
             ),
         ),
+        (
+            "a power failure draws what it keeps of each file",
+            Case::new(
+                "kind = 'power_failure', target = 'broker 3', restart_after = '7s', at = '5s'",
+                |seen| {
+                    seen.died("b3").is_some_and(|(_, lost)| lost > 0)
+                        && seen.found("b3").is_some_and(|end| (1..200).contains(&end))
+                },
+            ),
+        ),
+    ]
+}
+
+/// What else a node may find on its disk.
+fn disks() -> Sides {
+    vec![
         (
             "a node may come back with an empty disk",
             Case::new(
@@ -123,16 +148,6 @@ fn disks() -> Sides {
                 |seen| seen.started("b2", 10..24) && seen.found("b2").is_none_or(|end| end == 0),
             )
             .besides("kind = 'kill', target = 'broker 2', at = '5s'"),
-        ),
-        (
-            "a power failure draws what it keeps of each file",
-            Case::new(
-                "kind = 'power_failure', target = 'broker 3', restart_after = '7s', at = '5s'",
-                |seen| {
-                    seen.died("b3").is_some_and(|(_, lost)| lost > 0)
-                        && seen.found("b3").is_some_and(|end| (1..200).contains(&end))
-                },
-            ),
         ),
         (
             "what cuts a file leaves its beginning",
@@ -167,6 +182,36 @@ fn clocks_and_threads() -> Sides {
             Case::new(
                 "kind = 'clock_drift', target = 'client p1', ppm = 500000, for = '8s', at = '4s'",
                 |seen| seen.sent(5..11) > 400 && seen.sent(14..20) < 310,
+            ),
+        ),
+    ]
+}
+
+/// What an operator asks for.
+fn orders() -> Sides {
+    vec![
+        (
+            "the first of the replicas is the preferred leader",
+            Case::new(
+                "kind = 'reassign', partition = 'orders-0', replicas = [2, 1, 3], at = '5s'",
+                |seen| {
+                    seen.one("b2", 15..20, |what| {
+                        matches!(what, What::Replica(_, Replica::BecameLeader { .. }))
+                    })
+                },
+            )
+            .besides("kind = 'elect_preferred', partition = 'orders-0', at = '15s'"),
+        ),
+        (
+            "records may be deleted up to the high watermark",
+            Case::new(
+                "kind = 'delete_records', partition = 'orders-0', before = 'high watermark', \
+                 at = '5s'",
+                |seen| {
+                    seen.one("b1", 5..6, |what| {
+                        matches!(what, What::Replica(_, Replica::LogStart(start)) if start.0 > 200)
+                    })
+                },
             ),
         ),
     ]

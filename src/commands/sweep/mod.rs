@@ -2,6 +2,7 @@
 //!
 //! Each thread takes the next seed, runs and judges it and keeps only what is counted, so memory does not grow with seeds.
 
+mod cpu;
 mod tally;
 mod told;
 

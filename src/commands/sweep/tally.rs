@@ -1,6 +1,6 @@
 //! What is kept of all seeds of one variant: counts, and of each distinct failure the smallest seed.
 
-use super::last_panic;
+use super::{cpu, last_panic};
 use crate::commands::exit_of;
 use crate::exit::Exit;
 use history::History;
@@ -13,7 +13,6 @@ use sim::scenario::plan::Plan;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 /// A distinct failure: who found it, what it is called, and which roles have a part in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,9 +63,9 @@ pub(crate) struct Tally {
 
 /// Runs and judges one seed and takes in what came of it; whether that is a failure.
 pub(super) fn one_seed(plan: &Arc<Plan>, seed: u64, tally: &Mutex<Tally>) -> bool {
-    let began = Instant::now();
+    let began = cpu::spent();
     let ran = run_and_judge(plan, seed);
-    let busy = began.elapsed().as_secs_f64();
+    let busy = cpu::spent().saturating_sub(began).as_secs_f64();
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     let failed = tally.failed;
     tally.runs += 1;
