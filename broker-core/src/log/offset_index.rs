@@ -107,6 +107,16 @@ impl OffsetIndex {
             .map_or(0, |index| u64::from(self.entries[index].1))
     }
 
+    /// The offset of the first entry at `position` or behind it: no batch before that position reaches further
+    /// (`fetchUpperBoundOffset`).
+    pub fn upper_bound(&self, position: u64) -> Option<Offset> {
+        let first = self
+            .entries
+            .partition_point(|(_, known)| u64::from(*known) < position);
+        let (relative, _) = self.entries.get(first)?;
+        Some(Offset(self.base_offset.0 + i64::from(*relative)))
+    }
+
     /// For offsets that do not fit: below the base nothing is found, far above everything is below.
     fn last_position(&self, offset: Offset) -> u64 {
         if offset < self.base_offset {
@@ -187,6 +197,14 @@ mod tests {
         let at = |offset| index.lookup(Offset(offset));
         assert_eq!((at(90), at(104), at(105), at(119)), (0, 0, 0x1000, 0x2000));
         assert_eq!(at(i64::MAX), 0x3000);
+    }
+
+    #[test]
+    fn a_position_is_bounded_by_the_first_entry_not_before_it() {
+        let (_, index) = index();
+        let at = |position| index.upper_bound(position).map(|offset| offset.0);
+        assert_eq!((at(0), at(0x1000)), (Some(105), Some(105)));
+        assert_eq!((at(0x1001), at(0x3001)), (Some(110), None));
     }
 
     #[test]

@@ -137,8 +137,27 @@ impl Log {
         Ok(bytes)
     }
 
-    /// The aborted transactions that a reader of committed data must skip between `from` (included) and `upper_bound`
-    /// (excluded), by their first offset.
+    /// The aborted transactions that a reader of committed data must skip in what it has read (`addAbortedTransactions`).
+    /// The end of that is known as exactly as the offset index is dense: up to its next entry, else up to the next segment
+    /// or the end of the log, more may be named than the reader needs.
+    pub fn aborted_in(&self, data: &FetchDataInfo) -> Vec<AbortedTransaction> {
+        if data.records.is_empty() {
+            return Vec::new();
+        }
+        let place = self
+            .floor_index(data.start.segment_base_offset)
+            .unwrap_or(0);
+        let read = u64::try_from(data.records.len()).unwrap_or(u64::MAX);
+        let indexed = self.segments[place]
+            .offset_index
+            .upper_bound(data.start.position.saturating_add(read));
+        let next = self.segments.get(place + 1).map(|next| next.base_offset);
+        let upper_bound = indexed.or(next).unwrap_or(self.log_end_offset);
+        self.aborted_transactions(data.start.offset, upper_bound)
+    }
+
+    /// The aborted transactions that overlap the offsets from `from` (included) to `upper_bound` (excluded), by their first
+    /// offset.
     pub fn aborted_transactions(
         &self,
         from: Offset,

@@ -142,7 +142,9 @@ fn decode(entry: &[u8]) -> Option<AbortedSpan> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::ReadRequest;
     use crate::log::fixture::{Fixture, batch, transactional};
+    use protocol::api::data::AbortedTransaction;
     use protocol::ids::ProducerEpoch;
     use protocol::record::{ControlMarker, ControlType};
 
@@ -208,6 +210,36 @@ mod tests {
         assert_eq!(aborted(&fixture, 0, 1), [(1, 0)]);
         assert_eq!(aborted(&fixture, 3, 7), [(2, 1)]);
         assert_eq!(aborted(&fixture, 5, 7), []);
+    }
+
+    #[test]
+    fn what_is_read_comes_with_the_aborts_up_to_the_next_entry_of_the_index() {
+        // An entry with every batch but the first, so that the end of what is read is known to one batch.
+        let mut fixture = Fixture::new(&[("index.interval.bytes", "0")]);
+        for producer in 1..=3 {
+            fixture.append(transactional(producer, 0), 0).unwrap();
+            end(&mut fixture, producer, ControlType::Abort);
+        }
+        fixture.commit();
+        let told = |fixture: &mut Fixture, max_bytes, upper_bound| {
+            let request = ReadRequest {
+                offset: Offset(0),
+                max_bytes,
+                upper_bound: Offset(upper_bound),
+                min_one_message: true,
+            };
+            let data = fixture.log.read(&mut fixture.bench.disk, &request).unwrap();
+            let aborted = fixture.log.aborted_in(&data);
+            let first = |txn: &AbortedTransaction| txn.first_offset.0;
+            aborted.iter().map(first).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut fixture, 1, 6), [0], "one batch");
+        assert_eq!(told(&mut fixture, u64::MAX, 3), [0, 2], "three batches");
+        assert_eq!(told(&mut fixture, u64::MAX, 6), [0, 2, 4]);
+        assert!(told(&mut fixture, u64::MAX, 0).is_empty(), "nothing");
+        // Without an entry of the index the end of the log bounds it.
+        let mut sparse = filled();
+        assert_eq!(told(&mut sparse, 1, 7), [0, 1]);
     }
 
     #[test]

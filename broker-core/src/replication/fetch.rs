@@ -271,12 +271,12 @@ impl ReplicaManager {
         let room = budget.left.min(positive(part.max_bytes));
         if part.fetch_offset < end && (room > 0 || budget.first_whole) {
             let range = part.fetch_offset..end;
+            let limit = (room, budget.first_whole);
+            let data = self.logs.read(step.io, &part.partition, range, limit)?;
             if visible == Visible::Stable {
-                read.aborted = self.logs.aborted(&part.partition, range.clone());
+                read.aborted = self.logs.aborted(&part.partition, &data);
             }
-            read.records =
-                self.logs
-                    .read(step.io, &part.partition, range, (room, budget.first_whole))?;
+            read.records = data.records;
         }
         Ok(read)
     }

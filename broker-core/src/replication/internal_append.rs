@@ -67,6 +67,8 @@ impl ReplicaManager {
             .logs
             .view(partition)
             .ok_or(ErrorCode::NotLeaderOrFollower)?;
-        self.logs.read(step.io, partition, offset..view.end, limit)
+        let range = offset..view.end;
+        let data = self.logs.read(step.io, partition, range, limit)?;
+        Ok(data.records)
     }
 }

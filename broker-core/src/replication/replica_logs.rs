@@ -1,7 +1,9 @@
 //! The logs as the replicas use them: by partition, in the replicas' own words, and with the settings of topics.
 
 use crate::log::log_manager::NewLog;
-use crate::log::{AppendBy, FollowerAppendInfo, Log, LogManager, ReadRequest, TimestampOffset};
+use crate::log::{
+    AppendBy, FetchDataInfo, FollowerAppendInfo, Log, LogManager, ReadRequest, TimestampOffset,
+};
 use bytes::Bytes;
 use protocol::api::data::{AbortedTransaction, EpochEndOffset};
 use protocol::behaviour::Behaviour;
@@ -185,7 +187,7 @@ impl ReplicaLogs {
         name: &TopicPartition,
         range: Range<Offset>,
         (max_bytes, min_one_message): (u64, bool),
-    ) -> Result<Bytes, ErrorCode> {
+    ) -> Result<FetchDataInfo, ErrorCode> {
         let log = self.get(name).ok_or(ErrorCode::KafkaStorageError)?;
         let request = ReadRequest {
             offset: range.start,
@@ -193,17 +195,17 @@ impl ReplicaLogs {
             upper_bound: range.end,
             min_one_message,
         };
-        log.read(io.disk, &request).map(|data| data.records)
+        log.read(io.disk, &request)
     }
 
-    /// Aborted transactions that a reader of committed data must skip within a range.
+    /// Aborted transactions that a reader of committed data must skip in what it has read.
     pub(super) fn aborted(
         &self,
         name: &TopicPartition,
-        range: Range<Offset>,
+        data: &FetchDataInfo,
     ) -> Vec<AbortedTransaction> {
         self.get(name)
-            .map(|log| log.aborted_transactions(range.start, range.end))
+            .map(|log| log.aborted_in(data))
             .unwrap_or_default()
     }
 
