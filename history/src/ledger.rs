@@ -101,6 +101,10 @@ pub const LEDGER_KEYS: &[(&str, &str)] = &[
         "calls that a coordinator refused because their epoch was old",
     ),
     (
+        "misuse",
+        "calls that a producer refused because its application made them out of turn",
+    ),
+    (
         "aborted_reads",
         "records of aborted transactions that consumers polled",
     ),
@@ -373,6 +377,12 @@ impl<'i, 'h> Count<'i, 'h> {
                     .flatten();
                 self.hot(topic, hot("processed"), 1);
             }
+            Action::Send {
+                error: Some(error), ..
+            }
+            | Action::Transaction {
+                error: Some(error), ..
+            } if error.starts_with("IllegalStateException") => self.add("misuse", None, 1),
             Action::Send { .. }
             | Action::Poll { .. }
             | Action::Commit { .. }

@@ -66,6 +66,8 @@ pub(super) struct Calls {
     under_way: Option<(u64, TransactionCall)>,
     /// How many transactions were begun.
     begun: u32,
+    /// The application has forgotten to begin the one that it is in.
+    forgotten: bool,
 }
 
 impl Calls {
@@ -76,18 +78,31 @@ impl Calls {
             made: 0,
             under_way: None,
             begun: 0,
+            forgotten: false,
         }
     }
 
-    /// The transaction that was begun last.
+    /// The transaction that was begun last; none where one was forgotten.
     pub(super) fn current(&self) -> Option<TransactionNumber> {
-        self.begun.checked_sub(1).map(TransactionNumber)
+        let last = self.begun.checked_sub(1).filter(|_| !self.forgotten);
+        last.map(TransactionNumber)
+    }
+
+    /// The application goes on as if it had begun another one.
+    pub(super) fn forget(&mut self) {
+        self.forgotten = true;
+    }
+
+    /// Whether it has forgotten the one that it is in.
+    pub(super) const fn has_forgotten(&self) -> bool {
+        self.forgotten
     }
 
     /// Begins a call; gives its number.
     pub(super) fn invoke(&mut self, io: &mut Io<'_>, call: TransactionCall) -> u64 {
         if call == TransactionCall::Begin {
             self.begun += 1;
+            self.forgotten = false;
         }
         let id = CALLS + self.made;
         self.made += 1;

@@ -45,6 +45,8 @@ pub struct TransactionalApp {
     end: u64,
     started: Mono,
     sent: u64,
+    /// Transactions so far, begun or not.
+    rounds: u32,
     /// Records in the open transaction.
     within: u64,
     /// A record of the open transaction was not taken.
@@ -92,6 +94,7 @@ impl TransactionalApp {
             end: life.end,
             started: Mono(0),
             sent: 0,
+            rounds: 0,
             within: 0,
             spoiled: false,
             rests_until: Mono(0),
@@ -121,11 +124,7 @@ impl TransactionalApp {
             match self.doing {
                 Doing::Calling | Doing::Over => return,
                 Doing::Resting if !has_more => return,
-                Doing::Resting if due <= now.mono => {
-                    self.within = 0;
-                    self.spoiled = false;
-                    self.call(now, io, TransactionCall::Begin);
-                }
+                Doing::Resting if due <= now.mono => self.begin(now, io),
                 Doing::Sending if self.spoiled => self.call(now, io, TransactionCall::Abort),
                 Doing::Sending if self.within >= self.how.records || !has_more => {
                     let end = if self.wants_abort() {
@@ -144,10 +143,23 @@ impl TransactionalApp {
         }
     }
 
+    fn begin(&mut self, now: Now, io: &mut Io<'_>) {
+        self.within = 0;
+        self.spoiled = false;
+        let number = self.rounds;
+        self.rounds += 1;
+        if self.how.not_begun.contains(&number) {
+            self.calls.forget();
+            self.doing = Doing::Sending;
+        } else {
+            self.call(now, io, TransactionCall::Begin);
+        }
+    }
+
     /// Whether the application aborts the open transaction of its own will.
     fn wants_abort(&self) -> bool {
-        let named = |number: TransactionNumber| self.how.aborts.contains(&number.0);
-        self.calls.current().is_some_and(named)
+        let number = self.rounds.checked_sub(1);
+        number.is_some_and(|number| self.how.aborts.contains(&number))
             || self.calls.wants_abort(self.seed, self.how.abort_per_mille)
     }
 
@@ -247,7 +259,9 @@ impl TransactionalApp {
                     let action = self.action(sent, place, None, error);
                     self.identity.note(io, id, stage, action);
                     if let Err(failure) = result {
-                        self.spoiled |= sent.transaction == self.calls.current();
+                        // Who forgets to begin forgets to look, too.
+                        self.spoiled |=
+                            sent.transaction == self.calls.current() && !self.calls.has_forgotten();
                         if is_fence(&failure.error) && self.doing == Doing::Sending {
                             self.end(now, io);
                         }
@@ -255,7 +269,11 @@ impl TransactionalApp {
                 }
                 Outcome::Done(result) => {
                     if let Some(made) = self.calls.returned(io, id, &result) {
-                        let next = after(&made, &result);
+                        let next = if self.calls.has_forgotten() {
+                            After::GoOn
+                        } else {
+                            after(&made, &result)
+                        };
                         self.returned(now, io, made, next);
                     }
                 }

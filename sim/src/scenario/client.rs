@@ -68,6 +68,9 @@ pub struct Transactions {
     /// Transactions that the application aborts, by number, the first of each life being 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aborts: Vec<u32>,
+    /// Transactions that the application forgets to begin, by number: it sends and commits without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_begun: Vec<u32>,
     /// Rest between two.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pause: Time,

@@ -189,6 +189,8 @@ pub struct TransactionsPlan {
     pub abort_per_mille: u16,
     /// Transactions that the application aborts, the first of each life being 0.
     pub aborts: Vec<u32>,
+    /// Transactions that the application forgets to begin.
+    pub not_begun: Vec<u32>,
     /// Rest between two.
     pub pause: Span,
 }

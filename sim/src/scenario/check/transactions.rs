@@ -92,6 +92,7 @@ impl Checker<'_> {
             transfers: table.transfers.is_some(),
             abort_per_mille: table.abort_per_mille,
             aborts: table.aborts,
+            not_begun: table.not_begun,
             pause: table.pause.0,
         })
     }
