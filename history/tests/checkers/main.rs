@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod builder;
+mod circles;
 mod claims;
+mod copying;
 mod every_guarantee;
 mod group;
 mod invariant;

@@ -2,8 +2,9 @@
 
 use crate::builder::Builder;
 use crate::builder::transactions::{copy, order};
+use crate::copying::{copying, joined};
 use crate::kept::{acquits, convicts};
-use crate::transactions::{at, copying, joined, two_partitions};
+use crate::transactions::{at, two_partitions};
 use history::History;
 use history::event::{Phase, Replica, What};
 use history::operation::{Stage, TransactionCall};

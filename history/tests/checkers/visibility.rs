@@ -3,8 +3,9 @@
 
 use crate::builder::Builder;
 use crate::builder::transactions::{Placed, copy, order};
+use crate::copying::{copying, joined};
 use crate::kept::{acquits, convicts};
-use crate::transactions::{at, copying, joined, two_partitions};
+use crate::transactions::{at, two_partitions};
 use history::event::ElectionKind;
 use history::operation::{Stage, TransactionCall};
 
