@@ -13,7 +13,7 @@ use crate::event::{self, Append, Group, Replica, What};
 use crate::manifest::Stream;
 use crate::verdict::{Finding, Verdict};
 use protocol::ids::{GroupId, Offset, ProducerId, TopicPartition, TransactionalId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The topic that has the offsets of groups.
 const OFFSETS: &str = "__consumer_offsets";
@@ -122,8 +122,15 @@ enum Decision {
     Loaded,
 }
 
-/// Offsets that wait, of whom and how far.
-type Pending<'h> = BTreeMap<(&'h GroupId, ProducerId), Vec<(TransactionIndex, Decision)>>;
+/// Offsets that wait for a word of a coordinator.
+#[derive(Default)]
+struct Waiting<'h> {
+    /// Of whom, and how far.
+    pending: BTreeMap<(&'h GroupId, ProducerId), Vec<(TransactionIndex, Decision)>>,
+    /// Of whom the last thing in the log of the groups is a marker. A coordinator says that offsets are pending when they
+    /// are replicated, and by then their marker may be there.
+    ended: BTreeSet<ProducerId>,
+}
 
 impl Effects {
     fn of(index: &Index<'_>) -> Self {
@@ -131,17 +138,17 @@ impl Effects {
         let mut effects = Self {
             of: vec![Effect::None; index.transactions.all.len()],
         };
-        let mut pending: Pending<'_> = BTreeMap::new();
+        let mut waiting = Waiting::default();
         for (id, event) in (0..).map(EventId).zip(&index.history.events) {
             if let What::Group(group, what) = &event.what {
-                effects.on_group(&asked, &mut pending, (id, group, what));
+                effects.on_group(&asked, &mut waiting, (id, group, what));
             } else if let What::Replica(home, Replica::Appended(append)) = &event.what
                 && home.topic.as_str() == OFFSETS
             {
-                on_logged(&mut pending, append);
+                waiting.on_logged(append);
             }
         }
-        for (own, decision) in pending.into_values().flatten() {
+        for (own, decision) in waiting.pending.into_values().flatten() {
             effects.leave(own, decision);
         }
         effects
@@ -150,7 +157,7 @@ impl Effects {
     fn on_group<'h>(
         &mut self,
         asked: &Asked<'_>,
-        pending: &mut Pending<'h>,
+        waiting: &mut Waiting<'h>,
         (event, group, what): (EventId, &'h GroupId, &Group),
     ) {
         match what {
@@ -163,17 +170,22 @@ impl Effects {
                 else {
                     return;
                 };
-                let waiting = pending.entry((group, *producer_id)).or_default();
+                let decision = if waiting.ended.contains(producer_id) {
+                    Decision::Logged
+                } else {
+                    Decision::Open
+                };
+                let all = waiting.pending.entry((group, *producer_id)).or_default();
                 // What a former coordinator has left behind is decided: what is told from now on is about this one.
-                waiting.retain(|(other, decision)| *other == own || !self.leave(*other, *decision));
-                waiting.push((own, Decision::Open));
+                all.retain(|(other, decision)| *other == own || !self.leave(*other, *decision));
+                all.push((own, decision));
             }
             Group::PendingDecided {
                 producer_id,
                 committed,
             } => {
-                let decided = pending.remove(&(group, *producer_id)).unwrap_or_default();
-                for (own, _) in decided {
+                let decided = waiting.pending.remove(&(group, *producer_id));
+                for (own, _) in decided.unwrap_or_default() {
                     self.of[wide(own.0)] = if *committed {
                         Effect::Taken(event)
                     } else {
@@ -182,12 +194,8 @@ impl Effects {
                 }
             }
             Group::Loaded { .. } => {
-                let here = pending.iter_mut().filter(|((of, _), _)| *of == group);
-                for (_, decision) in here.flat_map(|(_, waiting)| waiting) {
-                    if *decision == Decision::Logged {
-                        *decision = Decision::Loaded;
-                    }
-                }
+                let is_here = |of: &GroupId, _| of == group;
+                waiting.turn(is_here, Decision::Logged, Decision::Loaded);
             }
             Group::State(_)
             | Group::Generation { .. }
@@ -210,15 +218,29 @@ impl Effects {
     }
 }
 
-/// A marker in the log that has the offsets decides all that its producer has there.
-fn on_logged(pending: &mut Pending<'_>, append: &Append) {
-    let Some((producer, ..)) = append.producer.filter(|_| append.leader && append.control) else {
-        return;
-    };
-    let of_it = pending.iter_mut().filter(|((_, of), _)| *of == producer);
-    for (_, decision) in of_it.flat_map(|(_, waiting)| waiting) {
-        if *decision == Decision::Open {
-            *decision = Decision::Logged;
+impl Waiting<'_> {
+    /// A marker in the log that has the offsets decides all that its producer has there.
+    fn on_logged(&mut self, append: &Append) {
+        let Some((producer, ..)) = append.producer.filter(|_| append.leader) else {
+            return;
+        };
+        if append.control {
+            self.ended.insert(producer);
+            self.turn(|_, of| of == producer, Decision::Open, Decision::Logged);
+        } else {
+            self.ended.remove(&producer);
+        }
+    }
+
+    fn turn(&mut self, of: impl Fn(&GroupId, ProducerId) -> bool, from: Decision, to: Decision) {
+        let meant = self
+            .pending
+            .iter_mut()
+            .filter(|((group, id), _)| of(group, *id));
+        for (_, decision) in meant.flat_map(|(_, all)| all) {
+            if *decision == from {
+                *decision = to;
+            }
         }
     }
 }
