@@ -13,7 +13,7 @@ use crate::event::{self, Append, Group, Replica, What};
 use crate::manifest::Stream;
 use crate::verdict::{Finding, Verdict};
 use protocol::ids::{GroupId, Offset, ProducerId, TopicPartition, TransactionalId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The topic that has the offsets of groups.
 const OFFSETS: &str = "__consumer_offsets";
@@ -127,9 +127,9 @@ enum Decision {
 struct Waiting<'h> {
     /// Of whom, and how far.
     pending: BTreeMap<(&'h GroupId, ProducerId), Vec<(TransactionIndex, Decision)>>,
-    /// Of whom the last thing in the log of the groups is a marker. A coordinator says that offsets are pending when they
-    /// are replicated, and by then their marker may be there.
-    ended: BTreeSet<ProducerId>,
+    /// Of whom the last thing in the log of the groups is a marker, and whether that was told. A coordinator says that offsets
+    /// are pending when they are replicated, and by then their marker may be there, and be replicated, too.
+    ended: BTreeMap<ProducerId, bool>,
 }
 
 impl Effects {
@@ -170,10 +170,10 @@ impl Effects {
                 else {
                     return;
                 };
-                let decision = if waiting.ended.contains(producer_id) {
-                    Decision::Logged
-                } else {
-                    Decision::Open
+                let decision = match waiting.ended.get(producer_id) {
+                    Some(true) => return,
+                    Some(false) => Decision::Logged,
+                    None => Decision::Open,
                 };
                 let all = waiting.pending.entry((group, *producer_id)).or_default();
                 // What a former coordinator has left behind is decided: what is told from now on is about this one.
@@ -184,6 +184,9 @@ impl Effects {
                 producer_id,
                 committed,
             } => {
+                if let Some(told) = waiting.ended.get_mut(producer_id) {
+                    *told = true;
+                }
                 let decided = waiting.pending.remove(&(group, *producer_id));
                 for (own, _) in decided.unwrap_or_default() {
                     self.of[wide(own.0)] = if *committed {
@@ -225,7 +228,7 @@ impl Waiting<'_> {
             return;
         };
         if append.control {
-            self.ended.insert(producer);
+            self.ended.insert(producer, false);
             self.turn(|_, of| of == producer, Decision::Open, Decision::Logged);
         } else {
             self.ended.remove(&producer);

@@ -119,28 +119,44 @@ fn e5_does_not_judge_offsets_that_the_next_coordinator_finds_decided() {
     acquits(&told_of_the_second("e5-loaded-near", true, true), "E5", 0);
 }
 
-/// As above, and the offset is replicated only when its marker is in the log.
-#[test]
-fn e5_does_not_judge_offsets_whose_marker_was_there_before_they_were_replicated() {
-    let (mut b, p, inputs, outputs) = copying("e5-replicated-late-near");
+/// The offset of an aborted transaction is said to be pending when its marker is in the log, and the one after it is
+/// committed.
+fn replicated_late(name: &str, told_before: bool) -> History {
+    let (mut b, p, inputs, outputs) = copying(name);
     b.abort(p, 0);
     let pending = |event: &Event| matches!(event.what, What::Group(_, Group::OffsetPending { .. }));
     let told = b.history.events.iter().position(pending);
     let told = b.history.events.remove(told.unwrap()).what;
     b.marker(p, (&TopicPartition::new("__consumer_offsets", 0), 1), false);
+    if told_before {
+        b.offsets_decided(p, None);
+    }
     b.at(Some(0), told);
     b.marker(p, (&copy(0), 2), false);
-    b.group_loaded(1);
+    if !told_before {
+        b.group_loaded(1);
+    }
     b.begin(p, 1);
     let output = (copy(0), 3, Builder::value(p, 2));
     b.sends(p, Some(1), &output, (Some(inputs[0].2), None));
+    b.offsets_logged(p, 2);
     b.take_offset(p, 1, 1);
     b.commit(p, 1, Stage::Ok);
     b.marker(p, (&copy(0), 4), true);
     b.offsets_decided(p, Some(1));
     let visible = joined(&inputs, std::slice::from_ref(&output));
     let all = joined(&joined(&inputs, &outputs), &[output]);
-    acquits(&b.finish_committed(&all, &visible), "E5", 0);
+    b.finish_committed(&all, &visible)
+}
+
+#[test]
+fn e5_knows_what_was_decided_before_it_was_said_to_be_pending() {
+    for (name, told_before) in [
+        ("e5-replicated-late-near", false),
+        ("e5-decided-before-near", true),
+    ] {
+        acquits(&replicated_late(name, told_before), "E5", 0);
+    }
 }
 
 /// The last of two transactions of a copier is committed, and nobody tells what became of its offsets.

@@ -274,6 +274,23 @@ impl Builder {
         self.appended(partition, &append);
     }
 
+    /// The offsets of a transaction are in the log of the group.
+    pub(crate) fn offsets_logged(&mut self, client: u16, offset: i64) {
+        let append = Append {
+            base_offset: Offset(offset),
+            last_offset: Offset(offset),
+            leader_epoch: LeaderEpoch(0),
+            crc: 8,
+            leader: true,
+            producer: Some((ProducerId(i64::from(client)), ProducerEpoch(0), Sequence(0))),
+            control: false,
+            transactional: true,
+            committed: None,
+            values: Vec::new(),
+        };
+        self.appended(&TopicPartition::new("__consumer_offsets", 0), &append);
+    }
+
     /// The leader writes a marker.
     pub(crate) fn marker(
         &mut self,
