@@ -201,6 +201,7 @@ impl Commitments {
                     partition.lose(broker, log_end_offset.0);
                 }
                 partition.isr(isr.len());
+                partition.stored.on_untold(broker, *leader_epoch, isr);
                 partition.on_leader((seen, broker), *leader_epoch, findings);
             }
             Replica::BecameFollower { .. } => state.high_watermark = None,

@@ -18,6 +18,8 @@ pub(super) struct StoredIsr {
     version: Option<PartitionEpoch>,
     /// Whom the controller elected last.
     leader: Option<BrokerId>,
+    /// In which epoch.
+    epoch: Option<LeaderEpoch>,
     /// An unclean election whose winner has not begun to lead: until then nobody knows what it gives up.
     unclean: Option<LeaderEpoch>,
     /// Whom a reassignment is taking away: the leader does not wait for them any more, and they cannot be elected.
@@ -35,6 +37,7 @@ impl StoredIsr {
         self.members.clone_from(&election.isr);
         self.version = None;
         self.leader = election.leader;
+        self.epoch = Some(election.leader_epoch);
         if election.kind == ElectionKind::Unclean {
             self.unclean = Some(election.leader_epoch);
         }
@@ -52,6 +55,17 @@ impl StoredIsr {
     pub(super) fn on_changed(&mut self, by: BrokerId, isr: &[BrokerId], version: PartitionEpoch) {
         if self.leader == Some(by) {
             self.on_written(isr, version);
+        }
+    }
+
+    /// A leader of whose election nobody told: the keeper did what a controller asked, and its answer never came. Then the
+    /// leader was given what the keeper has by the next one.
+    pub(super) fn on_untold(&mut self, leader: BrokerId, epoch: LeaderEpoch, isr: &[BrokerId]) {
+        if self.epoch.is_some_and(|told| told < epoch) {
+            self.members = isr.to_vec();
+            self.version = None;
+            self.leader = Some(leader);
+            self.epoch = Some(epoch);
         }
     }
 

@@ -217,6 +217,29 @@ fn inv_strong_isr_convicts_a_member_that_cuts_what_is_committed_only() {
     }
 }
 
+/// The keeper did what a controller asked, and the controller was replaced before it heard of it.
+#[test]
+fn inv_strong_isr_takes_the_word_of_a_leader_of_whose_election_nobody_told() {
+    for (name, isr) in [
+        ("inv-strong-isr-untold-bad", &[2, 3]),
+        ("inv-strong-isr-untold-near", &[2, 1]),
+    ] {
+        let mut b = Builder::new(name);
+        b.born();
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.high_watermark(&[1, 2, 3], 1);
+        b.lead(2, 1, isr, 1);
+        b.append(&[1, 2], 1, 1, v(1));
+        b.high_watermark(&[2], 2);
+        let history = b.finish(&[]);
+        if isr.contains(&3) {
+            convicts(&history, "INV-STRONG-ISR", "INV-STRONG-ISR");
+        } else {
+            acquits(&history, "INV-STRONG-ISR", 0);
+        }
+    }
+}
+
 #[test]
 fn inv_read_convicts_a_leader_that_cuts_what_was_read_only() {
     for (name, read) in [("inv-read-bad", true), ("inv-read-near", false)] {
