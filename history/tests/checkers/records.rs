@@ -381,6 +381,31 @@ fn a_record_deleted_by_retention_is_not_lost() {
     );
 }
 
+/// Retention of a follower may be ahead of its leader's.
+#[test]
+fn what_a_follower_deleted_before_it_led_is_not_lost() {
+    for (name, deletes) in [
+        ("pa-follower-deletes-near", true),
+        ("pa-follower-keeps-bad", false),
+    ] {
+        let mut b = Builder::new(name);
+        let p = b.producer("all", 5, false);
+        b.born();
+        b.written(p, 0, 0);
+        b.written(p, 1, 1);
+        if deletes {
+            b.broker(2, Replica::LogStart(Offset(1)));
+        }
+        b.elect(2, 1, ElectionKind::Clean, &[2, 3], 2);
+        let history = b.finish(&[(1, v(1))]);
+        if deletes {
+            acquits(&history, "PA", 0);
+        } else {
+            convicts(&history, "PA", "acknowledged-unread");
+        }
+    }
+}
+
 #[test]
 fn a_record_that_was_lost_before_its_offset_was_deleted_is_lost() {
     let mut b = Builder::new("p1-deleted-after-loss");

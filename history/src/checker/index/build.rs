@@ -399,11 +399,16 @@ fn on_replica(
         }
         Replica::Truncated { to, rule, .. } => log.truncated(id, to.0, rule),
         Replica::Loaded { log_end_offset, .. } => log.loaded(id, log_end_offset.0),
-        Replica::LogStart(offset) if leads => partition.deleted(Deletion {
-            event: id,
-            broker,
-            below: offset.0,
-        }),
+        Replica::LogStart(offset) => {
+            log.start = offset.0;
+            if leads {
+                partition.deleted(Deletion {
+                    event: id,
+                    broker,
+                    below: offset.0,
+                });
+            }
+        }
         Replica::BecameLeader {
             leader_epoch,
             isr,
@@ -413,6 +418,8 @@ fn on_replica(
                 .get(&part)
                 .is_none_or(|(_, epoch)| epoch < leader_epoch);
             if newest {
+                let below = log.start;
+                partition.leads_without((id, broker), below);
                 partition.led_anew(log_end_offset.0);
                 current.insert(part, (broker, *leader_epoch));
             }
@@ -437,9 +444,9 @@ fn on_replica(
         Replica::Stopped { deleted: true } => {
             log.cut(id, i64::MIN, CutKind::Deleted);
             log.end = 0;
+            log.start = 0;
         }
-        Replica::LogStart(_)
-        | Replica::LastStableOffset(_)
+        Replica::LastStableOffset(_)
         | Replica::HighWatermark(_)
         | Replica::Flushed(_)
         | Replica::BecameFollower { .. }

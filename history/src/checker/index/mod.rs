@@ -238,6 +238,18 @@ impl Partition {
             self.deletions.push(deletion);
         }
     }
+
+    /// Followers delete by their own clock, up to what they know to be committed; when one of them leads, what it has
+    /// deleted is deleted for everybody.
+    fn leads_without(&mut self, (event, broker): (EventId, BrokerId), below: i64) {
+        if self.deletions.iter().all(|known| known.below < below) && below > 0 {
+            self.deletions.push(Deletion {
+                event,
+                broker,
+                below,
+            });
+        }
+    }
 }
 
 /// The end of a broker's process that was not in good order.

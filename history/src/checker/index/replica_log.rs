@@ -48,6 +48,8 @@ pub struct ReplicaLog {
     segments: Vec<Segment>,
     /// The offset after the last record.
     pub end: i64,
+    /// The first offset that is left, once the replica has deleted something.
+    pub start: i64,
 }
 
 impl Default for ReplicaLog {
@@ -55,6 +57,7 @@ impl Default for ReplicaLog {
         Self {
             segments: vec![Segment::default()],
             end: 0,
+            start: 0,
         }
     }
 }
