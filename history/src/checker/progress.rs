@@ -26,7 +26,7 @@ impl Checker for Progress {
     }
 
     fn definition(&self) -> &'static str {
-        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send, every initTransactions and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What a permanent fault took offline is excused and named, and so is a send of a producer whose coordinator has aborted what took longer than transaction.timeout.ms, because that fences it, and so is a partition whose leader lost power and led again in its own epoch without what its followers have. Claimed by every configuration."
+        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send, every initTransactions and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What a permanent fault took offline is excused and named, and so is a send of a producer whose coordinator has aborted what took longer than transaction.timeout.ms, or whose transactional id another process took, because that fences it, and so is a partition whose leader lost power and led again in its own epoch without what its followers have. Claimed by every configuration."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -157,9 +157,10 @@ fn excuse(index: &Index<'_>, id: ValueId) -> Option<String> {
     let sent = index.values.get(id);
     standing(index, sent.part).or_else(|| {
         let error = error_of(index, sent)?;
-        FENCED
-            .contains(&error.as_str())
-            .then(|| timed_out(index, id).or_else(|| asked_by_the_life_before(index, id)))?
+        FENCED.contains(&error.as_str()).then(|| {
+            let own = timed_out(index, id).or_else(|| asked_by_the_life_before(index, id));
+            own.or_else(|| taken_over(index, id))
+        })?
     })
 }
 
@@ -195,12 +196,28 @@ fn asked_by_the_life_before(index: &Index<'_>, id: ValueId) -> Option<String> {
     let lived_before = began
         .chain(in_vain)
         .any(|(client, process)| client == own.client && process < own.process);
-    let raised = told_since_init(index, id)?.any(|told| {
-        matches!(told, Transaction::State { state, .. } if *state == TransactionState::Empty)
-    });
-    (raised && lived_before).then(|| {
+    (lived_before && raised(index, id)?).then(|| {
         "a request for an epoch by the life before came late, and fences the present one".to_owned()
     })
+}
+
+/// Whether somebody was given an epoch since.
+fn raised(index: &Index<'_>, id: ValueId) -> Option<bool> {
+    Some(told_since_init(index, id)?.any(|told| {
+        matches!(told, Transaction::State { state, .. } if *state == TransactionState::Empty)
+    }))
+}
+
+/// Another process with the same id fences this one, which is what E6 asks for.
+fn taken_over(index: &Index<'_>, id: ValueId) -> Option<String> {
+    let (own, all) = (index.values.get(id), &index.transactions);
+    let name = all.get(all.of_value(id)?).id.as_ref()?;
+    let ready = all.inits.iter().map(|init| (init.client, &init.id));
+    let unready = all.unready.values().map(|it| (it.client, &it.id));
+    let another = ready
+        .chain(unready)
+        .any(|(client, other)| client != own.client && other == name);
+    (another && raised(index, id)?).then(|| format!("another process took {name}, and fences it"))
 }
 
 /// A coordinator that aborts what takes too long raises the epoch, and whoever has the one before is fenced for good

@@ -132,6 +132,32 @@ fn progress_excuses_a_producer_that_a_late_request_of_its_former_life_fences() {
     convicts(&nobody, "PROGRESS", "send-fails-after-healing");
 }
 
+/// A producer is fenced after healing; another process with its id, or with one of its own, was given an epoch before.
+fn fenced_by_another(name: &str, id: &str) -> History {
+    let mut b = Builder::new(name);
+    let p = b.transactional("t");
+    let other = b.transactional(id);
+    b.two_topics();
+    b.init(p);
+    b.phase(Phase::Heal);
+    b.coordinator(other, TransactionState::Empty);
+    b.init(other);
+    b.begin(p, 0);
+    b.asked(p, 0, &at(0, 0, p, 0));
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Invoke);
+    b.fenced(p, Builder::value(p, 0));
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Info);
+    b.finish_committed(&[], &[])
+}
+
+#[test]
+fn progress_excuses_a_producer_whose_id_another_process_took() {
+    let taken = fenced_by_another("progress-taken-near", "t");
+    acquits(&taken, "PROGRESS", 1);
+    let nobody = fenced_by_another("progress-taken-bad", "u");
+    convicts(&nobody, "PROGRESS", "send-fails-after-healing");
+}
+
 /// The process of an application that copies has two clients; what one of them had open ends with the other.
 #[test]
 fn progress_acquits_what_died_with_the_process_of_another_client() {
