@@ -203,12 +203,16 @@ impl Walk<'_, '_> {
                     self.on_polled(event, process, polled);
                 }
             }
-            Action::Commit { offsets, .. } => {
+            Action::Commit { offsets, auto, .. } => {
                 self.written
                     .on_commit(self.index, event, (group, operation));
                 for (partition, offset) in offsets {
                     let key = (group, self.index.part(partition));
-                    self.on_commit(event, key, offset.0, operation.stage);
+                    if *auto {
+                        self.on_auto_commit(key, offset.0, operation.stage);
+                    } else {
+                        self.on_commit(event, key, offset.0, operation.stage);
+                    }
                 }
             }
             Action::Send { .. }
@@ -246,6 +250,18 @@ impl Walk<'_, '_> {
                 }
             }
             Stage::Ok | Stage::Info => {}
+        }
+    }
+
+    /// Of a commit that the client made by itself nothing is told before it ends: one whose fate is unknown may have been
+    /// asked for at any time before.
+    fn on_auto_commit(&mut self, key: (usize, u32), offset: i64, stage: Stage) {
+        match stage {
+            Stage::Info => {
+                let asked = self.unconfirmed.entry(key).or_default();
+                asked.push((offset, EventId(0)));
+            }
+            Stage::Invoke | Stage::Ok | Stage::Fail => {}
         }
     }
 

@@ -387,6 +387,10 @@ enum Unconfirmed {
     Refused,
     /// It was resumed from once, and then the group is back at 1.
     LoadedAndGone,
+    /// The client made it by itself, nobody knows, and another coordinator reads the log.
+    LoadedByItself,
+    /// The client made it by itself, and it was refused.
+    RefusedByItself,
 }
 
 fn resuming_unconfirmed(name: &str, fate: Unconfirmed) -> History {
@@ -398,9 +402,16 @@ fn resuming_unconfirmed(name: &str, fate: Unconfirmed) -> History {
     b.commit_asked(c, 1, Stage::Invoke);
     b.committed(c, 1, 1);
     b.processed(c, 1, v(1));
-    b.commit_asked(c, 2, Stage::Invoke);
-    if fate == Unconfirmed::Refused {
-        b.commit_asked(c, 2, Stage::Fail);
+    match fate {
+        Unconfirmed::LoadedByItself => b.commit_untold(c, 2, (Stage::Info, true)),
+        Unconfirmed::RefusedByItself => b.commit_untold(c, 2, (Stage::Fail, true)),
+        Unconfirmed::Refused => {
+            b.commit_asked(c, 2, Stage::Invoke);
+            b.commit_asked(c, 2, Stage::Fail);
+        }
+        Unconfirmed::Loaded | Unconfirmed::SameCoordinator | Unconfirmed::LoadedAndGone => {
+            b.commit_asked(c, 2, Stage::Invoke);
+        }
     }
     if fate != Unconfirmed::SameCoordinator {
         b.group_loaded(1);
@@ -458,7 +469,10 @@ fn res_acquits_an_offset_of_a_transaction_that_the_next_coordinator_finds_decide
 fn res_acquits_a_commit_without_answer_that_the_next_coordinator_finds_in_its_log() {
     let near = resuming_unconfirmed("res-unconfirmed-near", Unconfirmed::Loaded);
     acquits(&near, "RES", 0);
+    let near = resuming_unconfirmed("res-by-itself-near", Unconfirmed::LoadedByItself);
+    acquits(&near, "RES", 0);
     for (name, fate) in [
+        ("res-by-itself-bad", Unconfirmed::RefusedByItself),
         ("res-unconfirmed-bad", Unconfirmed::SameCoordinator),
         ("res-refused-bad", Unconfirmed::Refused),
         ("res-unconfirmed-gone-bad", Unconfirmed::LoadedAndGone),

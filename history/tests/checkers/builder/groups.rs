@@ -242,10 +242,15 @@ impl Builder {
 
     /// A member asks for a commit, or learns what became of it; the coordinator says nothing.
     pub(crate) fn commit_asked(&mut self, client: u16, offset: i64, stage: Stage) {
+        self.commit_untold(client, offset, (stage, false));
+    }
+
+    /// The client commits by itself, or somebody calls for it.
+    pub(crate) fn commit_untold(&mut self, client: u16, offset: i64, (stage, auto): (Stage, bool)) {
         let action = Action::Commit {
             group: GroupId::from("g"),
             offsets: vec![(orders(), Offset(offset))],
-            auto: false,
+            auto,
             error: None,
         };
         self.operation(client, stage, action);
