@@ -187,8 +187,14 @@ impl ReplicaManager {
         };
         if let Some(mark) = answer.high_watermark {
             log.update_high_watermark(step.io, mark);
+            let caught_up = log.log_end_offset() >= mark;
+            if let Some(partition) = self.online_mut(slot).filter(|_| caught_up) {
+                partition.came_back_empty = false;
+            }
         }
-        if let Some(start) = answer.log_start_offset {
+        if let Some(start) = answer.log_start_offset
+            && let Some(log) = self.logs.get_mut(&name)
+        {
             let moved = log.maybe_increment_log_start_offset(step.io, start);
             if moved == Err(ErrorCode::KafkaStorageError) {
                 self.check_disk(step, &name, moved.err());

@@ -226,14 +226,25 @@ impl ReplicaManager {
         result
     }
 
-    /// Told to lead a partition that had leaders before, without a log of it: its disk was replaced. The controller takes the
-    /// refusal for an offline log directory and elects somebody else. It never existed in ZooKeeper mode; directory ids
-    /// (KIP-858) are what came of it later.
+    /// Told of a partition that had leaders before, without a log of it: its disk was replaced. If it is to lead, the
+    /// controller takes the refusal for an offline log directory and elects somebody else; if it counts as in sync, it
+    /// refuses until it has caught up. It never existed in ZooKeeper mode; directory ids (KIP-858) are what came of it later.
     fn comes_back_empty(&self, told: &LeaderAndIsrPartition) -> bool {
         self.rules.behaviour.has(Fix::RejectEmptyLog)
             && !told.is_new
             && told.state.leader_epoch > LeaderEpoch(0)
             && self.logs.view(&told.partition).is_none()
+    }
+
+    /// Whether a replica that is in sync by the controller's word has nothing yet.
+    fn remember_empty(&mut self, slot: Slot, told: &LeaderAndIsrPartition) -> bool {
+        let empty = self.comes_back_empty(told);
+        let in_sync = told.state.isr.contains(&self.rules.local);
+        let Some(partition) = self.online_mut(slot) else {
+            return false;
+        };
+        partition.came_back_empty = in_sync && (partition.came_back_empty || empty);
+        empty || partition.came_back_empty
     }
 
     fn make_leader(
@@ -244,7 +255,7 @@ impl ReplicaManager {
     ) -> ErrorCode {
         let name = &told.partition;
         self.fetchers.remove(slot);
-        if self.comes_back_empty(told) {
+        if self.remember_empty(slot, told) {
             return ErrorCode::KafkaStorageError;
         }
         if let Err(error) = self.ensure_log(step, slot, told) {
@@ -287,6 +298,7 @@ impl ReplicaManager {
         slot: Slot,
         told: &LeaderAndIsrPartition,
     ) -> ErrorCode {
+        self.remember_empty(slot, told);
         if let Err(error) = self.ensure_log(step, slot, told) {
             return error;
         }

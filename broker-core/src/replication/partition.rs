@@ -100,6 +100,8 @@ pub(super) struct Partition {
     /// An ISR change of this broker has not been answered yet. Without KAFKA-12686 it blocks the next one even across
     /// leader epochs.
     in_flight: Option<LeaderEpoch>,
+    /// In sync by the controller's word when it was found without a log, and not caught up since: its disk was replaced.
+    pub(super) came_back_empty: bool,
 }
 
 impl Partition {
@@ -112,6 +114,7 @@ impl Partition {
             assignment: Vec::new(),
             role: Role::None,
             in_flight: None,
+            came_back_empty: false,
         }
     }
 

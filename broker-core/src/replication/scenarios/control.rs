@@ -245,6 +245,25 @@ fn a_follower_whose_leader_is_unknown_waits_to_be_told_again() {
 }
 
 #[test]
+fn a_replica_whose_disk_was_replaced_refuses_to_lead_until_it_has_caught_up() {
+    for fixed in [true, false] {
+        let behaviour = Behaviour::of(Era::Sound).with(Fix::RejectEmptyLog, fixed);
+        let mut cluster = Cluster::new(behaviour, &[1, 2]);
+        // In sync by the controller's word, and nobody leads yet; the order makes its log.
+        let mut offline = cluster.state(1, 3, &[2]);
+        offline.state.leader = None;
+        assert_eq!(cluster.tell(2, &offline), ErrorCode::None);
+        let refused = cluster.tell(2, &cluster.state(2, 4, &[2]));
+        assert_eq!(refused == ErrorCode::KafkaStorageError, fixed);
+        // Out of the in-sync replicas it begins to follow, and may lead when it is let in again.
+        let follow = cluster.state(1, 5, &[1]);
+        assert_eq!(cluster.tell(2, &follow), ErrorCode::None);
+        let lead = cluster.state(2, 6, &[2]);
+        assert_eq!(cluster.tell(2, &lead), ErrorCode::None);
+    }
+}
+
+#[test]
 fn a_replica_whose_disk_was_replaced_refuses_to_lead_and_follows() {
     for fixed in [true, false] {
         let behaviour = Behaviour::of(Era::Sound).with(Fix::RejectEmptyLog, fixed);
