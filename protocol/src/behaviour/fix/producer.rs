@@ -47,7 +47,8 @@ stories! {
     LossByLogStart {
         base: V1_0, home: Kafka,
         affected: "0.11.0", fixed: Some("1.0.0"),
-        superseded_by: [Mask::Fix(Fix::ProducerStateByExpiry)], catalogue: ["P-07"],
+        superseded_by: [Mask::Fix(Fix::ProducerStateByExpiry), Mask::Fix(Fix::UnknownProducerStartsAtZero)],
+        catalogue: ["P-07"],
         story: "UNKNOWN_PRODUCER_ID can mean that records were lost, or that retention deleted them in good order. The \
             producer of 0.11 could not tell and gave up in both cases. KAFKA-5793 puts the start offset of the log into \
             the answer: if it lies above the last acknowledged offset, retention is the reason, and the producer starts \
@@ -121,7 +122,8 @@ stories! {
     MarkerOnlyProducer {
         base: V1_0, home: Kafka,
         affected: "0.11.0 to 2.0", fixed: Some("2.1.0"),
-        superseded_by: [Mask::Fix(Fix::ProducerStateByExpiry)], catalogue: ["P-15"],
+        superseded_by: [Mask::Fix(Fix::ProducerStateByExpiry), Mask::Fix(Fix::UnknownProducerStartsAtZero)],
+        catalogue: ["P-15"],
         story: "Retention had deleted all records of a producer and left only the marker that ended its last transaction. \
             The broker knew the producer and its epoch but no sequence number. The next batch came with the number that \
             follows, the broker took it for a gap, and the producer failed for good. KAFKA-7298 lets such a producer go \
