@@ -227,6 +227,12 @@ impl Machine for ProducerApp {
             Input::Timer {
                 timer: APPLICATION_TIMER,
             } => self.send_due(now, io),
+            Input::Stop => {
+                // Who closes its producer hands over nothing more, however long the close takes.
+                self.end = self.next;
+                let outcomes = drive(&mut self.core, now, input, io);
+                self.conclude(now, io, outcomes);
+            }
             input => {
                 let outcomes = drive(&mut self.core, now, input, io);
                 self.conclude(now, io, outcomes);
