@@ -1,5 +1,6 @@
 //! The nemesis: its ranges must hold something, and whom it is to hit must be there.
 
+use super::super::message::kind_of;
 use super::super::nemesis::{Nemesis, NemesisKind};
 use super::Checker;
 use std::fmt::Display;
@@ -18,6 +19,11 @@ impl Checker<'_> {
         self.chance(nemesis);
         for target in &nemesis.targets {
             self.target(target);
+        }
+        for message in &nemesis.messages {
+            if let Err(complaint) = kind_of(message.get_ref()) {
+                self.complain("scenario::unknown-message", message.span(), complaint);
+            }
         }
     }
 
@@ -43,12 +49,14 @@ impl Checker<'_> {
     fn somebody_to_hit(&mut self, kind: NemesisKind, rates: &Spanned<[u32; 2]>) {
         let file = self.file;
         let missing = match kind {
-            NemesisKind::ClientCrash => {
+            NemesisKind::ClientCrash | NemesisKind::ClientStop | NemesisKind::ClientPause => {
                 (file.producers.is_empty() && file.consumers.is_empty()).then_some("client")
             }
-            NemesisKind::ElectPreferred | NemesisKind::ElectUnclean => {
-                file.topics.is_empty().then_some("topic")
-            }
+            NemesisKind::ElectPreferred
+            | NemesisKind::ElectUnclean
+            | NemesisKind::Reassign
+            | NemesisKind::AddPartitions
+            | NemesisKind::DeleteRecords => file.topics.is_empty().then_some("topic"),
             NemesisKind::Kill
             | NemesisKind::PowerFailure
             | NemesisKind::Restart
@@ -65,7 +73,10 @@ impl Checker<'_> {
             | NemesisKind::ClockJump
             | NemesisKind::ClockDrift
             | NemesisKind::SlowDisk
-            | NemesisKind::StuckDisk => None,
+            | NemesisKind::StuckDisk
+            | NemesisKind::FullDisk
+            | NemesisKind::BrokenDisk
+            | NemesisKind::ReplacedDisk => None,
         };
         if let Some(missing) = missing {
             let message = format!("`{}` needs a {missing}, and there is none", kind.word());
