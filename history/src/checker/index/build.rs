@@ -1,8 +1,8 @@
 //! The two passes that fill an [`Index`].
 
 use super::{
-    Acks, CutKind, Death, Deletion, Election, EventId, GroupFacts, Index, Leadership, NONE,
-    OffsetMap, Partition, ProducerFacts, Transactions, Values, wide,
+    Acks, CutKind, Death, Election, EventId, GroupFacts, Index, Leadership, NONE, OffsetMap,
+    Partition, ProducerFacts, Transactions, Values, wide,
 };
 use crate::History;
 use crate::event::{
@@ -402,11 +402,7 @@ fn on_replica(
         Replica::LogStart(offset) => {
             log.start = offset.0;
             if leads {
-                partition.deleted(Deletion {
-                    event: id,
-                    broker,
-                    below: offset.0,
-                });
+                partition.deleted((id, broker), offset.0);
             }
         }
         Replica::BecameLeader {
@@ -418,9 +414,8 @@ fn on_replica(
                 .get(&part)
                 .is_none_or(|(_, epoch)| epoch < leader_epoch);
             if newest {
-                let below = log.start;
-                partition.leads_without((id, broker), below);
-                partition.led_anew(log_end_offset.0);
+                let bounds = (log.start, log_end_offset.0);
+                partition.led_anew((id, broker), bounds);
                 current.insert(part, (broker, *leader_epoch));
             }
             partition.leaders.push(Leadership {

@@ -180,8 +180,9 @@ pub struct StoredIsr {
 }
 
 impl Partition {
-    /// A new leader knows nothing yet of what its log has behind its end.
-    fn led_anew(&mut self, log_end: i64) {
+    /// A new leader, whose log begins and ends there, knows nothing yet of what its log has behind its end.
+    fn led_anew(&mut self, by: (EventId, BrokerId), (log_start, log_end): (i64, i64)) {
+        self.leads_without(by, log_start);
         self.high_watermark = self.high_watermark.min(log_end);
         self.cut_batches(log_end);
         self.last_stable = None;
@@ -231,11 +232,15 @@ impl Partition {
 
     /// A leader moved its log start; one that only learns of what another has deleted deletes nothing, unless its log was
     /// shorter than what the other one deleted.
-    fn deleted(&mut self, deletion: Deletion) {
-        let own = |known: &&Deletion| known.broker == deletion.broker;
+    fn deleted(&mut self, (event, broker): (EventId, BrokerId), below: i64) {
+        let own = |known: &&Deletion| known.broker == broker;
         let before = self.deletions.iter().rev().find(own);
-        if before.is_none_or(|before| deletion.below > before.below) {
-            self.deletions.push(deletion);
+        if before.is_none_or(|before| below > before.below) {
+            self.deletions.push(Deletion {
+                event,
+                broker,
+                below,
+            });
         }
     }
 
