@@ -115,19 +115,13 @@ impl Cast {
             NemesisKind::Kill => away(FaultKind::Kill, self.node(draws)?, lasting),
             NemesisKind::PowerFailure => away(FaultKind::PowerFailure, self.node(draws)?, lasting),
             NemesisKind::Stop => away(FaultKind::Stop, self.node(draws)?, lasting),
-            NemesisKind::ClientCrash => {
-                away(FaultKind::Kill, one_of(&self.clients, draws)?, lasting)
-            }
+            NemesisKind::ClientCrash => away(FaultKind::Kill, self.client(draws)?, lasting),
             NemesisKind::ReplacedDisk => Fault {
                 disk: Some(spanned(Disk::Empty)),
                 ..away(FaultKind::Kill, self.broker(draws)?, lasting)
             },
-            NemesisKind::ClientStop => {
-                away(FaultKind::Stop, one_of(&self.clients, draws)?, lasting)
-            }
-            NemesisKind::ClientPause => {
-                lasts(on(FaultKind::Pause, one_of(&self.clients, draws)?), lasting)
-            }
+            NemesisKind::ClientStop => away(FaultKind::Stop, self.client(draws)?, lasting),
+            NemesisKind::ClientPause => lasts(on(FaultKind::Pause, self.client(draws)?), lasting),
             NemesisKind::Restart => on(FaultKind::Restart, self.node(draws)?),
             NemesisKind::ExpireSession => on(FaultKind::ExpireSession, self.broker(draws)?),
             NemesisKind::Pause => lasts(on(FaultKind::Pause, self.node(draws)?), lasting),
@@ -194,6 +188,10 @@ impl Cast {
             5..8 => one_of(&self.roles, draws),
             _ => one_of(&self.keepers, draws),
         }
+    }
+
+    fn client(&self, draws: &mut Draws) -> Option<Target> {
+        one_of(&self.clients, draws)
     }
 
     fn broker(&self, draws: &mut Draws) -> Option<Target> {
