@@ -1,13 +1,15 @@
-//! The catalogue of historic failures as a whole: each file states both sides, and each switch has a file that needs it.
+//! The catalogue of historic failures as a whole: each file states both sides, each switch has a file that needs it, and
+//! each condition of the language is one that some scenario waits for.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod common;
 
-use common::{path, plans, scenarios_in};
+use common::{path, plans, scenario_files, scenarios_in};
 use history::expectation::{Expectations, Quantifier};
 use protocol::behaviour::Fix;
-use sim::scenario::plan::Plan;
+use sim::scenario::condition::Condition;
+use sim::scenario::plan::{Plan, Trigger};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -101,4 +103,42 @@ fn every_fix_has_a_failure_that_needs_it_or_is_listed_as_one_that_has_none() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The words of a condition and of its parts.
+fn words(condition: &Condition) -> Vec<String> {
+    if let Condition::All(parts) | Condition::InOrder(parts) = condition {
+        let whole = word(condition);
+        return parts.iter().flat_map(words).chain([whole]).collect();
+    }
+    vec![word(condition)]
+}
+
+fn word(condition: &Condition) -> String {
+    let value = serde_json::to_value(condition).unwrap();
+    value.as_object().unwrap().keys().next().unwrap().clone()
+}
+
+/// What a run must see come true: whoever waits for a fault or for its end asks for an effect, and a mark must be reached.
+fn awaited(plan: &Plan) -> BTreeSet<String> {
+    let triggers = plan.faults.iter().filter_map(|fault| match &fault.trigger {
+        Trigger::When(condition) => Some(condition),
+        Trigger::At(_) | Trigger::Between(..) => None,
+    });
+    let ends = plan.faults.iter().filter_map(|fault| fault.until.as_ref());
+    let marks = plan.reaches.iter().map(|(_, condition)| condition);
+    triggers.chain(ends).chain(marks).flat_map(words).collect()
+}
+
+#[test]
+fn every_condition_of_the_language_is_one_that_a_scenario_waits_for() {
+    let schema = std::fs::read_to_string(path("sim/src/scenario/schema.json")).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let known = schema["$defs"]["condition"]["properties"].as_object();
+    let known: BTreeSet<String> = known.unwrap().keys().cloned().collect();
+    let files = scenario_files();
+    let all = files.iter().flat_map(|file| plans(file));
+    let awaited: BTreeSet<String> = all.flat_map(|plan| awaited(&plan)).collect();
+    let missing: Vec<&String> = known.difference(&awaited).collect();
+    assert!(missing.is_empty(), "nobody waits for {missing:?}");
 }

@@ -149,3 +149,30 @@ fn every_source_file_opens_with_what_it_is() {
         );
     }
 }
+
+/// What the page of tests puts between backticks and looks like a sentence is the name of a test.
+#[test]
+fn every_test_that_the_page_of_tests_names_is_there() {
+    let mut files = Vec::new();
+    sources(&root(), &mut files);
+    let texts = files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap());
+    let code: String = texts.collect();
+    let page = std::fs::read_to_string(root().join("docs/testing.md")).unwrap();
+    let quoted = page.split('`').skip(1).step_by(2);
+    let is_sentence = |text: &&str| {
+        text.matches('_').count() > 3
+            && text
+                .bytes()
+                .all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
+    };
+    let named: Vec<&str> = quoted.filter(is_sentence).collect();
+    assert!(named.len() > 50);
+    for test in named {
+        assert!(
+            code.contains(&format!("fn {test}()")),
+            "no test is called {test}"
+        );
+    }
+}

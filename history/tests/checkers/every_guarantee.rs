@@ -1,5 +1,5 @@
 //! Every guarantee of the catalogue has a planted history that breaks it and is convicted, and one that nearly does and is
-//! acquitted. A guarantee without a pair fails here.
+//! acquitted. A guarantee without a pair fails here, and so does an anomaly that no kept history shows.
 
 use crate::kept;
 use history::checker::{codes, guarantees};
@@ -8,6 +8,7 @@ use history::judge::judge;
 use history::verdict::{Answer, Verdict};
 use std::collections::BTreeSet;
 use std::io::BufReader;
+use std::path::Path;
 
 /// What is to become of a planted breach.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,4 +141,60 @@ fn the_near_miss_is_acquitted() {
             Told => assert!(verdict.excused.is_empty(), "{code} on {near}"),
         }
     }
+}
+
+/// Words with a hyphen in the checkers that name no anomaly.
+const NO_ANOMALIES: [&str; 1] = ["controlled-shutdown"];
+
+/// Every text in quotes that looks like the name of an anomaly.
+fn names_in(source: &str) -> impl Iterator<Item = String> + '_ {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let quoted = code.split('"').skip(1).step_by(2);
+    let is_name = |text: &&str| {
+        let mut parts = text.split('-');
+        let of_letters =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+        text.contains('-') && parts.all(of_letters)
+    };
+    quoted.filter(is_name).map(str::to_owned)
+}
+
+/// What the checkers can find, by their own words.
+fn anomalies() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checker");
+    let files = std::fs::read_dir(folder).unwrap();
+    let sources = files.map(|file| file.unwrap().path());
+    let sources = sources.filter(|path| path.extension().is_some_and(|kind| kind == "rs"));
+    let names = sources.flat_map(|path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        names_in(&text).collect::<Vec<_>>()
+    });
+    names
+        .filter(|name| !NO_ANOMALIES.contains(&name.as_str()))
+        .collect()
+}
+
+/// What is found in the kept histories.
+fn shown() -> BTreeSet<String> {
+    let folder = kept::path("x").parent().unwrap().to_owned();
+    let files = std::fs::read_dir(folder).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    let histories = paths.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl"));
+    let mut shown = BTreeSet::new();
+    for path in histories {
+        let file = std::fs::read(path).unwrap();
+        let history = jsonl::read(BufReader::new(file.as_slice())).unwrap();
+        for verdict in judge(&history).verdicts {
+            let findings = verdict.findings.into_iter().chain(verdict.excused);
+            shown.extend(findings.map(|finding| finding.anomaly));
+        }
+    }
+    shown
+}
+
+#[test]
+fn every_anomaly_that_a_checker_can_name_is_shown_by_a_kept_history() {
+    let (anomalies, shown) = (anomalies(), shown());
+    let missing: Vec<&String> = anomalies.difference(&shown).collect();
+    assert!(missing.is_empty(), "no history shows {missing:?}");
 }

@@ -328,6 +328,27 @@ fn e8_excuses_what_its_coordinator_still_had_time_for() {
     acquits(&b.finish_committed(&records, &[]), "E8", 2);
 }
 
+/// The markers are written, and the leader's last stable offset does not follow, for so many milliseconds.
+fn stays_behind(name: &str, milliseconds: usize) -> History {
+    let (mut b, p, _) = two_partitions(name);
+    b.commit(p, 0, Stage::Ok);
+    b.marker(p, (&order(1), 1), true);
+    b.stable(&order(1), 2);
+    b.marker(p, (&order(0), 1), true);
+    for _ in 0..milliseconds {
+        b.stable(&order(0), 0);
+    }
+    let records = [at(0, 0, p, 0), at(1, 0, p, 1)];
+    b.finish_committed(&records, &records[1..])
+}
+
+#[test]
+fn e8_convicts_a_last_stable_offset_that_does_not_follow_the_markers_in_time() {
+    let late = stays_behind("e8-behind-bad", 20);
+    convicts(&late, "E8", "stable-offset-behind");
+    acquits(&stays_behind("e8-behind-near", 1), "E8", 1);
+}
+
 /// Transfers of 5 from account a to account b, in one transaction with a record in each partition.
 fn transfer(name: &str, whole: bool) -> History {
     let mut b = Builder::new(name);
