@@ -25,7 +25,7 @@ impl Checker for Agreement {
     }
 
     fn definition(&self) -> &'static str {
-        "All readers, and all acknowledgements of acks=all, see the same record at the same offset; and replicas are equal below their high watermarks (INV-LOG). A difference made by an unclean election or by lost disks is excused and named. Claimed by every configuration."
+        "All readers, and all acknowledgements of acks=all, see the same record at the same offset; and replicas are equal below their high watermarks (INV-LOG). A difference made by an unclean election, by lost disks or by the deletion of a topic is excused and named. Claimed by every configuration."
     }
 
     fn needs(&self) -> &'static [Stream] {

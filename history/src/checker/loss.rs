@@ -2,11 +2,13 @@
 //!
 //! A record acknowledged by the leader alone may go with any election. One acknowledged by all in-sync replicas may go with
 //! an unclean election, with the disks of as many replicas as `min.insync.replicas` asks for, with the power of a leader that
-//! nobody took out of the in-sync replicas, or with machines that are declared gone for good; nothing else excuses it. The rule follows `LeaderCompleteness` of Kafka's replication
+//! nobody took out of the in-sync replicas, or with machines that are declared gone for good. Any may go with its topic, when
+//! that is deleted on purpose. Nothing else excuses it. The rule follows `LeaderCompleteness` of Kafka's replication
 //! specification.
 
 use super::index::{CutKind, EventId, Index, Leadership, NONE, Sent, ValueId, wide};
 use super::relapse::relapses;
+use super::removal::removed;
 use crate::event::{ElectionKind, FaultStage, Process, Replica, What};
 use crate::manifest::PlannedFault;
 use crate::operation::Value;
@@ -124,7 +126,10 @@ fn dropper(index: &Index<'_>, record: Record) -> Option<(EventId, BrokerId, Elec
 }
 
 /// Everybody's appends of the record.
-fn appends<'i>(index: &'i Index<'_>, record: Record) -> impl Iterator<Item = EventId> + 'i {
+pub(super) fn appends<'i>(
+    index: &'i Index<'_>,
+    record: Record,
+) -> impl Iterator<Item = EventId> + 'i {
     let logs = index.partition(record.part).replicas.values();
     let all = logs.flat_map(move |log| log.appends_of(record.offset));
     all.filter(move |append| brings(index, record, *append))
@@ -181,7 +186,12 @@ pub(super) fn cause(index: &Index<'_>, record: Record, level: Level) -> Cause {
         return Cause::Unexcused("nobody said at which offset it was".to_owned());
     }
     let end = last_event(index);
-    let Some((event, winner, kind)) = dropper(index, record) else {
+    let dropper = dropper(index, record);
+    let until = dropper.map_or(end, |(event, ..)| event);
+    if let Some(why) = removed(index, record, until) {
+        return Cause::Excused(why);
+    }
+    let Some((event, winner, kind)) = dropper else {
         return undropped(index, record, level, end);
     };
     let epoch = index

@@ -37,6 +37,7 @@ mod p1;
 mod pa;
 mod progress;
 mod relapse;
+mod removal;
 mod res;
 mod rt;
 mod v0;

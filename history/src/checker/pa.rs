@@ -22,7 +22,7 @@ impl Checker for AllAcknowledged {
     }
 
     fn definition(&self) -> &'static str {
-        "A record acknowledged with acks=all is held by every later leader that is elected cleanly, as long as fewer than min.insync.replicas machines lose their disks. A loss by an unclean election, by that many disks, or with machines declared gone for good is excused and named; any other is a violation. Claimed for producers with acks=all."
+        "A record acknowledged with acks=all is held by every later leader that is elected cleanly, as long as fewer than min.insync.replicas machines lose their disks. A loss by an unclean election, by that many disks, with machines declared gone for good, or with a topic that was deleted on purpose is excused and named; any other is a violation. Claimed for producers with acks=all."
     }
 
     fn needs(&self) -> &'static [Stream] {

@@ -1,10 +1,10 @@
 //! Guarantees about the order of records: FIFO, GAP and RT of a partition, AGREE of its readers.
 
-use crate::builder::Builder;
+use crate::builder::{Builder, orders};
 use crate::kept::{acquits, convicts};
 use crate::v;
 use history::History;
-use history::event::ElectionKind;
+use history::event::{Controller, ElectionKind, Fault, FaultStage, Replica, What};
 use history::manifest::CommitPolicy;
 use history::operation::Stage;
 
@@ -180,6 +180,76 @@ fn agree_acquits_an_offset_that_nobody_read_before_it_was_given_again() {
     b.acked(p, 1, 0);
     b.high_watermark(&[2, 3], 1);
     acquits(&b.finish(&[(0, v(1))]), "AGREE", 0);
+}
+
+fn deletion_is_asked_for(b: &mut Builder) {
+    b.at(
+        None,
+        What::Fault(Fault {
+            index: 0,
+            kind: "delete_topic".to_owned(),
+            target: "orders".to_owned(),
+            stage: FaultStage::Injected,
+        }),
+    );
+}
+
+fn deleted(b: &mut Builder) {
+    for broker in 1..=3 {
+        b.broker(broker, Replica::Stopped { deleted: true });
+    }
+    let gone = Controller::TopicDeleted(orders().topic);
+    b.at(Some(0), What::Controller(gone));
+}
+
+/// A topic is deleted with what was acknowledged in it, and created anew under its name: once or twice, and as often as
+/// somebody asked for it or not.
+fn deleted_with_its_topic(name: &str, wishes: u32, deletions: u64) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.planned("delete_topic", false);
+    b.born();
+    b.written(p, 0, 0);
+    for _ in 0..wishes {
+        deletion_is_asked_for(&mut b);
+    }
+    for life in 1..=deletions {
+        deleted(&mut b);
+        b.born();
+        b.written(p, life, 0);
+    }
+    b.finish(&[(0, v(deletions))])
+}
+
+#[test]
+fn pa_and_agree_acquit_what_went_with_a_topic_that_was_to_go() {
+    let near = deleted_with_its_topic("pa-topic-near", 1, 1);
+    acquits(&near, "PA", 1);
+    acquits(&near, "AGREE", 1);
+}
+
+#[test]
+fn pa_and_agree_convict_a_topic_that_is_deleted_once_more_than_anybody_asked_for() {
+    let bad = deleted_with_its_topic("pa-topic-bad", 1, 2);
+    convicts(&bad, "PA", "acknowledged-lost");
+    convicts(&bad, "AGREE", "inconsistent-offset");
+}
+
+#[test]
+fn pa_convicts_what_was_lost_before_its_topic_was_deleted() {
+    let mut b = Builder::new("pa-topic-late-bad");
+    let p = b.producer("all", 5, false);
+    b.planned("delete_topic", false);
+    b.born();
+    b.written(p, 0, 0);
+    for broker in 1..=3 {
+        b.truncate(broker, 0, 1, "high_watermark");
+    }
+    deletion_is_asked_for(&mut b);
+    deleted(&mut b);
+    b.born();
+    b.written(p, 1, 0);
+    convicts(&b.finish(&[(0, v(1))]), "PA", "acknowledged-lost");
 }
 
 /// The application sends record 0 twice, with record 1 between; then record 2.

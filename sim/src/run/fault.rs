@@ -146,6 +146,15 @@ pub fn resolve(action: &FaultAction, view: &ClusterView) -> Injection {
     }
 }
 
+/// What an operator's call means where that is no node: the topic that is deleted, by which checkers know that it was meant.
+pub fn object(action: &FaultAction) -> Option<String> {
+    if let FaultAction::DeleteTopic { topic } = action {
+        Some(topic.to_string())
+    } else {
+        None
+    }
+}
+
 fn each(nodes: BTreeSet<NodeId>, command: impl Fn(NodeId) -> WorldCommand) -> Injection {
     Injection {
         once: nodes.iter().map(|node| command(*node)).collect(),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::History;
 use crate::event::{
-    Append, Client, Controller, Event, Keeper, LeaderElection, Process, Replica, What,
+    Append, Client, Controller, Event, FaultStage, Keeper, LeaderElection, Process, Replica, What,
 };
 use crate::invariant::Invariants;
 use crate::manifest::{ClientKind, NodeRole, Stream};
@@ -45,6 +45,7 @@ fn empty(history: &History) -> Index<'_> {
         values: Values::collect(history),
         partitions: Vec::new(),
         topics: Vec::new(),
+        wishes: BTreeMap::new(),
         producers: Vec::new(),
         reads_committed: Vec::new(),
         consumers: Vec::new(),
@@ -171,6 +172,7 @@ fn intern(index: &mut Index<'_>, topic: &TopicName, partition: i32) -> u32 {
         batches: Vec::new(),
         appended: OffsetMap::new(NONE),
         deletions: Vec::new(),
+        removals: Vec::new(),
         elections: Vec::new(),
         leaders: Vec::new(),
         replicas: BTreeMap::new(),
@@ -213,6 +215,13 @@ fn take(index: &mut Index<'_>, current: &mut Current, id: EventId, event: &Event
                 index.partitions[wide(part)].stored(id, isr, Some(*partition_epoch));
             }
         }
+        What::Controller(Controller::TopicDeleted(topic)) => on_removal(index, id, topic),
+        What::Fault(fault) if fault.kind == "delete_topic" => {
+            if fault.stage == FaultStage::Injected {
+                let topic = TopicName::from(fault.target.as_str());
+                *index.wishes.entry(topic).or_default() += 1;
+            }
+        }
         What::Group(..)
         | What::Client(
             Client::Joined { .. }
@@ -232,6 +241,21 @@ fn take(index: &mut Index<'_>, current: &mut Current, id: EventId, event: &Event
         | What::Client(_)
         | What::Fault(_)
         | What::Mark(_) => {}
+    }
+}
+
+/// A controller has removed a topic; what nobody asked for is no removal on purpose.
+fn on_removal(index: &mut Index<'_>, id: EventId, topic: &TopicName) {
+    let Some(wished) = index.wishes.get_mut(topic).filter(|wished| **wished > 0) else {
+        return;
+    };
+    *wished -= 1;
+    let of_topic = index
+        .partitions
+        .iter_mut()
+        .filter(|partition| partition.name.topic == *topic);
+    for partition in of_topic {
+        partition.removals.push(id);
     }
 }
 

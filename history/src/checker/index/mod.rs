@@ -156,6 +156,8 @@ pub struct Partition {
     pub appended: OffsetMap<u32>,
     /// What leaders deleted by retention or DeleteRecords, each broker further than before.
     pub deletions: Vec<Deletion>,
+    /// When its topic was deleted because somebody had asked for that.
+    pub removals: Vec<EventId>,
     /// Elections, in order.
     pub elections: Vec<Election>,
     /// Leaders, in order.
@@ -276,6 +278,8 @@ pub struct Index<'h> {
     /// Every partition named.
     pub partitions: Vec<Partition>,
     topics: Vec<(TopicName, Vec<u32>)>,
+    /// How often each topic is still to be deleted.
+    wishes: BTreeMap<TopicName, u32>,
     /// By client: producers' settings.
     pub producers: Vec<Option<ProducerFacts>>,
     /// By client: whether it reads committed records only.

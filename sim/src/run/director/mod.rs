@@ -245,7 +245,7 @@ impl Director {
         self.ordinal += 1;
         self.states[index].last = self.ordinal;
         self.states[index].hit.extend(&injection.nodes);
-        let target = self.names(&injection.nodes);
+        let target = fault::object(&fault.action).unwrap_or_else(|| self.names(&injection.nodes));
         self.recorder
             .fault(index, fault.kind, target.clone(), FaultStage::Injected);
         self.carry_out(now, index, fault, &injection, commands);
