@@ -145,7 +145,7 @@ impl Effects {
             } else if let What::Replica(home, Replica::Appended(append)) = &event.what
                 && home.topic.as_str() == OFFSETS
             {
-                waiting.on_logged(append);
+                effects.on_logged(&mut waiting, append);
             }
         }
         for (own, decision) in waiting.pending.into_values().flatten() {
@@ -211,6 +211,27 @@ impl Effects {
         }
     }
 
+    /// A marker in the log that has the offsets decides all that its producer has there; what follows it is of another
+    /// transaction.
+    fn on_logged(&mut self, waiting: &mut Waiting<'_>, append: &Append) {
+        let Some((producer, ..)) = append.producer.filter(|_| append.leader) else {
+            return;
+        };
+        if append.control {
+            waiting.ended.insert(producer, false);
+            waiting.turn(|_, of| of == producer, Decision::Open, Decision::Logged);
+            return;
+        }
+        waiting.ended.remove(&producer);
+        let of_it = waiting
+            .pending
+            .iter_mut()
+            .filter(|((_, of), _)| *of == producer);
+        for (_, all) in of_it {
+            all.retain(|(own, decision)| !self.leave(*own, *decision));
+        }
+    }
+
     /// Nobody will tell about offsets that a new coordinator has found decided; whether these are such.
     fn leave(&mut self, own: TransactionIndex, decision: Decision) -> bool {
         let left = decision == Decision::Loaded;
@@ -222,19 +243,6 @@ impl Effects {
 }
 
 impl Waiting<'_> {
-    /// A marker in the log that has the offsets decides all that its producer has there.
-    fn on_logged(&mut self, append: &Append) {
-        let Some((producer, ..)) = append.producer.filter(|_| append.leader) else {
-            return;
-        };
-        if append.control {
-            self.ended.insert(producer, false);
-            self.turn(|_, of| of == producer, Decision::Open, Decision::Logged);
-        } else {
-            self.ended.remove(&producer);
-        }
-    }
-
     fn turn(&mut self, of: impl Fn(&GroupId, ProducerId) -> bool, from: Decision, to: Decision) {
         let meant = self
             .pending

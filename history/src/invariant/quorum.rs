@@ -45,6 +45,8 @@ struct Written {
     said: Vec<BrokerId>,
     /// The leader was said to leave out a member.
     said_quorum: bool,
+    /// Another controller has come since: the one before may have written more than it lived to tell.
+    by_former: bool,
 }
 
 /// One partition.
@@ -122,8 +124,13 @@ impl Quorums {
                     }
                 }
             }
-            Controller::Elected { .. }
-            | Controller::Resigned { .. }
+            Controller::Elected { .. } => {
+                let written = self.partitions.iter_mut();
+                for written in written.filter_map(|partition| partition.written.as_mut()) {
+                    written.by_former = true;
+                }
+            }
+            Controller::Resigned { .. }
             | Controller::BrokerUp { .. }
             | Controller::BrokerDown { .. }
             | Controller::TopicCreated(..) => {}
@@ -258,11 +265,10 @@ impl Quorum {
             waits_for: isr.to_vec(),
             mark: None,
         });
-        if self
-            .written
-            .as_ref()
-            .is_none_or(|known| known.epoch < epoch)
-        {
+        let unheard = |known: &Written| {
+            known.epoch < epoch || (known.epoch == epoch && known.by_former && known.isr != isr)
+        };
+        if self.written.as_ref().is_none_or(unheard) {
             self.write(seen, epoch, isr, false);
         }
     }
@@ -302,6 +308,7 @@ impl Quorum {
             seen,
             said: Vec::new(),
             said_quorum: false,
+            by_former: false,
         });
     }
 

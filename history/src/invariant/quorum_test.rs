@@ -188,6 +188,28 @@ fn an_epoch_that_began_without_an_election_counts_like_any_other() {
     assert_eq!(all(story), ["INV-VALID-HW"]);
 }
 
+/// The controller writes that 3 and 2 are in sync, and later that 2 is not; nobody hears of the second. Whether another one
+/// has come by the time that the leader begins anew and lets 1 in.
+fn a_write_that_nobody_told(another: bool) -> Vec<Said> {
+    let mut story = Vec::from(elected(3, 0, &[1, 2, 3]));
+    story.push(written(1, &[3, 2]));
+    story.push(elected(3, 1, &[3, 2])[1].clone());
+    if another {
+        story.push(Said::Controller(Controller::Elected {
+            epoch: ControllerEpoch(2),
+        }));
+    }
+    story.push(elected(3, 1, &[3])[1].clone());
+    story.push(proposed(3, &[3, 1], &[3, 1]));
+    story
+}
+
+#[test]
+fn a_leader_tells_what_a_former_controller_did_not_live_to_tell() {
+    assert!(all(a_write_that_nobody_told(true)).is_empty());
+    assert_eq!(all(a_write_that_nobody_told(false)), ["INV-QUORUM"]);
+}
+
 #[test]
 fn what_a_deposed_leader_believes_does_not_count() {
     let mut story = admission(&[1, 2]);

@@ -159,6 +159,36 @@ fn e5_knows_what_was_decided_before_it_was_said_to_be_pending() {
     }
 }
 
+/// The first transaction is committed, and the coordinator that reads it with its marker takes in the offset of the second,
+/// which is not replicated when the next one takes over. That one tells that it is aborted.
+#[test]
+fn e5_does_not_judge_the_first_by_what_the_third_coordinator_tells_of_the_second() {
+    let (mut b, p, inputs, outputs) = copying("e5-third-coordinator-near");
+    b.commit(p, 0, Stage::Ok);
+    b.marker(p, (&copy(0), 2), true);
+    b.marker(p, (&TopicPartition::new("__consumer_offsets", 0), 1), true);
+    b.group_loaded(1);
+    b.begin(p, 1);
+    let output = (copy(0), 3, Builder::value(p, 2));
+    b.sends(p, Some(1), &output, (Some(inputs[2].2), None));
+    b.offsets_logged(p, 2);
+    b.group_loaded(1);
+    b.abort(p, 1);
+    b.marker(p, (&copy(0), 4), false);
+    b.offsets_decided(p, None);
+    b.begin(p, 2);
+    let last = (copy(0), 5, Builder::value(p, 3));
+    b.sends(p, Some(2), &last, (Some(inputs[2].2), None));
+    b.offsets_logged(p, 3);
+    b.take_offset(p, 2, 3);
+    b.commit(p, 2, Stage::Ok);
+    b.marker(p, (&copy(0), 6), true);
+    b.offsets_decided(p, Some(3));
+    let visible = joined(&joined(&inputs, &outputs), std::slice::from_ref(&last));
+    let all = joined(&joined(&joined(&inputs, &outputs), &[output]), &[last]);
+    acquits(&b.finish_committed(&all, &visible), "E5", 0);
+}
+
 /// The last of two transactions of a copier is committed, and nobody tells what became of its offsets.
 fn told_of_the_first(name: &str, loaded: bool) -> History {
     let (mut b, p, inputs, outputs) = copying(name);
