@@ -196,28 +196,31 @@ fn asked_by_the_life_before(index: &Index<'_>, id: ValueId) -> Option<String> {
     let lived_before = began
         .chain(in_vain)
         .any(|(client, process)| client == own.client && process < own.process);
-    (lived_before && raised(index, id)?).then(|| {
+    let raised = told_since_init(index, id)?.any(|told| {
+        matches!(told, Transaction::State { state, .. } if *state == TransactionState::Empty)
+    });
+    (raised && lived_before).then(|| {
         "a request for an epoch by the life before came late, and fences the present one".to_owned()
     })
 }
 
-/// Whether somebody was given an epoch since.
-fn raised(index: &Index<'_>, id: ValueId) -> Option<bool> {
-    Some(told_since_init(index, id)?.any(|told| {
-        matches!(told, Transaction::State { state, .. } if *state == TransactionState::Empty)
-    }))
-}
-
-/// Another process with the same id fences this one, which is what E6 asks for.
+/// Another process with the same id fences this one, which is what E6 asks for: as soon as it asks for its epoch, and
+/// whether or not it is answered.
 fn taken_over(index: &Index<'_>, id: ValueId) -> Option<String> {
     let (own, all) = (index.values.get(id), &index.transactions);
-    let name = all.get(all.of_value(id)?).id.as_ref()?;
-    let ready = all.inits.iter().map(|init| (init.client, &init.id));
-    let unready = all.unready.values().map(|it| (it.client, &it.id));
+    let transaction = all.get(all.of_value(id)?);
+    let name = transaction.id.as_ref()?;
+    let init = transaction.init.map(|init| all.inits[init].returned);
+    let since = init.unwrap_or(EventId(0));
+    let ready = all.inits.iter();
+    let ready = ready.filter(|init| init.returned > since && init.invoked < own.ended);
+    let ready = ready.map(|init| (init.client, &init.id));
+    let unready = all.unready.values().filter(|it| it.since < own.ended);
+    let unready = unready.map(|it| (it.client, &it.id));
     let another = ready
         .chain(unready)
         .any(|(client, other)| client != own.client && other == name);
-    (another && raised(index, id)?).then(|| format!("another process took {name}, and fences it"))
+    another.then(|| format!("another process took {name}, and fences it"))
 }
 
 /// A coordinator that aborts what takes too long raises the epoch, and whoever has the one before is fenced for good

@@ -132,7 +132,7 @@ fn progress_excuses_a_producer_that_a_late_request_of_its_former_life_fences() {
     convicts(&nobody, "PROGRESS", "send-fails-after-healing");
 }
 
-/// A producer is fenced after healing; another process with its id, or with one of its own, was given an epoch before.
+/// A producer is fenced after healing; another process with its id, or with one of its own, had asked for an epoch before.
 fn fenced_by_another(name: &str, id: &str) -> History {
     let mut b = Builder::new(name);
     let p = b.transactional("t");
@@ -140,13 +140,14 @@ fn fenced_by_another(name: &str, id: &str) -> History {
     b.two_topics();
     b.init(p);
     b.phase(Phase::Heal);
-    b.coordinator(other, TransactionState::Empty);
-    b.init(other);
+    b.call(other, None, TransactionCall::Init, Stage::Invoke);
     b.begin(p, 0);
     b.asked(p, 0, &at(0, 0, p, 0));
     b.call(p, Some(0), TransactionCall::Commit, Stage::Invoke);
     b.fenced(p, Builder::value(p, 0));
     b.call(p, Some(0), TransactionCall::Commit, Stage::Info);
+    b.coordinator(other, TransactionState::Empty);
+    b.call(other, None, TransactionCall::Init, Stage::Ok);
     b.finish_committed(&[], &[])
 }
 
