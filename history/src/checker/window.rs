@@ -63,35 +63,51 @@ fn copies<'h>(index: &Index<'h>, id: ValueId) -> Vec<Copy<'h>> {
     copies
 }
 
-/// The leader that appended `second` had `first` in its log and did not know it any more.
+/// The leader that appended `second` had `first` in its log and did not know it any more, or the producer had raised its epoch
+/// because some leader did not know a batch before it.
 fn forgot(index: &Index<'_>, first: Copy<'_>, second: Copy<'_>) -> Option<String> {
     let (id, epoch, _) = first.append.producer?;
     let (other, raised, _) = second.append.producer?;
     if id != other || raised <= epoch || first.partition != second.partition {
         return None;
     }
-    let own = |node| index.history.manifest.broker_of(node) == Some(second.leader);
-    let events = &index.history.events[..wide(second.event.0)];
-    let mut memory = Memory::default();
-    for event in events.iter().filter(|event| event.node.is_some_and(own)) {
-        if let What::Replica(partition, replica) = &event.what
-            && partition == first.partition
+    let memories = memories(index, first.partition, second.event, (id, epoch, raised));
+    let place = first.append.base_offset.0;
+    let own = memories.get(&second.leader)?;
+    let who = if own.forgotten.contains(&place) {
+        second.leader
+    } else if own.batches.contains_key(&place) {
+        let mut raising = memories
+            .iter()
+            .filter(|(_, memory)| memory.raised_before(place));
+        *raising.next()?.0
+    } else {
+        return None;
+    };
+    Some(format!(
+        "broker {who} read its producer state back and knew only the last batch of producer id {id}, which raised its epoch to {raised}",
+    ))
+}
+
+/// What each broker had in mind of a producer's two epochs in a partition before something happened.
+fn memories<'h>(
+    index: &Index<'h>,
+    partition: &TopicPartition,
+    before: EventId,
+    of: (ProducerId, ProducerEpoch, ProducerEpoch),
+) -> BTreeMap<BrokerId, Memory<'h>> {
+    let mut memories = BTreeMap::<BrokerId, Memory<'h>>::new();
+    for event in &index.history.events[..wide(before.0)] {
+        if let What::Replica(place, replica) = &event.what
+            && place == partition
+            && let Some(broker) = event
+                .node
+                .and_then(|node| index.history.manifest.broker_of(node))
         {
-            memory.step(replica, (id, epoch, raised));
+            memories.entry(broker).or_default().step(replica, of);
         }
     }
-    let place = first.append.base_offset.0;
-    let forgotten = memory.forgotten.contains(&place);
-    let carried = memory
-        .forgotten
-        .iter()
-        .any(|batch| *batch < place && memory.again.contains(batch));
-    (forgotten || carried && memory.batches.contains_key(&place)).then(|| {
-        format!(
-            "broker {} read its producer state back and knew only the last batch of producer id {id}, which raised its epoch to {raised}",
-            second.leader
-        )
-    })
+    memories
 }
 
 /// What a leader's log holds of one producer and epoch, and what it has forgotten of that.
@@ -127,6 +143,12 @@ impl<'h> Memory<'h> {
         } else if let Replica::Loaded { log_end_offset, .. } = replica {
             self.read_back(log_end_offset.0);
         }
+    }
+
+    /// Whether a forgotten batch below `place` came again, so that those behind it had to be numbered anew.
+    fn raised_before(&self, place: i64) -> bool {
+        let mut below = self.forgotten.range(..place);
+        below.any(|batch| self.again.contains(batch))
     }
 
     fn read_back(&mut self, end: i64) {

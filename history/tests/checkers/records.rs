@@ -325,8 +325,8 @@ fn remembered(name: &str, first: u64, leader: u16, again_from: u16) -> History {
     b.finish(&[(0, v(0)), (1, v(1)), (2, v(first))])
 }
 
-/// Two batches, the first of which is forgotten; the second comes again, with or without the first.
-fn carried(name: &str, with_the_forgotten: bool) -> History {
+/// Two batches, the first of which broker 1 has forgotten; the second comes again, with or without the first, to this leader.
+fn carried(name: &str, with_the_forgotten: bool, last_leader: u16) -> History {
     let mut b = Builder::new(name);
     let p = b.producer("all", 5, true);
     b.born();
@@ -341,7 +341,10 @@ fn carried(name: &str, with_the_forgotten: bool) -> History {
     let again = if with_the_forgotten { 0..2 } else { 1..2 };
     for (number, offset) in again.zip(2..) {
         let sequence = i32::try_from(offset - 2).unwrap();
-        b.append_numbered(&[1, 2, 3], offset, (1, sequence), v(number));
+        let leader = if number == 1 { last_leader } else { 1 };
+        let others = [1, 2, 3].into_iter().filter(|broker| *broker != leader);
+        let all: Vec<u16> = std::iter::once(leader).chain(others).collect();
+        b.append_numbered(&all, offset, (1, sequence), v(number));
         b.acked(p, number, offset);
         found.push((offset, v(number)));
     }
@@ -356,9 +359,12 @@ fn dup_excuses_a_retry_that_the_leader_does_not_know_again_and_nothing_else() {
     let last = remembered("dup-window-last-bad", 1, 1, 1);
     convicts(&last, "DUP", "duplicate");
     // It goes with the one before it, which was forgotten.
-    acquits(&carried("dup-window-carried-near", true), "DUP", 2);
-    let alone = carried("dup-window-alone-bad", false);
-    convicts(&alone, "DUP", "duplicate");
+    acquits(&carried("dup-window-carried-near", true, 1), "DUP", 2);
+    // A leader that has forgotten nothing may be the one that it comes to.
+    acquits(&carried("dup-window-moved-near", true, 2), "DUP", 2);
+    for (name, leader) in [("dup-window-alone-bad", 1), ("dup-window-moved-bad", 2)] {
+        convicts(&carried(name, false, leader), "DUP", "duplicate");
+    }
     // Another broker read its state back than the one that appended again.
     let other = remembered("dup-window-other-bad", 0, 2, 1);
     convicts(&other, "DUP", "duplicate");
