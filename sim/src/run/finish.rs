@@ -1,19 +1,15 @@
-//! When a run may end: what is still open, who still has to catch up, and the final read.
+//! When a run may end: what is still open, and who still has to catch up.
 
 use super::cluster::Nodes;
 use super::director::Director;
-use super::recorder::Recorder;
 use crate::scenario::format::SeekTo;
 use crate::scenario::plan::{ConsumerPlan, Plan};
-use crate::world::WorldCommand;
 use history::event::{Append, Broker, Event, Replica, What};
 use history::manifest::CommitPolicy;
-use history::record::decode_payload;
 use protocol::api::data::IsolationLevel;
 use protocol::ids::{NodeId, Offset, ProducerId, TopicPartition};
-use protocol::operation::{Action, Operation, Polled, ProcessId, Stage, TransactionCall};
-use protocol::time::Span;
-use protocol::verb::{OperationId, Outcome, Verb};
+use protocol::operation::{Action, Operation, Stage, TransactionCall};
+use protocol::verb::Verb;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Readers that share their work: a group, or one consumer by itself.
@@ -365,177 +361,6 @@ pub(super) fn seek_verb(
                 .filter(own)
                 .map(|partition| Verb::Seek(partition.clone(), Offset(offset)))
                 .collect()
-        }
-    }
-}
-
-/// A read of every partition from its beginning to its end.
-#[derive(Clone, Debug)]
-pub(super) struct FinalRead {
-    node: NodeId,
-    client: u16,
-    partitions: Vec<TopicPartition>,
-    next: u64,
-    /// Where each partition ends, once known.
-    ends: Option<BTreeMap<TopicPartition, Offset>>,
-    /// The question after the reader's positions: behind the last record there may be markers, which it never hands over.
-    asks_positions: Option<OperationId>,
-    positions: BTreeMap<TopicPartition, Offset>,
-}
-
-impl FinalRead {
-    /// A read of these partitions by the reader's node.
-    pub(super) fn new(node: NodeId, client: u16, partitions: Vec<TopicPartition>) -> Self {
-        Self {
-            node,
-            client,
-            partitions,
-            next: 0,
-            ends: None,
-            asks_positions: None,
-            positions: BTreeMap::new(),
-        }
-    }
-
-    fn submit(&mut self, verb: Verb) -> WorldCommand {
-        self.next += 1;
-        WorldCommand::Submit {
-            node: self.node,
-            operation: OperationId(self.next),
-            verb,
-        }
-    }
-
-    /// The first calls.
-    pub(super) fn begin(&mut self) -> Vec<WorldCommand> {
-        let partitions = self.partitions.clone();
-        vec![
-            self.submit(Verb::Assign(partitions.clone())),
-            self.submit(Verb::SeekToBeginning(Vec::new())),
-            self.submit(Verb::EndOffsets(partitions)),
-        ]
-    }
-
-    /// What has been committed since reading began belongs to it, too.
-    pub(super) fn reach(
-        &mut self,
-        committed: &BTreeMap<TopicPartition, Offset>,
-        before: &BTreeMap<TopicPartition, Offset>,
-    ) {
-        let Some(ends) = &mut self.ends else { return };
-        for (partition, end) in ends {
-            let now = committed.get(partition).copied().unwrap_or_default();
-            if now > before.get(partition).copied().unwrap_or_default() {
-                *end = now.max(*end);
-            }
-        }
-    }
-
-    /// Every partition has been read to its end.
-    pub(super) fn is_done(&self) -> bool {
-        let reached = |(partition, end): (&TopicPartition, &Offset)| {
-            *end == Offset::ZERO
-                || self
-                    .positions
-                    .get(partition)
-                    .is_some_and(|position| position >= end)
-        };
-        self.ends
-            .as_ref()
-            .is_some_and(|ends| ends.iter().all(reached))
-    }
-
-    /// An answer; what to ask next.
-    pub(super) fn on_outcome(
-        &mut self,
-        operation: OperationId,
-        outcome: Outcome,
-        recorder: &mut Recorder,
-    ) -> Option<WorldCommand> {
-        match outcome {
-            Outcome::Offsets(Ok(positions)) if self.asks_positions == Some(operation) => {
-                self.asks_positions = None;
-                let known = positions.into_iter();
-                self.positions
-                    .extend(known.filter_map(|(partition, at)| Some((partition, at?))));
-            }
-            Outcome::Offsets(Ok(ends)) => {
-                self.ends = Some(
-                    ends.into_iter()
-                        .map(|(partition, end)| (partition, end.unwrap_or_default()))
-                        .collect(),
-                );
-            }
-            Outcome::Offsets(Err(_)) => {
-                let partitions = self.partitions.clone();
-                return Some(self.submit(Verb::EndOffsets(partitions)));
-            }
-            Outcome::Polled(Ok(records)) if records.is_empty() && self.ends.is_some() => {
-                let partitions = self.partitions.clone();
-                let question = self.submit(Verb::Position(partitions));
-                self.asks_positions = Some(OperationId(self.next));
-                return Some(question);
-            }
-            Outcome::Polled(Ok(records)) => self.on_records(operation, records, recorder),
-            Outcome::Polled(Err(_)) => {}
-            // Of a log that retention has emptied, where reading begins is all there is to learn.
-            Outcome::PositionReset {
-                partition, offset, ..
-            } => {
-                self.positions.entry(partition).or_insert(offset);
-                return None;
-            }
-            Outcome::Sent(_)
-            | Outcome::Assigned(_)
-            | Outcome::Revoked(_)
-            | Outcome::Lost(_)
-            | Outcome::Committing(_)
-            | Outcome::Committed { .. }
-            | Outcome::Described(_)
-            | Outcome::Group(_)
-            | Outcome::GroupMetadata(_)
-            | Outcome::Reassignments(_)
-            | Outcome::Done(_) => return None,
-        }
-        (!self.is_done()).then(|| self.submit(Verb::Poll(Span::millis(500))))
-    }
-
-    fn on_records(
-        &mut self,
-        operation: OperationId,
-        records: Vec<(TopicPartition, Vec<protocol::verb::ConsumerRecord>)>,
-        recorder: &mut Recorder,
-    ) {
-        let mut polled = Vec::new();
-        for (partition, batch) in records {
-            if let Some(last) = batch.last() {
-                self.positions.insert(partition.clone(), last.offset.next());
-            }
-            let values = batch.iter().map(|record| {
-                (
-                    record.offset,
-                    record.value.as_deref().and_then(decode_payload),
-                )
-            });
-            polled.push(Polled {
-                partition,
-                records: values.collect(),
-            });
-        }
-        if !polled.is_empty() {
-            let action = Action::Poll {
-                records: polled,
-                error: None,
-            };
-            let process = ProcessId(u32::from(self.client) << 16);
-            let operation = Operation {
-                client: self.client,
-                process,
-                id: operation.0,
-                stage: Stage::Ok,
-                action,
-            };
-            recorder.operation(self.node, operation);
         }
     }
 }

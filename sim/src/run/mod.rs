@@ -11,6 +11,7 @@ pub mod director;
 pub mod fault;
 #[cfg(test)]
 mod fault_test;
+mod final_read;
 mod finish;
 pub mod recorder;
 pub mod view;
@@ -20,7 +21,8 @@ use crate::world::{At, DiskAtRestart, World, WorldCommand};
 use barrier::{Barriers, Reaction};
 use cluster::{CoreBoot, Nodes};
 use director::Director;
-use finish::{FinalRead, Progress};
+use final_read::FinalRead;
+use finish::Progress;
 use history::History;
 use history::event::Phase;
 use history::manifest::{CommitPolicy, FORMAT_VERSION, Manifest, PlannedFault, Stream, Topic};
