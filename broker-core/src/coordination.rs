@@ -96,6 +96,7 @@ impl Coordination {
             request_timeout: config.controller_socket_timeout_ms,
             delete_topics: config.delete_topic_enable,
             unclean_election: config.unclean_leader_election_enable,
+            min_isr: usize::try_from(config.min_insync_replicas).unwrap_or(1),
             auto_rebalance: config.auto_leader_rebalance_enable,
             rebalance_interval: config.leader_imbalance_check_interval_seconds,
             imbalance_percentage: u64::try_from(config.leader_imbalance_per_broker_percentage)

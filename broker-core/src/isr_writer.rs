@@ -12,7 +12,7 @@ use crate::keeper_session::{Answer, KeeperOwner, Ticket, error_of, get_data, set
 use crate::peer_channel::{PeerChannel, PeerEvent};
 use crate::request_channel::internal_client_id;
 use crate::timer::TimerOwner;
-use crate::znode::json::{PartitionState, encode_partitions};
+use crate::znode::json::{Eligible, PartitionState, encode_partitions};
 use crate::znode::paths;
 use protocol::api::cluster::{AlterIsrPartition, AlterIsrRequest, AlterIsrResponse, LeaderAndIsr};
 use protocol::api::{RequestBody, ResponseBody};
@@ -202,6 +202,7 @@ impl IsrWriter {
                 partition_epoch: update.current_partition_epoch,
             },
             controller_epoch: update.controller_epoch,
+            eligible: Eligible::default(),
         }
     }
 

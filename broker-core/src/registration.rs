@@ -63,6 +63,8 @@ pub struct Registration {
     /// What this try would store.
     data: Bytes,
     waiting: Option<Ticket>,
+    /// Nothing can have been lost since the last registration.
+    after_clean_shutdown: bool,
     /// The session that registered last.
     owner: Option<SessionId>,
     epoch: Option<BrokerEpoch>,
@@ -88,6 +90,7 @@ impl Registration {
             phase: Phase::Idle,
             data: Bytes::new(),
             waiting: None,
+            after_clean_shutdown: false,
             owner: None,
             epoch: None,
             outcome: None,
@@ -115,9 +118,20 @@ impl Registration {
         self.behaviour.era >= Era::V1_0
     }
 
+    /// Whether the next registration says that nothing can have been lost since the one before: the process before stopped in good
+    /// order, or a controller has read a registration of this one.
+    pub fn after_clean_shutdown(&mut self, clean: bool) {
+        self.after_clean_shutdown = clean;
+    }
+
     /// Registers, at start-up and after an expired session.
     pub fn register(&mut self, hands: &mut Hands<'_, '_>) {
-        self.data = encode_broker(&self.behaviour, &self.endpoint, hands.now.wall);
+        self.data = encode_broker(
+            &self.behaviour,
+            &self.endpoint,
+            self.after_clean_shutdown,
+            hands.now.wall,
+        );
         self.create(hands);
     }
 

@@ -283,6 +283,23 @@ pub enum ElectionKind {
     Preferred,
     ControlledShutdown,
     Reassignment,
+    Eligible,
+    LastKnownLeader,
+}
+
+impl ElectionKind {
+    /// The winner need not have what is committed.
+    pub const fn is_unclean(self) -> bool {
+        match self {
+            Self::Unclean | Self::LastKnownLeader => true,
+            Self::New
+            | Self::Clean
+            | Self::Preferred
+            | Self::ControlledShutdown
+            | Self::Reassignment
+            | Self::Eligible => false,
+        }
+    }
 }
 
 /// About a broker.

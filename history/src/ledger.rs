@@ -453,7 +453,7 @@ impl<'i, 'h> Count<'i, 'h> {
                     .any(|topic| topic.name == election.partition.topic);
                 if workload && election.leader.is_some() && election.kind != ElectionKind::New {
                     self.add("elections", Some(&election.partition.topic), 1);
-                    let unclean = u64::from(election.kind == ElectionKind::Unclean);
+                    let unclean = u64::from(election.kind.is_unclean());
                     self.add(
                         "unclean_elections",
                         Some(&election.partition.topic),

@@ -186,6 +186,8 @@ fn election(kind: NoteElection) -> ElectionKind {
         NoteElection::Preferred => ElectionKind::Preferred,
         NoteElection::ControlledShutdown => ElectionKind::ControlledShutdown,
         NoteElection::Reassignment => ElectionKind::Reassignment,
+        NoteElection::Eligible => ElectionKind::Eligible,
+        NoteElection::LastKnownLeader => ElectionKind::LastKnownLeader,
     }
 }
 

@@ -175,6 +175,10 @@ pub enum ElectionKind {
     ControlledShutdown,
     /// A reassignment moved it.
     Reassignment,
+    /// The ISR is empty; a replica that left it without having lost anything took over (KIP-966).
+    Eligible,
+    /// The ISR is empty and nobody is eligible; who led last took over (KIP-966).
+    LastKnownLeader,
 }
 
 /// About the controller.

@@ -320,6 +320,8 @@ const fn election_in_words(kind: ElectionKind) -> &'static str {
         ElectionKind::Preferred => "preferred replica",
         ElectionKind::ControlledShutdown => "controlled shutdown",
         ElectionKind::Reassignment => "reassignment",
+        ElectionKind::Eligible => "eligible replica",
+        ElectionKind::LastKnownLeader => "LAST KNOWN LEADER",
     }
 }
 

@@ -51,6 +51,9 @@ fn exit_of(outcome: &Outcome) -> Exit {
 
 /// In which eras a fix is on when nobody switches it.
 fn on_from(fix: Fix) -> String {
+    if !fix.is_on_in(Era::Sound) {
+        return "on in no era".to_owned();
+    }
     match fix.since() {
         Era::V0_8 => "on in every era".to_owned(),
         Era::Sound => "on in era sound alone".to_owned(),

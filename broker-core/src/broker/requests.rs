@@ -69,6 +69,8 @@ impl Broker {
         for topic in gone {
             self.coordination.configs.forget(topic);
         }
+        let clean = self.replicas.after_clean_shutdown();
+        self.coordination.registration.after_clean_shutdown(clean);
         self.coordination
             .on_metadata(now, io, (&mut self.requests, self.replicas.metadata()));
         self.transactions.on_metadata(io);

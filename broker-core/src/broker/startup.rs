@@ -82,7 +82,7 @@ impl Broker {
     }
 
     /// Settings of topics that were read go to the logs.
-    pub(super) fn apply_settings(&mut self) -> bool {
+    pub(super) fn apply_settings(&mut self, io: &mut Io<'_>) -> bool {
         let changed = self.coordination.configs.take_changed();
         for topic in &changed {
             let overrides = self
@@ -92,6 +92,8 @@ impl Broker {
                 .copied()
                 .unwrap_or_default();
             self.replicas.set_topic_config(topic.clone(), overrides);
+            let controller = &mut self.coordination.controller;
+            controller.settings_changed(io, topic.clone());
         }
         !changed.is_empty()
     }
@@ -117,8 +119,10 @@ impl Broker {
             .iter()
             .all(|topic| self.coordination.configs.get(topic).is_some())
         {
-            self.apply_settings();
+            self.apply_settings(io);
             self.replicas.on_started(now, io);
+            let clean = self.replicas.after_clean_shutdown();
+            self.coordination.registration.after_clean_shutdown(clean);
             self.stage = Stage::Registering;
             self.coordination.register(now, io, &mut self.requests);
         }

@@ -27,7 +27,7 @@ impl Broker {
             busy = true;
             self.on_coordination(now, event, io);
         }
-        if self.apply_settings() {
+        if self.apply_settings(io) {
             busy = true;
             self.allow_unclean_elections(io);
             self.load_when_settings_are_known(now, io);

@@ -5,13 +5,14 @@
 //! then as new. Without that fix nobody notices.
 
 use super::context::{RegisteredBroker, Replica};
+use super::eligible::{EligibleStep, Struck};
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
 use super::step::{Reading, Step, Then};
 use super::{Controller, Reply, note};
 use crate::hands::Hands;
 use crate::keeper_session::{get_children, get_data};
-use crate::znode::broker::decode_broker;
+use crate::znode::broker::{decode_broker, was_clean};
 use crate::znode::{json, paths};
 use protocol::behaviour::Fix;
 use protocol::ids::{BrokerEpoch, BrokerId};
@@ -57,7 +58,12 @@ impl Controller {
                 // Created but not written yet (0.8 to 2.1 have no such moment): nobody reads it, as in Kafka's multi.
                 if let Some(endpoint) = decode_broker(data) {
                     let epoch = BrokerEpoch(stat.czxid.0);
-                    current.insert(id, RegisteredBroker { endpoint, epoch });
+                    let registered = RegisteredBroker {
+                        endpoint,
+                        epoch,
+                        after_clean_shutdown: was_clean(data),
+                    };
+                    current.insert(id, registered);
                 }
             }
         }
@@ -105,6 +111,7 @@ impl Controller {
         let mut steps = Vec::new();
         if !new.is_empty() {
             let ids = new.keys().copied().collect();
+            steps.extend(self.strikes(&new));
             steps.extend([Step::AddBrokers(new), Step::BrokersCame(ids)]);
         }
         if !bounced.is_empty() {
@@ -112,14 +119,29 @@ impl Controller {
             steps.extend([
                 Step::RemoveBrokers(ids.clone()),
                 Step::BrokersGone(ids.clone()),
-                Step::AddBrokers(bounced),
-                Step::BrokersCame(ids),
             ]);
+            steps.extend(self.strikes(&bounced));
+            steps.extend([Step::AddBrokers(bounced), Step::BrokersCame(ids)]);
         }
         if !dead.is_empty() {
             steps.extend([Step::RemoveBrokers(dead.clone()), Step::BrokersGone(dead)]);
         }
         self.then(steps);
+    }
+
+    /// Before they count as alive, brokers are struck out that did not stop in good order (KIP-966).
+    fn strikes(&self, came: &BTreeMap<BrokerId, RegisteredBroker>) -> Vec<Step> {
+        let strike = |(id, known): (&BrokerId, &RegisteredBroker)| {
+            let struck = Struck {
+                broker: *id,
+                since: None,
+            };
+            let strike = Step::Eligible(EligibleStep::StrikeOut(struck));
+            (!known.after_clean_shutdown).then_some(strike)
+        };
+        let keeps_eligible = self.settings.behaviour.keeps_eligible();
+        let came = came.iter().filter(|_| keeps_eligible);
+        came.filter_map(strike).collect()
     }
 
     pub(super) fn add_brokers(

@@ -20,6 +20,8 @@ pub struct RegisteredBroker {
     pub endpoint: Endpoint,
     /// The czxid of its registration.
     pub epoch: BrokerEpoch,
+    /// It says that the process before stopped in good order (KIP-966).
+    pub after_clean_shutdown: bool,
 }
 
 /// One replica of one partition (`PartitionAndReplica`).
@@ -121,6 +123,8 @@ pub struct ControllerContext {
     pub reassigning: BTreeSet<TopicPartition>,
     /// Leader and in-sync replicas as last read or written.
     pub leadership: BTreeMap<TopicPartition, PartitionState>,
+    /// `min.insync.replicas` of topics, where who is eligible is kept (KIP-966).
+    pub min_isr: BTreeMap<TopicName, usize>,
     /// The partition state machine.
     pub partitions: BTreeMap<TopicPartition, PartitionPhase>,
     /// The replica state machine.
@@ -319,6 +323,7 @@ impl ControllerContext {
         }
         self.topics.remove(topic);
         self.topic_ids.remove(topic);
+        self.min_isr.remove(topic);
         self.to_delete.remove(topic);
         self.deleting.remove(topic);
         self.ineligible.remove(topic);

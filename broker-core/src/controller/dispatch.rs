@@ -52,6 +52,7 @@ impl Controller {
             | Step::BrokersCame(_)
             | Step::BrokersGone(_)
             | Step::ReplicasOffline(_)
+            | Step::Eligible(_)
             | Step::NewPartitions(_)
             | Step::ResumeDeletions
             | Step::BeginDeletion(_)
@@ -109,6 +110,7 @@ impl Controller {
             Step::BrokersCame(brokers) => self.brokers_came(brokers),
             Step::BrokersGone(brokers) => self.brokers_gone(&brokers),
             Step::ReplicasOffline(replicas) => self.replicas_offline(replicas),
+            Step::Eligible(step) => self.eligible(hands, step),
             Step::NewPartitions(partitions) => self.new_partitions(partitions),
             Step::ResumeDeletions => self.resume_deletions(),
             Step::BeginDeletion(topics) => self.begin_deletion(topics),
@@ -207,6 +209,12 @@ impl Controller {
             Then::IsrWritten { broker, changes } => self.isr_written(hands, (broker, changes), got),
             Then::AlterIsrWritten { wishes, answered } => {
                 self.alter_isr_written(hands, (wishes, answered), got);
+            }
+            Then::MinIsrRead(topics) => self.min_isr_read(topics, got),
+            Then::Forgotten(partition, known) => self.forgotten(hands, (partition, known), got),
+            Then::StruckRead(struck, of) => self.struck_read(hands, (struck, of), got),
+            Then::StruckWritten(struck, changes) => {
+                self.struck_written(hands, (struck, changes), got);
             }
             Then::TreeListed(topic) => self.tree_listed(hands, &topic, got),
             Then::ReassignmentAsked(names) => self.reassignment_asked(names, got),

@@ -44,6 +44,8 @@ pub enum ControllerEvent {
     AutoPreferredReplicaElection,
     /// A topic now allows unclean election.
     UncleanElectionEnabled(TopicName),
+    /// Settings of a topic have changed, perhaps `min.insync.replicas` among them (KIP-966).
+    SettingsChanged(TopicName),
     /// A broker answered.
     Response(Box<Answered>),
     /// A leader asks for other in-sync replicas.

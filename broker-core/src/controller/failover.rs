@@ -4,6 +4,7 @@
 //! tell every broker what it is and elect where nobody leads. Without KAFKA-4443 the state machines start first.
 
 use super::Controller;
+use super::eligible::EligibleStep;
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
 use super::step::{Step, Then};
@@ -37,6 +38,10 @@ impl Controller {
         } else {
             self.then(announce);
             self.then(machines);
+        }
+        if self.settings.behaviour.keeps_eligible() {
+            let steps = [EligibleStep::LearnAllMinIsr, EligibleStep::StrikeOutFound];
+            self.then(steps.map(Step::Eligible));
         }
         self.then([
             Step::DropNotices,

@@ -9,7 +9,8 @@ use super::step::{Answering, Step, Then};
 use super::{Controller, Reply, note};
 use crate::hands::Hands;
 use crate::keeper_session::get_data;
-use crate::znode::{json, paths};
+use crate::znode::json::{self, PartitionState};
+use crate::znode::paths;
 use protocol::api::cluster::{AlterIsrPartition, AlterIsrRequest, AlterIsrResponse, LeaderAndIsr};
 use protocol::behaviour::Fix;
 use protocol::error_code::{ErrorCode, KeeperError};
@@ -69,7 +70,7 @@ impl Controller {
             return;
         }
         self.answering = Some(Answering::AlterIsr(token));
-        let (mut wishes, mut answered) = (Vec::new(), Vec::new());
+        let (mut wishes, mut answered): (Vec<_>, Answers) = (Vec::new(), Vec::new());
         for wish in &request.partitions {
             let answer = match self.examine(wish) {
                 Ok(()) => self.as_it_is(wish).map(Ok),
@@ -77,12 +78,15 @@ impl Controller {
             };
             match answer {
                 Some(answer) => answered.push((wish.partition.clone(), answer)),
-                None => wishes.push(wish.clone()),
+                None => match self.wanted(wish) {
+                    Ok(wanted) => wishes.push((wish.clone(), wanted)),
+                    Err(error) => answered.push((wish.partition.clone(), Err(error))),
+                },
             }
         }
         let mut ops = Vec::with_capacity(wishes.len());
-        for wish in &wishes {
-            ops.push(self.state_write(&wish.partition, &self.wanted(wish)));
+        for (wish, wanted) in &wishes {
+            ops.push(self.state_write(&wish.partition, wanted));
         }
         self.ask(hands, ops, Then::AlterIsrWritten { wishes, answered });
     }
@@ -139,30 +143,37 @@ impl Controller {
         same.then(|| state.clone())
     }
 
-    /// The request names no leader: the one who asks in the present epoch is it.
-    fn wanted(&self, wish: &AlterIsrPartition) -> LeaderAndIsr {
+    /// The request names no leader: the one who asks in the present epoch is it. Who stays eligible follows from the state
+    /// before, which has to be the one that is replaced (KIP-966).
+    fn wanted(&self, wish: &AlterIsrPartition) -> Result<PartitionState, ErrorCode> {
         let known = self.context.leadership.get(&wish.partition);
-        LeaderAndIsr {
-            leader: known.and_then(|known| known.state.leader),
+        let known = known.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let is_another = known.state.partition_epoch != wish.current_partition_epoch;
+        if self.settings.behaviour.keeps_eligible() && is_another {
+            return Err(ErrorCode::InvalidUpdateVersion);
+        }
+        let wanted = LeaderAndIsr {
+            leader: known.state.leader,
             leader_epoch: wish.leader_epoch,
             isr: wish.new_isr.clone(),
             partition_epoch: wish.current_partition_epoch,
-        }
+        };
+        Ok(self.changed(&wish.partition, known, wanted))
     }
 
     pub(super) fn alter_isr_written(
         &mut self,
         hands: &mut Hands<'_, '_>,
-        (wishes, mut answers): (Vec<AlterIsrPartition>, Answers),
+        (wishes, mut answers): (Vec<(AlterIsrPartition, PartitionState)>, Answers),
         replies: &[Reply],
     ) {
         let (mut touched, mut moving) = (Vec::new(), Vec::new());
         let mut conflicts = Vec::new();
-        for (wish, reply) in wishes.into_iter().zip(replies) {
+        for ((wish, wanted), reply) in wishes.into_iter().zip(replies) {
             touched.push(wish.partition.clone());
             let result = match reply {
                 Ok(KeeperResult::DataSet(stat)) => {
-                    let mut state = self.wanted(&wish);
+                    let mut state = wanted.state;
                     state.partition_epoch = PartitionEpoch(stat.version);
                     let written = ControllerNote::IsrWritten {
                         partition: wish.partition.clone(),

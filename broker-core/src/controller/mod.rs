@@ -19,7 +19,7 @@
 //! One event at a time. An event in progress waits for its keeper requests while later events queue, as Kafka's thread
 //! blocks; see `step`. All writes are multis with a check of `/controller_epoch` (KAFKA-6082): a failed check means that
 //! another controller was elected, and this one resigns. Left out: feature versions, broker modifications (endpoints never
-//! change), KIP-966's eligible leader replicas.
+//! change).
 
 pub mod batch;
 mod brokers;
@@ -29,6 +29,7 @@ pub mod context;
 mod deletion;
 mod dispatch;
 pub mod election;
+mod eligible;
 pub mod event;
 mod failover;
 mod isr;
@@ -44,6 +45,7 @@ mod topics;
 use self::batch::RequestBatch;
 use self::channel::{Answered, Channels};
 use self::context::ControllerContext;
+use self::eligible::EligibleStep;
 use self::event::ControllerEvent;
 use self::step::{Answering, Step, Then, Waiting};
 use crate::hands::Hands;
@@ -78,6 +80,8 @@ pub struct ControllerSettings {
     pub delete_topics: bool,
     /// `unclean.leader.election.enable`.
     pub unclean_election: bool,
+    /// `min.insync.replicas`, as far as the controller needs it (KIP-966).
+    pub min_isr: usize,
     /// `auto.leader.rebalance.enable`.
     pub auto_rebalance: bool,
     /// `leader.imbalance.check.interval.seconds`.
@@ -267,6 +271,13 @@ impl Controller {
     pub fn unclean_election_enabled(&mut self, io: &mut Io<'_>, topic: TopicName) {
         if self.is_active() {
             self.put(io, ControllerEvent::UncleanElectionEnabled(topic));
+        }
+    }
+
+    /// A notice said that settings of a topic have changed.
+    pub fn settings_changed(&mut self, io: &mut Io<'_>, topic: TopicName) {
+        if self.is_active() && self.settings.behaviour.keeps_eligible() {
+            self.put(io, ControllerEvent::SettingsChanged(topic));
         }
     }
 
@@ -557,6 +568,7 @@ impl Controller {
             | ControllerEvent::PartitionReassignmentIsrChange(_)
             | ControllerEvent::AutoPreferredReplicaElection
             | ControllerEvent::UncleanElectionEnabled(_)
+            | ControllerEvent::SettingsChanged(_)
             | ControllerEvent::Response(_) => {}
         }
     }
@@ -582,6 +594,10 @@ impl Controller {
             ControllerEvent::AutoPreferredReplicaElection => self.rebalance(),
             ControllerEvent::UncleanElectionEnabled(topic) => {
                 self.agenda.push(Step::TriggerOnline(Some(topic)));
+            }
+            ControllerEvent::SettingsChanged(topic) => {
+                let learn = EligibleStep::LearnMinIsr(vec![topic]);
+                self.agenda.push(Step::Eligible(learn));
             }
             ControllerEvent::Response(answered) => self.response(*answered),
             ControllerEvent::Startup

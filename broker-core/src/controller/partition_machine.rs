@@ -3,14 +3,14 @@
 //! An election reads the states, decides, and writes over the versions it read; what conflicts is read and decided again.
 
 use super::context::ControllerContext;
-use super::election::{Elected, Strategy, elect};
+use super::election::{Elected, Rule, Strategy, elect};
 use super::failover::decode_state;
 use super::partition_phase::PartitionPhase;
 use super::step::{Step, Then};
 use super::{Controller, Reply, note};
 use crate::hands::Hands;
 use crate::keeper_session::{create, get_data, set_data};
-use crate::znode::json::{self, PartitionState};
+use crate::znode::json::{self, Eligible, PartitionState};
 use crate::znode::paths;
 use bytes::Bytes;
 use protocol::api::cluster::LeaderAndIsr;
@@ -101,6 +101,7 @@ impl Controller {
                 PartitionState {
                     state,
                     controller_epoch,
+                    eligible: Eligible::default(),
                 },
             ));
         }
@@ -186,7 +187,7 @@ impl Controller {
         for (partition, reply) in partitions.into_iter().zip(replies) {
             match decode_state(reply) {
                 Some(known) if known.controller_epoch <= self.context.epoch => {
-                    present.push((partition, known.state));
+                    present.push((partition, known));
                 }
                 // No state, or one of a later controller.
                 Some(_) | None => {
@@ -198,8 +199,8 @@ impl Controller {
             == (Strategy::Offline {
                 allow_unclean: false,
             }) {
-            let lost = |(partition, state): &&(TopicPartition, LeaderAndIsr)| {
-                !any_in_sync(&self.context, partition, state)
+            let lost = |(partition, known): &&(TopicPartition, PartitionState)| {
+                !any_in_sync(&self.context, partition, &known.state)
             };
             let topics: BTreeSet<_> = present
                 .iter()
@@ -223,7 +224,7 @@ impl Controller {
     pub(super) fn settings_read(
         &mut self,
         hands: &mut Hands<'_, '_>,
-        (present, strategy): (Vec<(TopicPartition, LeaderAndIsr)>, Strategy),
+        (present, strategy): (Vec<(TopicPartition, PartitionState)>, Strategy),
         unclean_topics: &BTreeSet<TopicName>,
     ) {
         let all_unclean = strategy
@@ -231,9 +232,14 @@ impl Controller {
                 allow_unclean: true,
             });
         let mut elected = Vec::new();
-        for (partition, state) in present {
-            let unclean = all_unclean || unclean_topics.contains(&partition.topic);
-            match elect(&self.context, &partition, &state, (strategy, unclean)) {
+        let keeps_eligible = self.settings.behaviour.keeps_eligible();
+        for (partition, known) in present {
+            let rule = Rule {
+                strategy,
+                unclean: all_unclean || unclean_topics.contains(&partition.topic),
+                min_isr: keeps_eligible.then(|| self.min_isr(&partition)),
+            };
+            match elect(&self.context, &partition, &known, rule) {
                 Some(winner) => elected.push((partition, winner)),
                 None => {
                     self.elections.insert(partition, failure(strategy));
@@ -242,7 +248,7 @@ impl Controller {
         }
         let mut ops = Vec::with_capacity(elected.len());
         for (partition, winner) in &elected {
-            ops.push(self.state_write(partition, &winner.state));
+            ops.push(self.state_write(partition, &winner.known));
         }
         let then = Then::ElectionWritten { elected, strategy };
         self.ask(hands, ops, then);
@@ -279,18 +285,18 @@ impl Controller {
     pub(super) fn state_write(
         &self,
         partition: &TopicPartition,
-        state: &LeaderAndIsr,
+        known: &PartitionState,
     ) -> protocol::keeper::KeeperOp {
-        let known = self.written(state.clone());
+        let version = known.state.partition_epoch.0;
         let path = paths::partition_state(partition);
-        self.checked(set_data(path, known.encode(), state.partition_epoch.0))
+        self.checked(set_data(path, known.encode(), version))
     }
 
-    /// A state as this controller writes it.
-    pub(super) fn written(&self, state: LeaderAndIsr) -> PartitionState {
+    /// A state that was found, as this controller tells of it.
+    pub(super) fn adopted(&self, known: PartitionState) -> PartitionState {
         PartitionState {
-            state,
             controller_epoch: self.context.epoch,
+            ..known
         }
     }
 
@@ -304,12 +310,8 @@ impl Controller {
         for ((partition, winner), reply) in elected.into_iter().zip(replies) {
             match reply {
                 Ok(KeeperResult::DataSet(stat)) => {
-                    let mut state = winner.state;
-                    state.partition_epoch = PartitionEpoch(stat.version);
-                    let known = PartitionState {
-                        state,
-                        controller_epoch: self.context.epoch,
-                    };
+                    let mut known = winner.known;
+                    known.state.partition_epoch = PartitionEpoch(stat.version);
                     self.led(hands, (&partition, &known), winner.kind);
                     self.elections.insert(partition.clone(), ErrorCode::None);
                     let told = (&known, false);

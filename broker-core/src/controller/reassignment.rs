@@ -24,6 +24,7 @@ use super::{Controller, ControllerEvent, Reply, note};
 use crate::hands::Hands;
 use crate::keeper_session::{create, delete, exists, get_data, set_data};
 use crate::replication::IsrPath;
+use crate::znode::json::PartitionState;
 use crate::znode::topic::{Topic, TopicVersion};
 use crate::znode::{json, paths};
 use protocol::api::cluster::LeaderAndIsr;
@@ -481,20 +482,22 @@ impl Controller {
         };
         let state = LeaderAndIsr {
             leader_epoch: read.state.leader_epoch.next(),
-            ..read.state
+            ..read.state.clone()
         };
-        let op = self.state_write(&partition, &state);
-        self.ask(hands, vec![op], Then::EpochBumped(partition, state));
+        let known = self.changed(&partition, &read, state);
+        let op = self.state_write(&partition, &known);
+        self.ask(hands, vec![op], Then::EpochBumped(partition, known));
     }
 
     pub(super) fn epoch_bumped(
         &mut self,
         hands: &mut Hands<'_, '_>,
-        (partition, mut state): (TopicPartition, LeaderAndIsr),
+        (partition, mut known): (TopicPartition, PartitionState),
         replies: &[Reply],
     ) {
         match replies.first() {
             Some(Ok(KeeperResult::DataSet(stat))) => {
+                let state = &mut known.state;
                 state.partition_epoch = PartitionEpoch(stat.version);
                 let written = ControllerNote::IsrWritten {
                     partition: partition.clone(),
@@ -503,7 +506,6 @@ impl Controller {
                     partition_epoch: state.partition_epoch,
                 };
                 note(hands.io, written);
-                let known = self.written(state);
                 // KAFKA-9212: the cache kept the old epoch, and metadata are made from it.
                 if self
                     .settings

@@ -130,10 +130,12 @@ impl Controller {
         (broker, partitions): (BrokerId, Vec<TopicPartition>),
         replies: &[Reply],
     ) {
-        let mut changes: Vec<(TopicPartition, LeaderAndIsr)> = Vec::new();
+        let mut changes: Vec<(TopicPartition, PartitionState)> = Vec::new();
         let (states, configs) = replies.split_at(partitions.len());
         let unclean = self.unclean_topics(topics_of(&partitions), configs);
-        let keeps_last = self.settings.behaviour.has(Fix::KeepLastIsr);
+        let behaviour = self.settings.behaviour;
+        // Where the eligible are kept, the ISR may become empty (KIP-966).
+        let keeps_last = behaviour.has(Fix::KeepLastIsr) && !behaviour.keeps_eligible();
         for (partition, reply) in partitions.into_iter().zip(states) {
             let Some(known) = decode_state(reply) else {
                 continue;
@@ -143,7 +145,8 @@ impl Controller {
             }
             let last_stays = keeps_last && !unclean.contains(&partition.topic);
             if let Some(state) = without(&known.state, broker, last_stays) {
-                changes.push((partition, state));
+                let after = self.changed(&partition, &known, state);
+                changes.push((partition, after));
                 continue;
             }
             // Out of the ISR already: only the brokers must hear of it. A version that is news is of a write of its own whose
@@ -152,7 +155,8 @@ impl Controller {
             if before.is_some_and(|it| it.state.partition_epoch < known.state.partition_epoch) {
                 note(hands.io, self.taken_out_note(&partition, &known.state));
             }
-            self.taken_out(broker, &partition, known.state);
+            let found = self.adopted(known);
+            self.taken_out(broker, &partition, &found);
         }
         let mut ops = Vec::with_capacity(changes.len());
         for (partition, state) in &changes {
@@ -164,16 +168,16 @@ impl Controller {
     pub(super) fn isr_written(
         &mut self,
         hands: &mut Hands<'_, '_>,
-        (broker, changes): (BrokerId, Vec<(TopicPartition, LeaderAndIsr)>),
+        (broker, changes): (BrokerId, Vec<(TopicPartition, PartitionState)>),
         replies: &[Reply],
     ) {
         let mut again = Vec::new();
-        for ((partition, mut state), reply) in changes.into_iter().zip(replies) {
+        for ((partition, mut known), reply) in changes.into_iter().zip(replies) {
             match reply {
                 Ok(KeeperResult::DataSet(stat)) => {
-                    state.partition_epoch = PartitionEpoch(stat.version);
-                    note(hands.io, self.taken_out_note(&partition, &state));
-                    self.taken_out(broker, &partition, state);
+                    known.state.partition_epoch = PartitionEpoch(stat.version);
+                    note(hands.io, self.taken_out_note(&partition, &known.state));
+                    self.taken_out(broker, &partition, &known);
                 }
                 Err(KeeperError::BadVersion) => again.push(partition),
                 Ok(_) | Err(_) => {}
@@ -187,7 +191,11 @@ impl Controller {
         }
     }
 
-    fn taken_out_note(&self, partition: &TopicPartition, state: &LeaderAndIsr) -> ControllerNote {
+    pub(super) fn taken_out_note(
+        &self,
+        partition: &TopicPartition,
+        state: &LeaderAndIsr,
+    ) -> ControllerNote {
         let partition = partition.clone();
         let isr = state.isr.clone();
         if state.leader.is_none() {
@@ -209,11 +217,7 @@ impl Controller {
         }
     }
 
-    fn taken_out(&mut self, broker: BrokerId, partition: &TopicPartition, state: LeaderAndIsr) {
-        let known = PartitionState {
-            state,
-            controller_epoch: self.context.epoch,
-        };
+    fn taken_out(&mut self, broker: BrokerId, partition: &TopicPartition, known: &PartitionState) {
         // First, because the metadata that goes out with the order is the context's.
         self.context
             .leadership
@@ -222,7 +226,7 @@ impl Controller {
             let all = self.context.assignment(partition).iter().copied();
             let others: Vec<_> = all.filter(|id| *id != broker).collect();
             self.batch
-                .leader_and_isr(&self.context, &others, partition, (&known, false));
+                .leader_and_isr(&self.context, &others, partition, (known, false));
         }
         let partition = partition.clone();
         self.context
@@ -231,7 +235,7 @@ impl Controller {
     }
 }
 
-fn topics_of(partitions: &[TopicPartition]) -> Vec<TopicName> {
+pub(super) fn topics_of(partitions: &[TopicPartition]) -> Vec<TopicName> {
     let topics: BTreeSet<_> = partitions.iter().map(|of| &of.topic).collect();
     topics.into_iter().cloned().collect()
 }

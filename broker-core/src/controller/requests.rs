@@ -398,6 +398,7 @@ pub(super) fn preempt(hands: &mut Hands<'_, '_>, event: &ControllerEvent) {
         | ControllerEvent::PartitionReassignmentIsrChange(_)
         | ControllerEvent::AutoPreferredReplicaElection
         | ControllerEvent::UncleanElectionEnabled(_)
+        | ControllerEvent::SettingsChanged(_)
         | ControllerEvent::Response(_) => {}
     }
 }

@@ -8,12 +8,13 @@
 
 use super::context::{RegisteredBroker, Replica, ReplicaAssignment};
 use super::election::{Elected, Strategy};
+use super::eligible::{EligibleStep, Struck};
 use super::isr::Answers;
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
 use crate::keeper_session::{Answer, Ticket};
 use crate::znode::json::PartitionState;
-use protocol::api::cluster::{AlterIsrPartition, LeaderAndIsr};
+use protocol::api::cluster::AlterIsrPartition;
 use protocol::error_code::ErrorCode;
 use protocol::ids::{BrokerId, ControllerEpoch, TopicName, TopicPartition};
 use protocol::keeper::Path;
@@ -111,6 +112,8 @@ pub(super) enum Step {
     BrokersCame(Vec<BrokerId>),
     BrokersGone(Vec<BrokerId>),
     ReplicasOffline(Vec<Replica>),
+    // Eligible leader replicas.
+    Eligible(EligibleStep),
     // Topics.
     NewPartitions(Vec<TopicPartition>),
     ResumeDeletions,
@@ -202,7 +205,7 @@ pub(super) enum Then {
         strategy: Strategy,
     },
     SettingsRead {
-        present: Vec<(TopicPartition, LeaderAndIsr)>,
+        present: Vec<(TopicPartition, PartitionState)>,
         topics: Vec<TopicName>,
         strategy: Strategy,
     },
@@ -216,11 +219,15 @@ pub(super) enum Then {
     },
     IsrWritten {
         broker: BrokerId,
-        changes: Vec<(TopicPartition, LeaderAndIsr)>,
+        changes: Vec<(TopicPartition, PartitionState)>,
     },
+    MinIsrRead(Vec<TopicName>),
+    Forgotten(TopicPartition, PartitionState),
+    StruckRead(Struck, Vec<TopicPartition>),
+    StruckWritten(Struck, Vec<(TopicPartition, PartitionState)>),
     // Requests.
     AlterIsrWritten {
-        wishes: Vec<AlterIsrPartition>,
+        wishes: Vec<(AlterIsrPartition, PartitionState)>,
         answered: Answers,
     },
     TreeListed(TopicName),
@@ -232,7 +239,7 @@ pub(super) enum Then {
     ZkReassignmentsToDrop(DropFromZk),
     ReassignmentChecked(TopicPartition, bool),
     EpochToBump(TopicPartition),
-    EpochBumped(TopicPartition, LeaderAndIsr),
+    EpochBumped(TopicPartition, PartitionState),
     /// Nothing but going on.
     Done,
 }

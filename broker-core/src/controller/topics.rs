@@ -3,7 +3,9 @@
 use super::brokers::names;
 use super::context::ReplicaAssignment;
 use super::election::Strategy;
+use super::eligible::EligibleStep;
 use super::partition_phase::PartitionPhase;
+use super::replica_machine::topics_of;
 use super::replica_phase::ReplicaPhase;
 use super::step::{Reading, Step, Then};
 use super::{Controller, Reply, note};
@@ -75,7 +77,12 @@ impl Controller {
             added.extend(self.assign(&topic, content));
         }
         if why == Reading::Change {
+            let topics = topics_of(&added);
             self.agenda.push(Step::NewPartitions(added));
+            if self.settings.behaviour.keeps_eligible() {
+                let learn = EligibleStep::LearnMinIsr(topics);
+                self.agenda.push(Step::Eligible(learn));
+            }
         }
         if !identified.is_empty() {
             self.ask(hands, identified, Then::Done);

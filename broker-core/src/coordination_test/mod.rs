@@ -6,6 +6,7 @@
 )]
 
 mod controller_changes;
+mod eligible;
 mod in_sync_replicas;
 mod leaders;
 mod reassignment;
@@ -79,7 +80,14 @@ impl Cluster {
     }
 
     fn start(&mut self, id: i32) {
-        let node = broker(id, self.behaviour, &self.config);
+        self.start_after(id, false);
+    }
+
+    /// The broker starts; the process before stopped in good order, or did not.
+    fn start_after(&mut self, id: i32, clean_shutdown: bool) {
+        let mut node = broker(id, self.behaviour, &self.config);
+        let registration = &mut node.broker_mut().coordination.registration;
+        registration.after_clean_shutdown(clean_shutdown);
         self.world.start(&format!("b{id}"), node);
     }
 

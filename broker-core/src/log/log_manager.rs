@@ -30,6 +30,8 @@ use std::sync::Arc;
 struct LogDir {
     name: Arc<str>,
     online: bool,
+    /// The marker of a clean shutdown was in it.
+    clean: bool,
     metadata: Option<BrokerMetadata>,
     /// The checkpoint of high watermarks as it was found.
     high_watermarks: BTreeMap<TopicPartition, Offset>,
@@ -87,6 +89,7 @@ impl LogManager {
                 ),
                 name: Arc::clone(&name),
                 online: true,
+                clean: false,
                 metadata,
             });
             let settings = |topic: &TopicName| {
@@ -100,6 +103,11 @@ impl LogManager {
         manager
     }
 
+    /// Whether the process before stopped in good order, by the word of every directory.
+    pub fn after_clean_shutdown(&self) -> bool {
+        self.dirs.iter().all(|dir| dir.clean)
+    }
+
     fn load_dir(
         &mut self,
         now: Now,
@@ -109,6 +117,9 @@ impl LogManager {
     ) -> Result<(), DiskError> {
         let marker = format!("{dir}/{CLEAN_SHUTDOWN}");
         let clean = io.disk.find(&marker).is_some();
+        if let Some(known) = self.dirs.iter_mut().find(|known| known.name == *dir) {
+            known.clean = clean;
+        }
         if clean {
             // Removed first, so that a crash while loading counts as one (KAFKA-10471).
             io.disk.remove(&marker)?;

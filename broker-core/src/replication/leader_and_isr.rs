@@ -62,6 +62,8 @@ impl ReplicaManager {
             ErrorCode::StaleControllerEpoch
         } else {
             self.controller_epoch = Some(stamp.controller_epoch);
+            let meant = stamp.broker_epoch.zip(self.broker_epoch);
+            self.is_known |= meant.is_some_and(|(meant, own)| meant >= own);
             return Ok(());
         };
         step.io

@@ -133,6 +133,8 @@ pub struct ReplicaManager {
     config: Arc<BrokerConfig>,
     rules: Rules,
     broker_epoch: Option<BrokerEpoch>,
+    /// A controller has read a registration of this process: it gave orders to its epoch.
+    is_known: bool,
     controller_epoch: Option<ControllerEpoch>,
     slots: PartitionMap<Slot>,
     hosted: Vec<Hosted>,
@@ -182,6 +184,7 @@ impl ReplicaManager {
         Self {
             rules,
             broker_epoch: None,
+            is_known: false,
             controller_epoch: None,
             slots: PartitionMap::new(),
             hosted: Vec::new(),
@@ -217,6 +220,13 @@ impl ReplicaManager {
         self.logs.load(now, io);
         self.schedule_isr_check(now, io);
         self.schedule_upkeep(now, io);
+    }
+
+    /// Whether nothing can have been lost since the registration that a controller has read last: it has read one of this very
+    /// process, or the process before stopped in good order.
+    pub fn after_clean_shutdown(&self) -> bool {
+        let manager = self.logs.manager();
+        self.is_known || manager.is_some_and(crate::log::LogManager::after_clean_shutdown)
     }
 
     fn schedule_isr_check(&self, now: Now, io: &mut Io<'_>) {

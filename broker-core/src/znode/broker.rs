@@ -51,6 +51,8 @@ struct BrokerV5<'a> {
     host: &'a str,
     version: i32,
     timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clean_shutdown: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +61,8 @@ struct AnyBroker {
     port: u16,
     #[serde(default)]
     timestamp: String,
+    #[serde(default)]
+    clean_shutdown: bool,
 }
 
 /// The version a broker of this behaviour writes.
@@ -75,8 +79,15 @@ pub fn version(behaviour: &Behaviour) -> i32 {
     }
 }
 
-/// The registration of a broker that listens at `endpoint`, written at `now`.
-pub fn encode_broker(behaviour: &Behaviour, endpoint: &Endpoint, now: Wall) -> Bytes {
+/// The registration of a broker that listens at `endpoint`, written at `now`. Whether the process before it stopped in good
+/// order is a word of KIP-966: there the registration names the broker epoch that the file of a clean shutdown holds, which a
+/// controller compares with the last one it knows; a controller that reads the cluster anew would know none.
+pub fn encode_broker(
+    behaviour: &Behaviour,
+    endpoint: &Endpoint,
+    after_clean_shutdown: bool,
+    now: Wall,
+) -> Bytes {
     let (host, port) = (&*endpoint.host, endpoint.port);
     let timestamp = now.millis().to_string();
     let endpoints = [format!("PLAINTEXT://{host}:{port}")];
@@ -116,6 +127,7 @@ pub fn encode_broker(behaviour: &Behaviour, endpoint: &Endpoint, now: Wall) -> B
             host,
             version,
             timestamp,
+            clean_shutdown: behaviour.keeps_eligible().then_some(after_clean_shutdown),
         }),
     }
 }
@@ -123,6 +135,11 @@ pub fn encode_broker(behaviour: &Behaviour, endpoint: &Endpoint, now: Wall) -> B
 /// Where the registered broker listens, whatever the version.
 pub fn decode_broker(data: &[u8]) -> Option<Endpoint> {
     decode::<AnyBroker>(data).map(|json| Endpoint::new(json.host, json.port))
+}
+
+/// Whether a registration says that the process before it stopped in good order; who does not say so did not.
+pub fn was_clean(data: &[u8]) -> bool {
+    decode::<AnyBroker>(data).is_some_and(|json| json.clean_shutdown)
 }
 
 /// Whether two registrations say the same but for the time, by which 0.8 recognised its own
@@ -142,11 +159,13 @@ pub fn registered_at(data: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::behaviour::Fix;
 
     fn written(behaviour: Behaviour) -> String {
         let bytes = encode_broker(
             &behaviour,
             &Endpoint::new("b1", 9092),
+            false,
             Wall::from_millis(1_625_472_322_427),
         );
         String::from_utf8(bytes.to_vec()).unwrap()
@@ -170,6 +189,19 @@ mod tests {
             written(Behaviour::of(Era::V2_8)),
             r#"{"features":{},"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"endpoints":["PLAINTEXT://b1:9092"],"jmx_port":-1,"port":9092,"host":"b1","version":5,"timestamp":"1625472322427"}"#
         );
+    }
+
+    #[test]
+    fn with_kip_966_it_says_how_the_process_before_ended() {
+        let behaviour = Behaviour::of(Era::Sound).with(Fix::EligibleLeaderReplicas, true);
+        let endpoint = Endpoint::new("b1", 9092);
+        for clean in [true, false] {
+            let data = encode_broker(&behaviour, &endpoint, clean, Wall::from_millis(1));
+            assert_eq!(was_clean(&data), clean);
+            assert_eq!(decode_broker(&data), Some(endpoint.clone()));
+        }
+        let silent = written(Behaviour::of(Era::Sound));
+        assert!(!was_clean(silent.as_bytes()));
     }
 
     #[test]

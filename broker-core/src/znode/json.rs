@@ -30,6 +30,18 @@ pub struct PartitionState {
     pub state: LeaderAndIsr,
     /// The epoch of the controller that wrote it, or whom the leader believed in when it wrote it.
     pub controller_epoch: ControllerEpoch,
+    /// Who may lead should the ISR be empty.
+    pub eligible: Eligible,
+}
+
+/// What the controller remembers of replicas that left the ISR while it was below `min.insync.replicas` (KIP-966). No release
+/// of ZooKeeper mode has this: the names of the keys are those of KRaft's records, and who does not know them ignores them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Eligible {
+    /// Replicas that have everything committed (`eligibleLeaderReplicas`).
+    pub replicas: Vec<BrokerId>,
+    /// Others that were in sync since (`lastKnownElr`); while nobody leads, who led last.
+    pub last_known: Vec<BrokerId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,6 +51,18 @@ struct StateJson {
     version: i32,
     leader_epoch: LeaderEpoch,
     isr: Vec<BrokerId>,
+    #[serde(
+        default,
+        rename = "eligibleLeaderReplicas",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    eligible: Vec<BrokerId>,
+    #[serde(
+        default,
+        rename = "lastKnownElr",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    last_known: Vec<BrokerId>,
 }
 
 impl PartitionState {
@@ -50,6 +74,8 @@ impl PartitionState {
             version: 1,
             leader_epoch: self.state.leader_epoch,
             isr: self.state.isr.clone(),
+            eligible: self.eligible.replicas.clone(),
+            last_known: self.eligible.last_known.clone(),
         })
     }
 
@@ -64,6 +90,10 @@ impl PartitionState {
                 partition_epoch: PartitionEpoch(version),
             },
             controller_epoch: json.controller_epoch,
+            eligible: Eligible {
+                replicas: json.eligible,
+                last_known: json.last_known,
+            },
         })
     }
 }
@@ -330,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_partition_state_has_the_bytes_of_kafka() {
-        let state = PartitionState {
+        let mut state = PartitionState {
             state: LeaderAndIsr {
                 leader: Some(BrokerId(1)),
                 leader_epoch: LeaderEpoch(0),
@@ -338,13 +368,17 @@ mod tests {
                 partition_epoch: PartitionEpoch(3),
             },
             controller_epoch: ControllerEpoch(1),
+            eligible: Eligible::default(),
         };
         let bytes = state.encode();
         assert_eq!(
             bytes,
             r#"{"controller_epoch":1,"leader":1,"version":1,"leader_epoch":0,"isr":[1,2,0]}"#
         );
-        assert_eq!(PartitionState::decode(&bytes, 3), Some(state));
+        assert_eq!(PartitionState::decode(&bytes, 3), Some(state.clone()));
+        state.eligible.replicas = brokers(&[3]);
+        state.eligible.last_known = brokers(&[4]);
+        assert_eq!(PartitionState::decode(&state.encode(), 3), Some(state));
     }
 
     #[test]

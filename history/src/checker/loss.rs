@@ -7,7 +7,7 @@
 //! specification.
 
 use super::index::{CutKind, EventId, Index, Leadership, NONE, Sent, ValueId, wide};
-use super::relapse::relapses;
+use super::relapse::{deadlock, relapses};
 use super::removal::removed;
 use crate::event::{ElectionKind, FaultStage, Process, Replica, What};
 use crate::manifest::PlannedFault;
@@ -15,6 +15,7 @@ use crate::operation::Value;
 use crate::verdict::Moment;
 use protocol::ids::{BrokerId, GroupId, LeaderEpoch, TopicPartition};
 use protocol::java_hash::partition_for_id;
+use std::collections::BTreeSet;
 
 /// How far an acknowledgement promises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,6 +175,8 @@ fn kind_word(kind: ElectionKind) -> &'static str {
         ElectionKind::Preferred => "preferred",
         ElectionKind::ControlledShutdown => "controlled-shutdown",
         ElectionKind::Reassignment => "reassignment",
+        ElectionKind::Eligible => "eligible-replica",
+        ElectionKind::LastKnownLeader => "last-known-leader",
     }
 }
 
@@ -204,6 +207,9 @@ pub(super) fn cause(index: &Index<'_>, record: Record, level: Level) -> Cause {
     let lost = lossy(index, record, event);
     if kind == ElectionKind::Unclean {
         return Cause::Excused(what);
+    }
+    if let Some(why) = nobody_eligible(index, record, (event, kind)) {
+        return Cause::Excused(format!("{why}, then {what}"));
     }
     if holders(index, record, record.since).is_empty() {
         return Cause::Unexcused("no replica had it when it was acknowledged".to_owned());
@@ -271,6 +277,31 @@ fn disks(index: &Index<'_>, record: Record, level: Level, lost: &[BrokerId]) -> 
         Level::InSync => min_insync_replicas(index, record),
     };
     (lost.len() >= least).then(|| format!("unflushed data or disk lost by {}", names(lost)))
+}
+
+/// With KIP-966 who led last leads again where nobody is in sync or eligible. What is committed it may lack only if as many of
+/// those who had the record came back from an unclean shutdown as `min.insync.replicas` asks for.
+fn nobody_eligible(
+    index: &Index<'_>,
+    record: Record,
+    (led, kind): (EventId, ElectionKind),
+) -> Option<String> {
+    if kind != ElectionKind::LastKnownLeader {
+        return None;
+    }
+    let partition = index.partition(record.part);
+    let between = (record.since.0..led.0).map(EventId);
+    let loads = between.filter_map(|id| {
+        let event = index.event(id);
+        let broker = event.node.and_then(|node| index.history.manifest.broker_of(node))?;
+        let unclean = matches!(&event.what, What::Replica(of, Replica::Loaded { clean: false, .. }) if *of == partition.name);
+        unclean.then_some((broker, EventId(id.0.saturating_sub(1))))
+    });
+    let had = loads.filter(|(broker, before)| held(index, record, *broker, *before).is_some());
+    let unclean: BTreeSet<BrokerId> = had.map(|(broker, _)| broker).collect();
+    let unclean: Vec<_> = unclean.into_iter().collect();
+    (unclean.len() >= min_insync_replicas(index, record))
+        .then(|| format!("unclean shutdown of {}", names(&unclean)))
 }
 
 fn min_insync_replicas(index: &Index<'_>, record: Record) -> usize {
@@ -415,7 +446,11 @@ fn undropped(index: &Index<'_>, record: Record, level: Level, end: EventId) -> C
     let leader = partition.leaders.last();
     let has = leader.is_some_and(|leader| held(index, record, leader.broker, end).is_some());
     if has {
-        Cause::Unread
+        // The leader has it; only that it cannot be read may have a cause.
+        let stands_still = out_of_reach.then(|| deadlock(index, record.part)).flatten();
+        stands_still.map_or(Cause::Unread, |why| {
+            Cause::Excused(format!("{} stands still: {why}", partition.name))
+        })
     } else {
         Cause::Unexcused("its leader lost it without an election".to_owned())
     }

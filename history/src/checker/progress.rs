@@ -4,7 +4,7 @@
 use super::Checker;
 use super::effects::{effects, operation};
 use super::index::{Acks, EventId, Fate, Index, NONE, Sent, ValueId};
-use super::relapse::{Relapse, relapses};
+use super::relapse::deadlock;
 use crate::event::{Phase, Process, Transaction, What};
 use crate::manifest::{ClientKind, Stream};
 use crate::operation::{Action, Stage};
@@ -66,15 +66,9 @@ fn permanent(index: &Index<'_>, part: u32) -> Option<String> {
     offline.then(|| format!("for good: {}", fault.description))
 }
 
-/// The cause, where something excuses that a partition does not go on: also that followers have kept what its leader lost, and
-/// find no batch that begins where their logs end.
+/// The cause, where something excuses that a partition does not go on.
 fn standing(index: &Index<'_>, part: u32) -> Option<String> {
-    permanent(index, part).or_else(|| {
-        let relapses = (part != NONE).then(|| relapses(index, part))?;
-        let kept = |relapse: &Relapse| relapse.keepers(index, part).next().is_some();
-        let relapse = relapses.into_iter().find(kept)?;
-        Some(format!("{relapse}, and others have kept them"))
-    })
+    permanent(index, part).or_else(|| (part != NONE).then(|| deadlock(index, part))?)
 }
 
 fn report(verdict: &mut Verdict, cause: Option<String>, finding: impl FnOnce() -> Finding) {

@@ -47,6 +47,14 @@ pub(super) fn relapses(index: &Index<'_>, part: u32) -> Vec<Relapse> {
     relapses.collect()
 }
 
+/// Why nobody can follow the leader of a partition for good: others have kept what it lost, and find no batch that begins where
+/// their logs end.
+pub(super) fn deadlock(index: &Index<'_>, part: u32) -> Option<String> {
+    let kept = |relapse: &Relapse| relapse.keepers(index, part).next().is_some();
+    let relapse = relapses(index, part).into_iter().find(kept)?;
+    Some(format!("{relapse}, and others have kept them"))
+}
+
 impl Relapse {
     /// The appends of others that brought what the leader lost first and that they still had when it led again.
     pub(super) fn keepers<'i>(

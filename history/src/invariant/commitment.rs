@@ -435,7 +435,7 @@ impl Committed {
             state.forget_from(state.doubtful.start);
         }
         if let Some(lacking) = self.first_lacking(&mut state) {
-            let unclean = self.kinds.get(&epoch) == Some(&ElectionKind::Unclean);
+            let unclean = self.kinds.get(&epoch).is_some_and(|kind| kind.is_unclean());
             let lossy = self.lossy.values().filter(|to| **to < self.end).count();
             let led_without_its_tail = self.kept.contains(&broker)
                 && self.lossy.get(&broker).is_some_and(|to| *to <= lacking);
@@ -611,5 +611,7 @@ pub(super) fn kind_name(kind: ElectionKind) -> &'static str {
         ElectionKind::Preferred => "preferred",
         ElectionKind::ControlledShutdown => "controlled shutdown",
         ElectionKind::Reassignment => "reassignment",
+        ElectionKind::Eligible => "eligible replica",
+        ElectionKind::LastKnownLeader => "last known leader",
     }
 }

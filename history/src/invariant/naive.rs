@@ -309,7 +309,7 @@ impl Naive {
         match what {
             What::Controller(Controller::LeaderElected(election)) => {
                 self.kinds.insert(election.leader_epoch.0, election.kind);
-                self.stored = (election.kind != ElectionKind::Unclean)
+                self.stored = (!election.kind.is_unclean())
                     .then(|| election.isr.iter().map(|id| id.0).collect());
                 self.in_sync(&mut broken);
             }
@@ -398,7 +398,7 @@ impl Naive {
                     .take_while(|(a, b)| a == b)
                     .count();
                 if same < self.committed.len() {
-                    if self.kinds[&leader_epoch.0] != ElectionKind::Unclean {
+                    if !self.kinds[&leader_epoch.0].is_unclean() {
                         broken.insert("INV-COMPLETE");
                         if same < self.read {
                             broken.insert("INV-READ");

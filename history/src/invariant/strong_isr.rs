@@ -8,7 +8,7 @@
 
 use super::commitment::Committed;
 use super::{Breach, Findings, Seen, broker_name};
-use crate::event::{ElectionKind, LeaderElection};
+use crate::event::LeaderElection;
 use protocol::ids::{BrokerId, LeaderEpoch, PartitionEpoch};
 
 /// The in-sync replicas as the keeper has them.
@@ -38,7 +38,7 @@ impl StoredIsr {
         self.version = None;
         self.leader = election.leader;
         self.epoch = Some(election.leader_epoch);
-        if election.kind == ElectionKind::Unclean {
+        if election.kind.is_unclean() {
             self.unclean = Some(election.leader_epoch);
         }
     }

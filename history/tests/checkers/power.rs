@@ -1,11 +1,12 @@
 //! What a loss of power excuses, each with a near miss in which it is not the cause.
 
 use crate::builder::Builder;
-use crate::kept::{acquits, convicts};
+use crate::kept::{acquits, convicts, judged};
 use crate::v;
 use history::History;
 use history::event::{Controller, ElectionKind, LeaderElection, Process, Replica, What};
 use history::manifest::CommitPolicy;
+use history::verdict::Answer;
 use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition};
 use protocol::verb::ResetReason;
 
@@ -166,6 +167,61 @@ fn a_partition_may_stand_still_where_followers_kept_what_its_leader_lost_in_its_
         "PROGRESS",
         "send-never-ends",
     );
+}
+
+/// With KIP-966: a record is lost with the power of the leader, and whoever led last leads again; these came back from an
+/// unclean shutdown.
+fn last_known(name: &str, kind: ElectionKind, unclean: &[u16]) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    for broker in unclean {
+        b.power_loss(*broker, i64::from(*broker != 1));
+    }
+    b.let_in(1, 0, &[2, 3], &[]);
+    b.elect(1, 1, kind, &[1], 0);
+    b.send(p, 1);
+    b.append(&[1, 2, 3], 0, 1, v(1));
+    b.high_watermark(&[1, 2, 3], 1);
+    b.acked(p, 1, 0);
+    b.finish(&[(0, v(1))])
+}
+
+#[test]
+fn who_led_last_may_lead_without_a_record_only_after_as_many_unclean_shutdowns_as_have_to_be_in_sync()
+ {
+    let of = |name, unclean| last_known(name, ElectionKind::LastKnownLeader, unclean);
+    acquits(&of("pa-last-known-near", &[1, 2]), "PA", 1);
+    convicts(&of("pa-last-known-bad", &[1]), "PA", "acknowledged-lost");
+    let eligible = last_known("pa-eligible-bad", ElectionKind::Eligible, &[1, 2]);
+    convicts(&eligible, "PA", "acknowledged-lost");
+}
+
+/// A record that nobody lost stands before one that all or none lost with their leader's power, and the final read gets neither.
+fn unread(name: &str, lost: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    if lost {
+        b.power_loss(1, 1);
+    } else {
+        b.kill(1);
+        b.loaded(1, 2);
+    }
+    b.lead(1, 0, &[1, 2, 3], if lost { 1 } else { 2 });
+    b.finish(&[])
+}
+
+#[test]
+fn a_record_that_its_leader_has_is_out_of_reach_where_followers_kept_what_it_lost_in_its_own_epoch()
+{
+    acquits(&unread("pa-stands-still-near", true), "PA", 2);
+    let judgement = judged(&unread("pa-cut-short", false));
+    let answer = &judgement.verdict("PA").unwrap().answer;
+    assert!(matches!(answer, Answer::Unknown(_)), "{answer:?}");
 }
 
 /// A record is written, polled after its leader has lost it, and somebody else got its place.

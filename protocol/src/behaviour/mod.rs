@@ -2,7 +2,7 @@
 //!
 //! One `Copy` value per node, asked at the few places where versions differ; every question is a comparison or a bit test.
 //! An era stands for one release: 0.8 is 0.8.2.2, 0.9 is 0.9.0.0, 1.0 is 1.0.1, 2.8 is 2.8.2. `sound` is 2.8 with every
-//! later fix of [`Fix`] on; it keeps 2.8's defaults and protocol.
+//! later fix of [`Fix`] on but KIP-966; it keeps 2.8's defaults and protocol.
 
 mod fix;
 mod inter_broker_protocol;
@@ -29,7 +29,7 @@ pub enum Era {
     /// 2.8.2: the last complete ZooKeeper-era release.
     #[serde(rename = "2.8")]
     V2_8,
-    /// 2.8 with every later fix that we know of.
+    /// 2.8 with every later fix that we know of, but KIP-966.
     #[serde(rename = "sound")]
     Sound,
 }
@@ -93,7 +93,7 @@ impl Behaviour {
     pub fn of(era: Era) -> Self {
         let fixes = Fix::ALL
             .iter()
-            .filter(|fix| fix.since() <= era)
+            .filter(|fix| fix.is_on_in(era))
             .fold(FixSet::EMPTY, |set, fix| set.with(*fix, true));
         let inter_broker_protocol = era.pick([
             InterBrokerProtocol::V0_8_2,
@@ -138,6 +138,11 @@ impl Behaviour {
         self.inter_broker_protocol.truncates_by_epoch() && self.has(Fix::TruncateByLeaderEpoch)
     }
 
+    /// Whether the controller keeps eligible leader replicas (KIP-966). It has to see every change of the ISR.
+    pub const fn keeps_eligible(&self) -> bool {
+        self.inter_broker_protocol.uses_alter_isr() && self.has(Fix::EligibleLeaderReplicas)
+    }
+
     /// Whether followers find a divergence while fetching and skip the separate request. It needs KIP-279's answer.
     pub const fn truncates_by_fetch(&self) -> bool {
         self.truncates_by_epoch()
@@ -160,12 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn sound_has_every_fix_and_the_first_era_few() {
-        assert!(
-            Fix::ALL
-                .iter()
-                .all(|fix| Behaviour::of(Era::Sound).has(*fix))
-        );
+    fn sound_has_every_fix_but_one_and_the_first_era_few() {
+        let sound = Behaviour::of(Era::Sound);
+        let off = Fix::ALL.iter().filter(|fix| !sound.has(**fix));
+        assert_eq!(off.collect::<Vec<_>>(), [&Fix::EligibleLeaderReplicas]);
         let old = Behaviour::of(Era::V0_8);
         assert!(!old.has(Fix::TruncateByLeaderEpoch) && !old.has(Fix::IsrLagByTime));
         assert!(old.has(Fix::KeeperFlushBeforeAck));

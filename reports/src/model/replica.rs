@@ -3,7 +3,7 @@
 use super::Window;
 use super::span::{Span, spans, steps};
 use history::History;
-use history::event::{Controller, ElectionKind, Event, Process, Replica, What};
+use history::event::{Controller, Event, Process, Replica, What};
 use protocol::ids::{BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -139,7 +139,7 @@ impl Follower {
                     .partitions
                     .entry(election.partition.clone())
                     .or_default();
-                let unclean = election.kind == ElectionKind::Unclean;
+                let unclean = election.kind.is_unclean();
                 track.lead(
                     event.at,
                     Leadership {

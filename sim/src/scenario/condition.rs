@@ -75,7 +75,7 @@ pub enum Condition {
         /// In this or a later epoch.
         #[serde(default)]
         epoch: Option<i32>,
-        /// In this way (`clean`, `unclean`, `preferred`, `controlled_shutdown`).
+        /// In this way (`clean`, `unclean`, `preferred`, `controlled_shutdown`, `eligible`, `last_known_leader`).
         #[serde(default)]
         kind: Option<history::event::ElectionKind>,
     },

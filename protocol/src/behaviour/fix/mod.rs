@@ -226,6 +226,12 @@ impl Fix {
 }
 
 impl Fix {
+    /// Whether an era has it when nobody switches it. Eligible leader replicas no era has: with them another replica leads, the
+    /// ISR may be empty and a registration says more, so that what is left is not the replication of ZooKeeper mode.
+    pub fn is_on_in(self, era: Era) -> bool {
+        self.since() <= era && self != Self::EligibleLeaderReplicas
+    }
+
     /// The era in which its bug is judged: there, with the fix off, it is real, and nothing but what
     /// [`superseded_by`](Self::superseded_by) names hides it.
     pub const fn base(self) -> Era {

@@ -149,9 +149,10 @@ stories! {
             alone. An ISR is never empty, so the third stays in it, even when it loses power and with it the last \
             records that were not on disk. It comes back, is the only candidate, and is elected; the other two, which \
             have the records, cut them away. Records that two replicas had acknowledged are lost although one failure is \
-            what min.insync.replicas=2 allows. KIP-966 remembers those who left the ISR at its minimum as eligible \
-            leaders. It was built for KRaft and never existed in ZooKeeper mode; this switch shows what it would have \
-            done there.",
+            what min.insync.replicas=2 allows. With KIP-966 an ISR may be empty: the controller remembers those \
+            who left it below its minimum as eligible leaders, and strikes out whoever comes back without word of a \
+            clean shutdown. It was built for KRaft and never existed in ZooKeeper mode; this switch, off in every era, \
+            shows what it would have done there.",
     }
     HighWatermarkNeedsMinIsr {
         base: Sound, home: Raft,

@@ -400,5 +400,7 @@ const fn history_kind(kind: ElectionKind) -> HistoryElectionKind {
         ElectionKind::Preferred => HistoryElectionKind::Preferred,
         ElectionKind::ControlledShutdown => HistoryElectionKind::ControlledShutdown,
         ElectionKind::Reassignment => HistoryElectionKind::Reassignment,
+        ElectionKind::Eligible => HistoryElectionKind::Eligible,
+        ElectionKind::LastKnownLeader => HistoryElectionKind::LastKnownLeader,
     }
 }
