@@ -289,16 +289,21 @@ fn nobody_eligible(
     if kind != ElectionKind::LastKnownLeader {
         return None;
     }
-    let partition = index.partition(record.part);
+    let name = &index.partition(record.part).name;
+    // A process that gave up is found out when it comes back.
+    let ends = |what: &What| {
+        matches!(what, What::Process(Process::Died { .. }))
+            || matches!(what, What::Replica(of, Replica::Loaded { clean: false, .. }) if of == name)
+    };
     let between = (record.since.0..led.0).map(EventId);
-    let loads = between.filter_map(|id| {
+    let had = between.filter_map(|id| {
         let event = index.event(id);
-        let broker = event.node.and_then(|node| index.history.manifest.broker_of(node))?;
-        let unclean = matches!(&event.what, What::Replica(of, Replica::Loaded { clean: false, .. }) if *of == partition.name);
-        unclean.then_some((broker, EventId(id.0.saturating_sub(1))))
+        let node = event.node.filter(|_| ends(&event.what))?;
+        let broker = index.history.manifest.broker_of(node)?;
+        let before = EventId(id.0.saturating_sub(1));
+        held(index, record, broker, before).map(|_| broker)
     });
-    let had = loads.filter(|(broker, before)| held(index, record, *broker, *before).is_some());
-    let unclean: BTreeSet<BrokerId> = had.map(|(broker, _)| broker).collect();
+    let unclean: BTreeSet<BrokerId> = had.collect();
     let unclean: Vec<_> = unclean.into_iter().collect();
     (unclean.len() >= min_insync_replicas(index, record))
         .then(|| format!("unclean shutdown of {}", names(&unclean)))
