@@ -211,11 +211,14 @@ mod tests {
     }
 
     fn verbs(commands: impl IntoIterator<Item = WorldCommand>) -> Vec<(OperationId, Verb)> {
-        let verb = |command| match command {
-            WorldCommand::Submit {
+        let verb = |command| {
+            let WorldCommand::Submit {
                 operation, verb, ..
-            } => (operation, verb),
-            other => panic!("not a call: {other:?}"),
+            } = command
+            else {
+                panic!("not a call: {command:?}");
+            };
+            (operation, verb)
         };
         commands.into_iter().map(verb).collect()
     }
