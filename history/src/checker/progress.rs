@@ -94,8 +94,9 @@ fn sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
     // What fails with its transaction was not to happen.
     let due =
         alive.filter(|(id, sent)| sent.fate == Fate::Open || !index.transactions.is_unmade(*id));
+    let aged = aged_batches(index, heal);
     for (id, sent) in due {
-        let after = sent.invoked >= heal;
+        let after = sent.invoked >= heal && !aged.contains(&ending(index, sent));
         if after {
             verdict.judged += 1;
             let newest = last.entry((sent.process, sent.part)).or_insert(id);
@@ -116,6 +117,21 @@ fn sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
             report(verdict, excuse(index, id), || stuck(index, id));
         }
     }
+}
+
+/// Where a send ended: the process, and the step.
+fn ending(index: &Index<'_>, sent: &Sent) -> (u32, Option<u64>) {
+    let ended = sent.ended.is_some().then(|| index.event(sent.ended).step);
+    (sent.process, ended)
+}
+
+/// Where sends failed that had begun before healing. A record joins a batch that waits in the accumulator, and
+/// `delivery.timeout.ms` counts from the batch's beginning: what fails together with such a send may have been as old.
+fn aged_batches(index: &Index<'_>, heal: EventId) -> BTreeSet<(u32, Option<u64>)> {
+    let sends = index.values.all().map(|(_, sent)| sent);
+    let failed =
+        sends.filter(|sent| sent.invoked < heal && !matches!(sent.fate, Fate::Ok | Fate::Open));
+    failed.map(|sent| ending(index, sent)).collect()
 }
 
 /// Every producer of a process that lives gets its transactional id, or is told that it cannot have it.

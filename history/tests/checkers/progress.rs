@@ -42,6 +42,29 @@ fn progress_acquits_a_send_that_failed_before_healing() {
     acquits(&healing("progress-near", Stage::Ok), "PROGRESS", 0);
 }
 
+/// A send after healing that fails, perhaps together with one from before.
+fn aged(name: &str, together: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.send(p, 0);
+    b.phase(Phase::Heal);
+    b.send(p, 1);
+    b.ended(p, 0, Stage::Fail);
+    b.ended(p, 1, Stage::Fail);
+    if together {
+        b.in_one_step();
+    }
+    b.finish(&[])
+}
+
+#[test]
+fn progress_acquits_a_send_that_joined_a_batch_from_before_healing() {
+    acquits(&aged("progress-aged-near", true), "PROGRESS", 0);
+    let alone = aged("progress-aged-bad", false);
+    convicts(&alone, "PROGRESS", "send-fails-after-healing");
+}
+
 /// A send whose process may die, and another one after healing.
 fn left_open(name: &str, dies: bool) -> History {
     let mut b = Builder::new(name);

@@ -188,6 +188,14 @@ impl Builder {
         }
     }
 
+    /// The last event happened in the step of the one before it.
+    pub(crate) fn in_one_step(&mut self) {
+        let [.., before, last] = self.history.events.as_mut_slice() else {
+            panic!("two events make one step");
+        };
+        (last.at, last.step) = (before.at, before.step);
+    }
+
     pub(crate) fn send(&mut self, client: u16, number: u64) {
         let action = Self::send_action(Self::value(client, number), None, None);
         self.operation(client, Stage::Invoke, action);
