@@ -118,12 +118,13 @@ impl Commitments {
             Controller::IsrWritten {
                 partition,
                 isr,
+                leader_epoch,
                 partition_epoch,
-                ..
             } => {
                 let partition = self.partition(partition);
                 partition.isr(isr.len());
-                partition.stored.on_written(isr, *partition_epoch);
+                let stored = &mut partition.stored;
+                stored.on_told(*leader_epoch, isr, *partition_epoch);
                 partition.retain_kept();
                 partition.check_in_sync(seen, findings);
             }

@@ -20,6 +20,8 @@ pub(super) struct StoredIsr {
     leader: Option<BrokerId>,
     /// In which epoch.
     epoch: Option<LeaderEpoch>,
+    /// The last epoch for which a controller said what it wrote.
+    written: Option<LeaderEpoch>,
     /// An unclean election whose winner has not begun to lead: until then nobody knows what it gives up.
     unclean: Option<LeaderEpoch>,
     /// Whom a reassignment is taking away: the leader does not wait for them any more, and they cannot be elected.
@@ -38,13 +40,24 @@ impl StoredIsr {
         self.version = None;
         self.leader = election.leader;
         self.epoch = Some(election.leader_epoch);
+        self.written = self.epoch.max(self.written);
         if election.kind.is_unclean() {
             self.unclean = Some(election.leader_epoch);
         }
     }
 
     /// By the controller.
-    pub(super) fn on_written(&mut self, isr: &[BrokerId], version: PartitionEpoch) {
+    pub(super) fn on_told(
+        &mut self,
+        epoch: LeaderEpoch,
+        isr: &[BrokerId],
+        version: PartitionEpoch,
+    ) {
+        self.written = Some(epoch).max(self.written);
+        self.on_written(isr, version);
+    }
+
+    fn on_written(&mut self, isr: &[BrokerId], version: PartitionEpoch) {
         if self.version.is_none_or(|known| known < version) {
             self.members = isr.to_vec();
             self.version = Some(version);
@@ -59,13 +72,16 @@ impl StoredIsr {
     }
 
     /// A leader of whose election nobody told: the keeper did what a controller asked, and its answer never came. Then the
-    /// leader was given what the keeper has by the next one.
+    /// leader was given what the keeper has by the next one. A leader that hears late of what a controller told knows nothing
+    /// newer than that.
     pub(super) fn on_untold(&mut self, leader: BrokerId, epoch: LeaderEpoch, isr: &[BrokerId]) {
         if self.epoch.is_some_and(|told| told < epoch) {
-            self.members = isr.to_vec();
-            self.version = None;
             self.leader = Some(leader);
             self.epoch = Some(epoch);
+            if self.written < self.epoch {
+                self.members = isr.to_vec();
+                self.version = None;
+            }
         }
     }
 

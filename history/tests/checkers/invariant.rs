@@ -240,6 +240,30 @@ fn inv_strong_isr_takes_the_word_of_a_leader_of_whose_election_nobody_told() {
     }
 }
 
+/// A controller tells of an in-sync set; the leader takes it in and hears late of what was there before.
+#[test]
+fn inv_strong_isr_believes_the_controller_rather_than_a_leader_that_hears_late() {
+    for (name, told) in [
+        ("inv-strong-isr-late-near", &[2, 1][..]),
+        ("inv-strong-isr-late-bad", &[2, 3][..]),
+    ] {
+        let mut b = Builder::new(name);
+        b.born();
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.high_watermark(&[1, 2, 3], 1);
+        b.isr_told(1, told);
+        b.lead(2, 1, &[2, 1, 3], 1);
+        b.append(&[1, 2], 1, 1, v(1));
+        b.high_watermark(&[2], 2);
+        let history = b.finish(&[]);
+        if told.contains(&3) {
+            convicts(&history, "INV-STRONG-ISR", "INV-STRONG-ISR");
+        } else {
+            acquits(&history, "INV-STRONG-ISR", 0);
+        }
+    }
+}
+
 #[test]
 fn inv_read_convicts_a_leader_that_cuts_what_was_read_only() {
     for (name, read) in [("inv-read-bad", true), ("inv-read-near", false)] {

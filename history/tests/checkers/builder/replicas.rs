@@ -51,15 +51,19 @@ impl Builder {
 
     /// The leader asks for these in-sync replicas, and the controller writes them.
     pub(crate) fn let_in(&mut self, leader: u16, epoch: i32, isr: &[i32], waits_for: &[i32]) {
-        let ids = |list: &[i32]| list.iter().copied().map(BrokerId).collect::<Vec<_>>();
         let proposed = Replica::IsrProposed {
-            isr: ids(isr),
-            waits_for: ids(waits_for),
+            isr: brokers(isr),
+            waits_for: brokers(waits_for),
         };
         self.broker(leader, proposed);
+        self.isr_told(epoch, isr);
+    }
+
+    /// The controller says that it wrote an in-sync set.
+    pub(crate) fn isr_told(&mut self, epoch: i32, isr: &[i32]) {
         let written = Controller::IsrWritten {
             partition: orders(),
-            isr: ids(isr),
+            isr: brokers(isr),
             leader_epoch: LeaderEpoch(epoch),
             partition_epoch: PartitionEpoch(1),
         };
@@ -177,4 +181,8 @@ impl Builder {
         };
         self.at(Some(broker - 1), What::Process(died));
     }
+}
+
+fn brokers(ids: &[i32]) -> Vec<BrokerId> {
+    ids.iter().copied().map(BrokerId).collect()
 }
