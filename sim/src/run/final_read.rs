@@ -103,6 +103,27 @@ impl FinalRead {
         self.ends.len() == self.partitions.len() && self.ends.iter().all(reached)
     }
 
+    /// Tells of the partitions whose end nobody could say: even an empty one has to have somebody who knows that.
+    pub(super) fn give_up(&self, recorder: &mut Recorder) {
+        for (question, partition) in &self.asked {
+            let action = Action::Admin {
+                call: format!("final read {partition}"),
+                error: Some("no answer where it ends".to_owned()),
+            };
+            recorder.operation(self.node, self.operation(*question, Stage::Fail, action));
+        }
+    }
+
+    fn operation(&self, id: OperationId, stage: Stage, action: Action) -> Operation {
+        Operation {
+            client: self.client,
+            process: ProcessId(u32::from(self.client) << 16),
+            id: id.0,
+            stage,
+            action,
+        }
+    }
+
     /// An answer; what to ask next.
     pub(super) fn on_outcome(
         &mut self,
@@ -187,15 +208,7 @@ impl FinalRead {
                 records: polled,
                 error: None,
             };
-            let process = ProcessId(u32::from(self.client) << 16);
-            let operation = Operation {
-                client: self.client,
-                process,
-                id: operation.0,
-                stage: Stage::Ok,
-                action,
-            };
-            recorder.operation(self.node, operation);
+            recorder.operation(self.node, self.operation(operation, Stage::Ok, action));
         }
     }
 }
@@ -204,6 +217,7 @@ impl FinalRead {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use history::event::What;
     use protocol::verb::{ClientError, ConsumerRecord};
 
     fn orders(partition: i32) -> TopicPartition {
@@ -268,6 +282,25 @@ mod tests {
         assert!(!read.is_done(), "one partition is not read yet");
         assert_eq!(read.on_outcome(*first, end(0, 0), recorder), None);
         assert!(read.is_done(), "it is empty");
+    }
+
+    #[test]
+    fn a_partition_whose_end_nobody_says_is_told_of_and_no_other() {
+        let (mut read, [first, _]) = begun();
+        let recorder = &mut Recorder::default();
+        read.on_outcome(first, end(0, 0), recorder);
+        read.give_up(recorder);
+        let told: Vec<_> = recorder.since(0).iter().map(|event| &event.what).collect();
+        let [What::Operation(told)] = told[..] else {
+            panic!("{told:?}")
+        };
+        let Action::Admin { call, .. } = &told.action else {
+            panic!("{told:?}")
+        };
+        assert_eq!(
+            (call.as_str(), told.stage),
+            ("final read orders-1", Stage::Fail)
+        );
     }
 
     #[test]

@@ -524,6 +524,7 @@ impl Runner {
             this.command(commands);
             read.is_done()
         });
+        read.give_up(&mut self.director.recorder);
     }
 
     /// The history.

@@ -161,7 +161,7 @@ stories! {
             and the list no longer fitted the log. Since 1.7.0 a marker ends only what began before it.",
     }
     AbortBeforeNewEpoch {
-        base: Sound, home: Librdkafka,
+        base: V1_0, home: Librdkafka,
         affected: "librdkafka 1.6.1 to 1.8.0", fixed: Some("librdkafka 1.8.2"),
         superseded_by: [Mask::Fix(Fix::ProducerStateByExpiry)], catalogue: ["T-18"],
         story: "A sequence did not fit in the middle of a transaction. librdkafka asked the coordinator for a new epoch so \
