@@ -134,6 +134,7 @@ impl ReplicaManager {
                 answers[*place].1 = named.err().unwrap_or(ErrorCode::None);
             }
         }
+        self.knows_its_partitions = true;
         if !self.checkpointing {
             self.schedule_checkpoint(step.now, step.io);
         }
@@ -230,9 +231,11 @@ impl ReplicaManager {
 
     /// Told of a partition that had leaders before, without a log of it: its disk was replaced. If it is to lead, the
     /// controller takes the refusal for an offline log directory and elects somebody else; if it counts as in sync, it
-    /// refuses until it has caught up. It never existed in ZooKeeper mode; directory ids (KIP-858) are what came of it later.
+    /// refuses until it has caught up. What a broker hears of later than of its other partitions was created since it started,
+    /// and the order that made its log was lost. It never existed in ZooKeeper mode; directory ids (KIP-858) are what came of it later.
     fn comes_back_empty(&self, told: &LeaderAndIsrPartition) -> bool {
         self.rules.behaviour.has(Fix::RejectEmptyLog)
+            && !self.knows_its_partitions
             && !told.is_new
             && told.state.leader_epoch > LeaderEpoch(0)
             && self.logs.view(&told.partition).is_none()

@@ -149,6 +149,8 @@ pub struct ReplicaManager {
     locked: BTreeSet<Slot>,
     blocked: VecDeque<Taken>,
     checkpointing: bool,
+    /// A LeaderAndIsr request of this life has been carried out: the first one names all partitions that there are.
+    knows_its_partitions: bool,
     /// The high watermarks as they were last written down.
     checkpointed: BTreeMap<TopicPartition, Offset>,
     flushes: Flushes,
@@ -198,6 +200,7 @@ impl ReplicaManager {
             locked: BTreeSet::new(),
             blocked: VecDeque::new(),
             checkpointing: false,
+            knows_its_partitions: false,
             checkpointed: BTreeMap::new(),
             flushes: Flushes::default(),
             shutting_down: false,

@@ -264,6 +264,16 @@ fn a_replica_whose_disk_was_replaced_refuses_to_lead_until_it_has_caught_up() {
 }
 
 #[test]
+fn a_replica_that_never_got_the_order_to_make_its_log_may_lead() {
+    let mut cluster = Cluster::new(Behaviour::of(Era::Sound), &[1, 2]);
+    let mut other = cluster.state(2, 0, &[2]);
+    other.partition = TopicPartition::new("other", 0);
+    assert_eq!(cluster.tell(1, &other), ErrorCode::None);
+    let lead = cluster.state(1, 3, &[1]);
+    assert_eq!(cluster.tell(1, &lead), ErrorCode::None);
+}
+
+#[test]
 fn a_replica_whose_disk_was_replaced_refuses_to_lead_and_follows() {
     for fixed in [true, false] {
         let behaviour = Behaviour::of(Era::Sound).with(Fix::RejectEmptyLog, fixed);
