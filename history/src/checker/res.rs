@@ -201,6 +201,7 @@ impl Walk<'_, '_> {
             Action::Poll { records, .. } => {
                 for polled in records {
                     self.on_polled(event, process, polled);
+                    self.commits_by_itself(event, group, polled);
                 }
             }
             Action::Commit { offsets, auto, .. } => {
@@ -261,7 +262,23 @@ impl Walk<'_, '_> {
                 let asked = self.unconfirmed.entry(key).or_default();
                 asked.push((offset, EventId(0)));
             }
-            Stage::Invoke | Stage::Ok | Stage::Fail => {}
+            Stage::Fail => {
+                let asked = self.unconfirmed.entry(key).or_default();
+                asked.retain(|(other, _)| *other != offset);
+            }
+            Stage::Invoke | Stage::Ok => {}
+        }
+    }
+
+    /// A client that commits by itself asks for that without a word as soon as it has handed something over, and of what a
+    /// process asked before it died nothing is ever told.
+    fn commits_by_itself(&mut self, event: EventId, group: usize, polled: &Polled) {
+        if self.index.groups[group].commit == CommitPolicy::Auto
+            && let Some((last, _)) = polled.records.last()
+        {
+            let key = (group, self.index.part(&polled.partition));
+            let asked = self.unconfirmed.entry(key).or_default();
+            asked.push((last.0 + 1, event));
         }
     }
 

@@ -465,6 +465,35 @@ fn res_acquits_an_offset_of_a_transaction_that_the_next_coordinator_finds_decide
     convicts(&aborted, "RES", "resumed-elsewhere");
 }
 
+/// A process of a client that commits like this dies with records in hand; another member goes on behind them.
+fn resuming_after_a_death(name: &str, commit: CommitPolicy) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let [c, d] = std::array::from_fn(|_| b.consumer(commit));
+    b.born();
+    b.written(p, 0, 0);
+    b.written(p, 1, 1);
+    b.generation(1);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0)), (1, v(1))]);
+    b.committed(c, 1, 1);
+    b.client_dies(c);
+    b.group_loaded(1);
+    b.generation(2);
+    b.assigned(d, 2);
+    b.position(d, 2, ResetReason::Committed);
+    b.finish(&[(0, v(0)), (1, v(1))])
+}
+
+#[test]
+fn res_acquits_what_a_client_that_commits_by_itself_asked_for_before_it_died() {
+    let near = resuming_after_a_death("res-died-near", CommitPolicy::Auto);
+    acquits(&near, "RES", 0);
+    let bad = resuming_after_a_death("res-died-bad", CommitPolicy::After);
+    convicts(&bad, "RES", "resumed-elsewhere");
+}
+
 #[test]
 fn res_acquits_a_commit_without_answer_that_the_next_coordinator_finds_in_its_log() {
     let near = resuming_unconfirmed("res-unconfirmed-near", Unconfirmed::Loaded);
