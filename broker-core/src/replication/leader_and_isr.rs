@@ -134,7 +134,6 @@ impl ReplicaManager {
                 answers[*place].1 = named.err().unwrap_or(ErrorCode::None);
             }
         }
-        self.knows_its_partitions = true;
         if !self.checkpointing {
             self.schedule_checkpoint(step.now, step.io);
         }
@@ -235,7 +234,7 @@ impl ReplicaManager {
     /// and the order that made its log was lost. It never existed in ZooKeeper mode; directory ids (KIP-858) are what came of it later.
     fn comes_back_empty(&self, told: &LeaderAndIsrPartition) -> bool {
         self.rules.behaviour.has(Fix::RejectEmptyLog)
-            && !self.knows_its_partitions
+            && !self.checkpointing
             && !told.is_new
             && told.state.leader_epoch > LeaderEpoch(0)
             && self.logs.view(&told.partition).is_none()

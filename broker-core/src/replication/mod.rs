@@ -148,9 +148,8 @@ pub struct ReplicaManager {
     /// Partitions whose ISR is being written to the keeper, and the requests that wait for their lock.
     locked: BTreeSet<Slot>,
     blocked: VecDeque<Taken>,
+    /// Since the first LeaderAndIsr request of this life has been carried out, which names all partitions that there are.
     checkpointing: bool,
-    /// A LeaderAndIsr request of this life has been carried out: the first one names all partitions that there are.
-    knows_its_partitions: bool,
     /// The high watermarks as they were last written down.
     checkpointed: BTreeMap<TopicPartition, Offset>,
     flushes: Flushes,
@@ -200,7 +199,6 @@ impl ReplicaManager {
             locked: BTreeSet::new(),
             blocked: VecDeque::new(),
             checkpointing: false,
-            knows_its_partitions: false,
             checkpointed: BTreeMap::new(),
             flushes: Flushes::default(),
             shutting_down: false,
