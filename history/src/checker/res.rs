@@ -262,11 +262,8 @@ impl Walk<'_, '_> {
                 let asked = self.unconfirmed.entry(key).or_default();
                 asked.push((offset, EventId(0)));
             }
-            Stage::Fail => {
-                let asked = self.unconfirmed.entry(key).or_default();
-                asked.retain(|(other, _)| *other != offset);
-            }
-            Stage::Invoke | Stage::Ok => {}
+            // It asks for the same offset again and again, so that one refusal says nothing about the others.
+            Stage::Invoke | Stage::Ok | Stage::Fail => {}
         }
     }
 
