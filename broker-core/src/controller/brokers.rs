@@ -5,7 +5,7 @@
 //! then as new. Without that fix nobody notices.
 
 use super::context::{RegisteredBroker, Replica};
-use super::eligible::{EligibleStep, Struck};
+use super::eligible::strikes;
 use super::partition_phase::PartitionPhase;
 use super::replica_phase::ReplicaPhase;
 use super::step::{Reading, Step, Then};
@@ -131,17 +131,11 @@ impl Controller {
 
     /// Before they count as alive, brokers are struck out that did not stop in good order (KIP-966).
     fn strikes(&self, came: &BTreeMap<BrokerId, RegisteredBroker>) -> Vec<Step> {
-        let strike = |(id, known): (&BrokerId, &RegisteredBroker)| {
-            let struck = Struck {
-                broker: *id,
-                since: None,
-            };
-            let strike = Step::Eligible(EligibleStep::StrikeOut(struck));
-            (!known.after_clean_shutdown).then_some(strike)
-        };
-        let keeps_eligible = self.settings.behaviour.keeps_eligible();
-        let came = came.iter().filter(|_| keeps_eligible);
-        came.filter_map(strike).collect()
+        if self.settings.behaviour.keeps_eligible() {
+            strikes(came, |_| None)
+        } else {
+            Vec::new()
+        }
     }
 
     pub(super) fn add_brokers(

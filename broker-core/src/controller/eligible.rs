@@ -13,6 +13,7 @@
 //! strikes out who registered after the state was last written; a predecessor that wrote the state between that registration
 //! and its own death, and had not read the registration, leaves a hole that KRaft's log does not have.
 
+use super::context::RegisteredBroker;
 use super::partition_phase::PartitionPhase;
 use super::replica_machine::topics_of;
 use super::step::{Step, Then};
@@ -75,6 +76,24 @@ pub(super) fn eligible_after(
         replicas,
         last_known,
     }
+}
+
+/// The steps that strike out whoever of these did not stop in good order.
+pub(super) fn strikes(
+    brokers: &BTreeMap<BrokerId, RegisteredBroker>,
+    since: impl Fn(&RegisteredBroker) -> Option<BrokerEpoch>,
+) -> Vec<Step> {
+    let unclean = brokers
+        .iter()
+        .filter(|(_, known)| !known.after_clean_shutdown);
+    let strike = |(broker, known): (&BrokerId, &RegisteredBroker)| {
+        let struck = Struck {
+            broker: *broker,
+            since: since(known),
+        };
+        Step::Eligible(EligibleStep::StrikeOut(struck))
+    };
+    unclean.map(strike).collect()
 }
 
 fn distinct(ids: impl Iterator<Item = BrokerId>) -> Vec<BrokerId> {
@@ -287,18 +306,8 @@ impl Controller {
     }
 
     fn strike_out_found(&mut self) {
-        let brokers = self.context.brokers.iter();
-        let unclean = brokers.filter(|(_, known)| !known.after_clean_shutdown);
-        let struck: Vec<_> = unclean
-            .map(|(id, known)| {
-                let struck = Struck {
-                    broker: *id,
-                    since: Some(known.epoch),
-                };
-                Step::Eligible(EligibleStep::StrikeOut(struck))
-            })
-            .collect();
-        self.then(struck);
+        let since = |known: &RegisteredBroker| Some(known.epoch);
+        self.then(strikes(&self.context.brokers, since));
     }
 }
 

@@ -310,8 +310,8 @@ impl Controller {
         }
         // An answer that names ids does not speak of a later topic of the same name.
         let told = response.topic_ids.as_ref();
-        let known = self.context.topic_ids.clone();
-        let meant = |of: &TopicPartition| {
+        let known = &self.context.topic_ids;
+        let meant = |(of, _): &(TopicPartition, ErrorCode)| {
             told.is_none_or(|ids| {
                 let id = ids.get(&of.topic);
                 id.is_some() && id == known.get(&of.topic)
@@ -319,10 +319,7 @@ impl Controller {
         };
         let failed = self.context.offline_dirs.entry(broker).or_default();
         let mut newly = Vec::new();
-        for (partition, error) in response.partitions {
-            if !meant(&partition) {
-                continue;
-            }
+        for (partition, error) in response.partitions.into_iter().filter(meant) {
             if error == ErrorCode::None {
                 failed.remove(&partition);
             } else if error == ErrorCode::KafkaStorageError && failed.insert(partition.clone()) {

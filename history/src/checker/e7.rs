@@ -46,7 +46,7 @@ impl Checker for CopyTest {
             return verdict;
         };
         for copying in Copying::all(index) {
-            let old = OldAnswers::of(index, copying.group);
+            let old = OldAnswers::to(copying.group);
             for part in copying.parts() {
                 let scope = Scope {
                     index,

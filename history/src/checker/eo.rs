@@ -45,7 +45,7 @@ impl Checker for ExactlyOnce {
             return verdict;
         };
         for copying in Copying::all(index) {
-            let old = OldAnswers::of(index, copying.group);
+            let old = OldAnswers::to(copying.group);
             for part in copying.parts() {
                 judge(index, visible, (&copying, &old, part), &mut verdict);
             }

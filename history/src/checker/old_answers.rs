@@ -10,6 +10,7 @@ use crate::event::{Group, Process, What};
 use crate::manifest::ClientKind;
 use crate::operation::{Action, Operation};
 use protocol::ids::{GroupId, NodeId, TopicPartition};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One such answer.
@@ -26,31 +27,19 @@ struct OldAnswer {
     brokers: String,
 }
 
-/// All such answers to the members of a group that copies.
-#[derive(Debug, Default)]
+/// All such answers to the members of a group that copies; looked for when the first copy is there again.
+#[derive(Debug)]
 pub(super) struct OldAnswers {
-    all: Vec<OldAnswer>,
+    group: usize,
+    all: OnceCell<Vec<OldAnswer>>,
 }
 
 impl OldAnswers {
-    pub(super) fn of(index: &Index<'_>, group: usize) -> Self {
-        let mut walk = Walk {
-            index,
-            group: &index.groups[group].id,
-            holders: BTreeSet::new(),
-            committed: BTreeMap::new(),
-            found: Self::default(),
-        };
-        for (id, event) in (0..).map(EventId).zip(&index.history.events) {
-            if let What::Operation(operation) = &event.what {
-                if index.group_of_client(operation.client) == Some(group) {
-                    walk.on_operation(id, operation);
-                }
-            } else if let Some(node) = event.node {
-                walk.on_node(node, &event.what);
-            }
+    pub(super) fn to(group: usize) -> Self {
+        Self {
+            group,
+            all: OnceCell::new(),
         }
-        walk.found
     }
 
     /// Why one of these copies was made though its input was committed.
@@ -64,7 +53,8 @@ impl OldAnswers {
             .iter()
             .filter_map(|copy| index.transactions.of_value(*copy));
         let transactions: Vec<&Transaction> = made.map(|of| index.transactions.get(of)).collect();
-        let mut fitting = self.all.iter().filter(|answer| {
+        let all = self.all.get_or_init(|| found(index, self.group));
+        let mut fitting = all.iter().filter(|answer| {
             answer.part == part
                 && (answer.told..answer.known).contains(&offset)
                 && transactions
@@ -80,13 +70,33 @@ impl OldAnswers {
     }
 }
 
+fn found(index: &Index<'_>, group: usize) -> Vec<OldAnswer> {
+    let mut walk = Walk {
+        index,
+        group: &index.groups[group].id,
+        holders: BTreeSet::new(),
+        committed: BTreeMap::new(),
+        found: Vec::new(),
+    };
+    for (id, event) in (0..).map(EventId).zip(&index.history.events) {
+        if let What::Operation(operation) = &event.what {
+            if index.group_of_client(operation.client) == Some(group) {
+                walk.on_operation(id, operation);
+            }
+        } else if let Some(node) = event.node {
+            walk.on_node(node, &event.what);
+        }
+    }
+    walk.found
+}
+
 struct Walk<'a, 'h> {
     index: &'a Index<'h>,
     group: &'a GroupId,
     /// Brokers that take themselves for the coordinator.
     holders: BTreeSet<NodeId>,
     committed: BTreeMap<&'h TopicPartition, i64>,
-    found: OldAnswers,
+    found: Vec<OldAnswer>,
 }
 
 impl<'h> Walk<'_, 'h> {
@@ -151,7 +161,7 @@ impl<'h> Walk<'_, 'h> {
                 .iter()
                 .map(|node| manifest.node_name(*node))
                 .collect();
-            self.found.all.push(OldAnswer {
+            self.found.push(OldAnswer {
                 at,
                 part: self.index.part(partition),
                 writer: *writer,

@@ -3,7 +3,7 @@
 
 use super::Checker;
 use super::effects::{effects, operation};
-use super::index::{Acks, EventId, Fate, Index, NONE, Sent, ValueId};
+use super::index::{self, Acks, EventId, Fate, Index, NONE, Sent, ValueId};
 use super::relapse::deadlock;
 use crate::event::{Phase, Process, Transaction, What};
 use crate::manifest::{ClientKind, Stream};
@@ -174,6 +174,12 @@ fn excuse(index: &Index<'_>, id: ValueId) -> Option<String> {
     })
 }
 
+/// When the producer of a transaction was given its epoch.
+fn epoch_given(index: &Index<'_>, own: &index::Transaction) -> EventId {
+    let init = own.init.map(|init| index.transactions.inits[init].returned);
+    init.unwrap_or(EventId(0))
+}
+
 /// What coordinators said about the id of a transaction between the call that gave its epoch and the end of this send.
 fn told_since_init<'i>(
     index: &'i Index<'_>,
@@ -181,8 +187,7 @@ fn told_since_init<'i>(
 ) -> Option<impl Iterator<Item = &'i Transaction>> {
     let own = index.transactions.get(index.transactions.of_value(id)?);
     let sent = index.values.get(id);
-    let init = own.init.map(|init| index.transactions.inits[init].returned);
-    let since = init.unwrap_or(EventId(0));
+    let since = epoch_given(index, own);
     let told = index.transactions.coordinated.get(own.id.as_ref()?)?.iter();
     let told = told.filter(move |event| **event > since && **event < sent.ended);
     Some(told.filter_map(|event| {
@@ -220,8 +225,7 @@ fn taken_over(index: &Index<'_>, id: ValueId) -> Option<String> {
     let (own, all) = (index.values.get(id), &index.transactions);
     let transaction = all.get(all.of_value(id)?);
     let name = transaction.id.as_ref()?;
-    let init = transaction.init.map(|init| all.inits[init].returned);
-    let since = init.unwrap_or(EventId(0));
+    let since = epoch_given(index, transaction);
     let ready = all.inits.iter();
     let ready = ready.filter(|init| init.returned > since && init.invoked < own.ended);
     let ready = ready.map(|init| (init.client, &init.id));

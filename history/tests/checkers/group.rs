@@ -14,9 +14,17 @@ use protocol::verb::ResetReason;
 
 /// Two acknowledged records, and a group of so many members, which commit after they process, in its first generation.
 fn two_records<const MEMBERS: usize>(name: &str) -> (Builder, [u16; MEMBERS]) {
+    two_records_for(name, CommitPolicy::After)
+}
+
+/// The same, of members that commit like this.
+fn two_records_for<const MEMBERS: usize>(
+    name: &str,
+    commit: CommitPolicy,
+) -> (Builder, [u16; MEMBERS]) {
     let mut b = Builder::new(name);
     let p = b.producer("all", 5, false);
-    let members = std::array::from_fn(|_| b.consumer(CommitPolicy::After));
+    let members = std::array::from_fn(|_| b.consumer(commit));
     b.born();
     b.written(p, 0, 0);
     b.written(p, 1, 1);
@@ -467,13 +475,7 @@ fn res_acquits_an_offset_of_a_transaction_that_the_next_coordinator_finds_decide
 
 /// A process of a client that commits like this dies with records in hand; another member goes on behind them.
 fn resuming_after_a_death(name: &str, commit: CommitPolicy) -> History {
-    let mut b = Builder::new(name);
-    let p = b.producer("all", 5, false);
-    let [c, d] = std::array::from_fn(|_| b.consumer(commit));
-    b.born();
-    b.written(p, 0, 0);
-    b.written(p, 1, 1);
-    b.generation(1);
+    let (mut b, [c, d]) = two_records_for(name, commit);
     b.assigned(c, 1);
     b.position(c, 0, ResetReason::NoCommit);
     b.polled(c, &[(0, v(0)), (1, v(1))]);
