@@ -96,6 +96,8 @@ pub struct Runner {
     progress: Progress,
     /// Who is started again at the healing and is not there yet.
     returning: BTreeSet<NodeId>,
+    /// How many of the recorded events `progress` knows.
+    followed: usize,
     steps: u64,
 }
 
@@ -130,6 +132,7 @@ impl Runner {
             nodes,
             progress,
             returning: BTreeSet::new(),
+            followed: 0,
             steps: 0,
         }
     }
@@ -172,10 +175,9 @@ impl Runner {
         let next = self.world.next_event().filter(|next| *next <= until);
         match (next, due) {
             (Some(next), due) if due.is_none_or(|due| next <= due) => {
-                let seen = self.director.recorder.len();
                 self.world.step_until(next, &mut self.director);
                 self.steps += 1;
-                self.progress.take_in(self.director.recorder.since(seen));
+                self.follow();
                 true
             }
             (_, Some(due)) => {
@@ -193,6 +195,13 @@ impl Runner {
         }
     }
 
+    /// What has been recorded since, also of what was commanded: a producer that is killed sends nothing any more.
+    fn follow(&mut self) {
+        let recorder = &self.director.recorder;
+        self.progress.take_in(recorder.since(self.followed));
+        self.followed = recorder.len();
+    }
+
     fn command(&mut self, commands: Vec<WorldCommand>) {
         self.director
             .recorder
@@ -200,6 +209,7 @@ impl Runner {
         for command in commands {
             self.world.command(command, &mut self.director);
         }
+        self.follow();
     }
 
     fn phase(&mut self, phase: Phase) {
