@@ -79,8 +79,10 @@ impl Checker for Resume {
                     }
                 }
                 What::Client(Client::Rebalancing { .. }) => {
-                    let node = index.event(*event).node;
-                    walk.asked.extend(node.map(|node| (node, *event)));
+                    if let Some(node) = index.event(*event).node {
+                        let before = walk.asked.get(&node).map(|(last, _)| *last);
+                        walk.asked.insert(node, (*event, before));
+                    }
                 }
                 What::Replica(..)
                 | What::Controller(_)
@@ -125,8 +127,8 @@ struct Walk<'i, 'h> {
     committed_only: bool,
     /// Of groups whose offsets are in ZooKeeper.
     written: Written,
-    /// By node: when it last began to find out what is its own.
-    asked: BTreeMap<NodeId, EventId>,
+    /// By node: when it began to find out what is its own, the last time and the time before.
+    asked: BTreeMap<NodeId, (EventId, Option<EventId>)>,
 }
 
 impl Walk<'_, '_> {
@@ -407,6 +409,18 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// When a ZooKeeper consumer began the rebalance that ends in this event. Where another one begins at once, in the same
+    /// step, that may be told first; none ends in the step in which it begins.
+    fn asked_before(&self, event: EventId) -> Option<EventId> {
+        let ended = self.index.event(event);
+        let (last, before) = self.asked.get(&ended.node?)?;
+        if self.index.event(*last).step < ended.step {
+            Some(*last)
+        } else {
+            *before
+        }
+    }
+
     /// A position that a ZooKeeper consumer read from its znode: one of the commits that can be there.
     fn on_position_read(
         &mut self,
@@ -416,10 +430,7 @@ impl Walk<'_, '_> {
         (offset, reason): (Offset, ResetReason),
     ) {
         let index = self.index;
-        let node = index.event(event).node;
-        let asked = node
-            .and_then(|node| self.asked.get(&node).copied())
-            .unwrap_or(event);
+        let asked = self.asked_before(event).unwrap_or(event);
         let visible = self.written.visible(key, asked);
         let stored = self.written.settled(key, asked);
         let is_lawful = match reason {

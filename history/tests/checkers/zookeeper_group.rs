@@ -102,6 +102,40 @@ fn res_admits_that_a_commit_in_zookeeper_came_after_the_question() {
     acquits(&old_resume("res-old-near", false), "RES", 0);
 }
 
+/// A consumer finds 1, for which it asked before, or after, the commit of 3 was over, and begins to ask again in the same step.
+fn asked_twice(name: &str, over: bool) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.old_consumer(CommitPolicy::Auto);
+    let d = b.old_consumer(CommitPolicy::Auto);
+    b.born();
+    b.written(p, 0, 0);
+    b.writes(c, Stage::Invoke, (101, 1));
+    b.writes(c, Stage::Ok, (101, 1));
+    if over {
+        b.writes(c, Stage::Invoke, (102, 3));
+        b.writes(c, Stage::Ok, (102, 3));
+        b.rebalances(d);
+    } else {
+        b.rebalances(d);
+        b.writes(c, Stage::Invoke, (102, 3));
+        b.writes(c, Stage::Ok, (102, 3));
+    }
+    b.rebalances(d);
+    b.owns(d);
+    b.in_one_step();
+    b.position(d, 1, ResetReason::Committed);
+    b.in_one_step();
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn res_takes_the_question_that_was_answered_not_the_next_one_of_the_same_step() {
+    let convicted = asked_twice("res-old-twice-bad", true);
+    convicts(&convicted, "RES", "resumed-elsewhere");
+    acquits(&asked_twice("res-old-twice-near", false), "RES", 0);
+}
+
 /// A member that keeps its offsets in Kafka has committed 3; one that keeps them in ZooKeeper goes on from what it commits
 /// itself, or finds nothing.
 fn moving(name: &str, finds: bool) -> History {
