@@ -67,6 +67,12 @@ fn read(path: &Path) -> Result<(String, ScenarioFile), Exit> {
         complain_plainly(&format!("cannot read {shown}: {error}{hint}"));
         Exit::Usage
     })?;
+    if bytes.starts_with(br#"{"format":"ktrial-history""#) {
+        complain_plainly(&format!(
+            "{shown} is a recorded history; `ktrial check {shown}` judges it, `ktrial report {shown}` draws it"
+        ));
+        return Err(Exit::Usage);
+    }
     let text = parse::text(bytes).map_err(|complaint| fail(complaint, &shown, ""))?;
     let file = parse::parse(&text).map_err(|complaint| fail(complaint, &shown, &text))?;
     Ok((text, file))

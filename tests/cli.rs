@@ -146,6 +146,20 @@ fn a_history_cut_in_the_middle_is_refused() {
 }
 
 #[test]
+fn a_scenario_is_no_history_and_a_history_no_scenario() {
+    let scenario = "scenarios/01-kill-nine.toml";
+    let told = ktrial(&["check", scenario]);
+    assert!(told.starts_with("exit 2"), "{told}");
+    let cure = "`ktrial run scenarios/01-kill-nine.toml` runs it and judges";
+    assert!(told.contains(cure), "{told}");
+    let history = "history/testdata/pa-bad.jsonl";
+    let told = ktrial(&["run", history]);
+    assert!(told.starts_with("exit 2"), "{told}");
+    let cure = "`ktrial check history/testdata/pa-bad.jsonl` judges it";
+    assert!(told.contains(cure), "{told}");
+}
+
+#[test]
 fn a_history_cut_within_a_line_is_refused() {
     let cut = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cut-line.jsonl");
     let cut_name = cut.to_str().unwrap();

@@ -359,6 +359,18 @@ impl<'i, 'h> Count<'i, 'h> {
     fn operation(&mut self, operation: &Operation) {
         let index = self.index;
         match &operation.action {
+            Action::Send {
+                error: Some(error), ..
+            }
+            | Action::Transaction {
+                error: Some(error), ..
+            }
+            | Action::Poll {
+                error: Some(error), ..
+            }
+            | Action::Commit {
+                error: Some(error), ..
+            } if is_misuse(error) => self.add("misuse", None, 1),
             Action::Poll { records, .. } if !index.closes_the_run(operation.client) => {
                 for polled in records {
                     let part = index.part(&polled.partition);
@@ -377,12 +389,6 @@ impl<'i, 'h> Count<'i, 'h> {
                     .flatten();
                 self.hot(topic, hot("processed"), 1);
             }
-            Action::Send {
-                error: Some(error), ..
-            }
-            | Action::Transaction {
-                error: Some(error), ..
-            } if error.starts_with("IllegalStateException") => self.add("misuse", None, 1),
             Action::Send { .. }
             | Action::Poll { .. }
             | Action::Commit { .. }
@@ -591,6 +597,11 @@ impl<'i, 'h> Count<'i, 'h> {
 }
 
 /// Stands for "counts nowhere".
+/// Whether an error says that the application did what it may not do.
+fn is_misuse(error: &str) -> bool {
+    error.starts_with("IllegalStateException") || error == "INVALID_GROUP_ID"
+}
+
 const NO_ENTRY: usize = usize::MAX;
 
 fn missed(index: &Index<'_>, (group, effects): (usize, &Effects), id: ValueId) -> bool {

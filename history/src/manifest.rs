@@ -211,6 +211,11 @@ impl Manifest {
         }
     }
 
+    /// A fault that was declared, by its number.
+    pub fn planned(&self, fault: u32) -> Option<&PlannedFault> {
+        self.faults.get(usize::try_from(fault).ok()?)
+    }
+
     /// Whether the file holds a stream.
     pub fn has(&self, stream: Stream) -> bool {
         self.streams.contains(&stream)

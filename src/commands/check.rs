@@ -25,7 +25,14 @@ pub(crate) fn check(args: &Check) -> Exit {
     let history = match history::jsonl::read(BufReader::new(file)) {
         Ok(history) => history,
         Err(error) => {
-            load::complain_plainly(&format!("{shown}: {error}"));
+            let is_scenario = args.file.extension().is_some_and(|ending| ending == "toml");
+            load::complain_plainly(&if is_scenario {
+                format!(
+                    "{shown} is a scenario, and `check` judges a history that was recorded; `ktrial run {shown}` runs it and judges"
+                )
+            } else {
+                format!("{shown}: {error}")
+            });
             return Exit::Usage;
         }
     };

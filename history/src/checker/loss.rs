@@ -7,14 +7,13 @@
 //! specification.
 
 use super::index::{CutKind, EventId, Index, Leadership, NONE, Sent, ValueId, wide};
+use super::permanent;
 use super::relapse::{deadlock, relapses};
 use super::removal::removed;
-use crate::event::{ElectionKind, FaultStage, Process, Replica, What};
-use crate::manifest::PlannedFault;
+use crate::event::{ElectionKind, Process, Replica, What};
 use crate::operation::Value;
 use crate::verdict::Moment;
-use protocol::ids::{BrokerId, GroupId, LeaderEpoch, TopicPartition};
-use protocol::java_hash::partition_for_id;
+use protocol::ids::{BrokerId, GroupId, LeaderEpoch};
 use std::collections::BTreeSet;
 
 /// How far an acknowledgement promises.
@@ -238,11 +237,7 @@ pub(super) fn commit_cause(
     group: &GroupId,
     (commit, gone): (EventId, EventId),
 ) -> Option<String> {
-    const OFFSETS: &str = "__consumer_offsets";
-    let offsets = index.partitions.iter().map(|partition| &partition.name);
-    let offsets = offsets.filter(|name| name.topic.as_str() == OFFSETS);
-    let count = offsets.map(|name| name.partition.0 + 1).max()?;
-    let home = TopicPartition::new(OFFSETS, partition_for_id(group.as_str(), count));
+    let home = permanent::home(index, permanent::OFFSETS, group.as_str())?;
     // Its coordinator appended it last, at the latest.
     let events = &index.history.events[..wide(commit.0)];
     let append = events.iter().rev().find_map(|event| {
@@ -402,25 +397,6 @@ pub(super) fn lost_power(
     deaths.next().map(|death| death.event)
 }
 
-/// The faults that do not heal, with their numbers.
-fn permanent_faults<'i>(index: &'i Index<'_>) -> impl Iterator<Item = (u32, &'i PlannedFault)> {
-    let faults = (0..).zip(&index.history.manifest.faults);
-    faults.filter(|(_, fault)| fault.permanent)
-}
-
-/// Whether a fault hit a broker that had a replica of the partition.
-fn hit_a_replica(index: &Index<'_>, part: u32, number: u32) -> bool {
-    let holders = index.partition(part).replicas.keys();
-    let holders: Vec<String> = holders.map(|broker| format!("broker {broker}")).collect();
-    let is_holder = |name: &str| holders.iter().any(|holder| holder == name);
-    index.history.events.iter().any(|event| {
-        matches!(&event.what, What::Fault(fault)
-            if fault.index == number
-                && fault.stage == FaultStage::Injected
-                && fault.target.split(", ").any(is_holder))
-    })
-}
-
 /// No leader lacked the record, and yet it was not read.
 fn undropped(index: &Index<'_>, record: Record, level: Level, end: EventId) -> Cause {
     let partition = index.partition(record.part);
@@ -434,15 +410,10 @@ fn undropped(index: &Index<'_>, record: Record, level: Level, end: EventId) -> C
     let own_topic = partition.topic.is_none();
     // Nobody reads Kafka's own topics at the end.
     let out_of_reach = offline || !own_topic && (partition.read_failed || !partition.read);
-    let permanent = permanent_faults(index).find(|(number, _)| {
-        // A machine lost for good may be any machine; what a coordinator had stored goes with its own.
-        !own_topic || hit_a_replica(index, record.part, *number)
-    });
-    if let Some((_, fault)) = permanent.filter(|_| out_of_reach) {
-        return Cause::Excused(format!(
-            "{} is offline for good: {}",
-            partition.name, fault.description
-        ));
+    let for_good =
+        || permanent::replica(index, record.part).or_else(|| permanent::everything(index));
+    if let Some(why) = out_of_reach.then(for_good).flatten() {
+        return Cause::Excused(format!("{} is offline {why}", partition.name));
     }
     let lost = lossy(index, record, end);
     if let Some(why) = disks(index, record, level, &lost) {

@@ -35,6 +35,7 @@ mod own;
 mod p0;
 mod p1;
 mod pa;
+mod permanent;
 mod progress;
 mod relapse;
 mod removal;

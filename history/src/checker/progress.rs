@@ -4,6 +4,7 @@
 use super::Checker;
 use super::effects::{effects, operation};
 use super::index::{self, Acks, EventId, Fate, Index, NONE, Sent, ValueId};
+use super::permanent;
 use super::relapse::deadlock;
 use crate::event::{Phase, Process, Transaction, What};
 use crate::manifest::{ClientKind, Stream};
@@ -26,7 +27,7 @@ impl Checker for Progress {
     }
 
     fn definition(&self) -> &'static str {
-        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send, every initTransactions and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What a permanent fault took offline is excused and named, and so is a send of a producer whose coordinator has aborted what took longer than transaction.timeout.ms, or whose transactional id another process took, because that fences it, and so is a partition whose leader lost power and led again in its own epoch without what its followers have. Claimed by every configuration."
+        "Once everything that is not permanent has healed: each producer's last send succeeds, no send begun later than the grace time fails, every send, every initTransactions and every end of a transaction of a process that lives is answered, what a producer with acks=0 sends under the last leader of a partition reaches the log again, every partition can be read to its end, and every group that has a member catches up, also with partitions of its topics that it never began. What rests on a replica, a coordinator, a machine of its own or a majority of keepers that a permanent fault took is excused, and the fault named, and so is a send of a producer whose coordinator has aborted what took longer than transaction.timeout.ms, or whose transactional id another process took, because that fences it, and so is a partition whose leader lost power and led again in its own epoch without what its followers have. Claimed by every configuration."
     }
 
     fn needs(&self) -> &'static [Stream] {
@@ -48,27 +49,9 @@ impl Checker for Progress {
     }
 }
 
-/// The cause, where a permanent fault excuses.
-fn permanent(index: &Index<'_>, part: u32) -> Option<String> {
-    let fault = index
-        .history
-        .manifest
-        .faults
-        .iter()
-        .find(|fault| fault.permanent)?;
-    let offline = part == NONE
-        || index.partition(part).read_failed
-        || index
-            .partition(part)
-            .elections
-            .last()
-            .is_some_and(|election| election.leader.is_none());
-    offline.then(|| format!("for good: {}", fault.description))
-}
-
 /// The cause, where something excuses that a partition does not go on.
 fn standing(index: &Index<'_>, part: u32) -> Option<String> {
-    permanent(index, part).or_else(|| (part != NONE).then(|| deadlock(index, part))?)
+    permanent::partition(index, part).or_else(|| (part != NONE).then(|| deadlock(index, part))?)
 }
 
 fn report(verdict: &mut Verdict, cause: Option<String>, finding: impl FnOnce() -> Finding) {
@@ -148,7 +131,10 @@ fn inits(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
             continue;
         }
         if !unready.returned || index.time(unready.invoked) > grace {
-            report(verdict, permanent(index, NONE), || {
+            let cause = permanent::client(index, unready.client)
+                .or_else(|| permanent::transactional_id(index, &unready.id))
+                .or_else(|| permanent::everything(index));
+            report(verdict, cause, || {
                 let client = index.client_name(unready.client);
                 let call = format!("initTransactions of {client} as {}", unready.id);
                 let text = format!("{call} is not answered although the cluster had healed");
@@ -165,7 +151,13 @@ const FENCED: [&str; 2] = ["PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"];
 /// Why a send may fail after healing.
 fn excuse(index: &Index<'_>, id: ValueId) -> Option<String> {
     let sent = index.values.get(id);
-    standing(index, sent.part).or_else(|| {
+    let gone = standing(index, sent.part)
+        .or_else(|| permanent::client(index, sent.client))
+        .or_else(|| {
+            let own = index.transactions.of_value(id)?;
+            permanent::transaction(index, index.transactions.get(own))
+        });
+    gone.or_else(|| {
         let error = error_of(index, sent)?;
         FENCED.contains(&error.as_str()).then(|| {
             let own = timed_out(index, id).or_else(|| asked_by_the_life_before(index, id));
@@ -265,7 +257,9 @@ fn transactions(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
             let open = end.stage == Stage::Invoke;
             let unanswered = end.stage == Stage::Info && index.time(end.invoked) > grace;
             if open || unanswered {
-                report(verdict, permanent(index, NONE), || {
+                let cause = permanent::client(index, own.client)
+                    .or_else(|| permanent::transaction(index, own));
+                report(verdict, cause, || {
                     let name = index.transaction_name(transaction);
                     let text =
                         format!("{call} of {name} is not answered although the cluster had healed");
@@ -447,7 +441,7 @@ fn catching_up(index: &Index<'_>, verdict: &mut Verdict) {
     let groups = effects(index, |_| {});
     for (group, effects) in groups.iter().enumerate() {
         let id = &index.groups[group].id;
-        let Some(topics) = &wanted[group] else {
+        let Some(Living { members, topics }) = &wanted[group] else {
             continue;
         };
         let begun = effects.started.keys().chain(effects.reached.keys());
@@ -477,17 +471,45 @@ fn catching_up(index: &Index<'_>, verdict: &mut Verdict) {
             }
             let never =
                 !effects.started.contains_key(&part) && !effects.reached.contains_key(&part);
-            report(verdict, standing(index, part), || {
+            let gone = || {
+                let members = members.iter();
+                let members = members.map(|member| permanent::client(index, *member));
+                let all: Option<Vec<_>> = members.collect();
+                all?.pop().or_else(|| permanent::group(index, id))
+            };
+            report(verdict, standing(index, part).or_else(gone), || {
                 let name = &index.partition(part).name;
-                lagging(name, id, (last, (!never).then_some(reached)))
-                    .told(waited(index, (part, last)))
+                let refused = refused(index, members);
+                lagging(
+                    name,
+                    id,
+                    (last, (!never).then_some(reached)),
+                    refused.as_ref(),
+                )
+                .told(waited(index, (part, last), refused))
             });
         }
     }
 }
 
-/// How long the last record of a partition has been there to be read.
-fn waited(index: &Index<'_>, (part, last): (u32, i64)) -> Vec<Moment> {
+/// The last poll of these members, if it was refused; by whom, and with which error.
+fn refused(index: &Index<'_>, members: &[u16]) -> Option<(EventId, String, String)> {
+    let polls = index.polls.iter().rev();
+    let mut own = polls.filter_map(|event| Some((*event, operation(index, *event)?)));
+    let (event, last) = own.find(|(_, poll)| members.contains(&poll.client))?;
+    let Action::Poll { error, .. } = &last.action else {
+        return None;
+    };
+    let name = index.client_name(last.client).to_owned();
+    Some((event, name, error.clone()?))
+}
+
+/// How long the last record of a partition has been there to be read, and what its readers were told.
+fn waited(
+    index: &Index<'_>,
+    (part, last): (u32, i64),
+    refused: Option<(EventId, String, String)>,
+) -> Vec<Moment> {
     let name = &index.partition(part).name;
     let id = index.found(part, last);
     let sent = id.is_some().then(|| index.values.get(id).invoked);
@@ -501,7 +523,10 @@ fn waited(index: &Index<'_>, (part, last): (u32, i64)) -> Vec<Moment> {
         (healed, "everything that is not permanent heals".to_owned()),
         (closed, "the run is closed".to_owned()),
     ];
-    let known = told.into_iter().filter_map(|(at, text)| Some((at?, text)));
+    let refusal =
+        refused.map(|(at, who, error)| (Some(at), format!("{who} polls, and is told {error}")));
+    let told = told.into_iter().chain(refusal);
+    let known = told.filter_map(|(at, text)| Some((at?, text)));
     let mut story: Vec<_> = known.map(|(at, text)| index.moment(at, text)).collect();
     story.sort_by_key(|moment| moment.at);
     story
@@ -511,6 +536,7 @@ fn lagging(
     partition: &TopicPartition,
     group: &GroupId,
     (last, reached): (i64, Option<i64>),
+    refused: Option<&(EventId, String, String)>,
 ) -> Finding {
     let (anomaly, seen, how) = match reached {
         Some(offset) => (
@@ -524,13 +550,28 @@ fn lagging(
             "never began to read".to_owned(),
         ),
     };
-    let text = format!("group {group} {how} {partition}, whose last record is at {last}");
+    let name = if group.as_str().is_empty() {
+        "without a name"
+    } else {
+        group.as_str()
+    };
+    let told = refused.map_or_else(String::new, |(_, who, error)| {
+        format!("; {who} is told {error}")
+    });
+    let text = format!("group {name} {how} {partition}, whose last record is at {last}{told}");
     Finding::new(anomaly, text, format!("offset {}", last + 1), seen)
         .at(partition, reached.unwrap_or(0))
 }
 
-/// By group: the topics that its living members subscribe to; none where nobody lives at the end.
-fn wanted<'h>(index: &Index<'h>) -> Vec<Option<BTreeSet<&'h TopicName>>> {
+/// The members of a group that live at the end, and the topics that they subscribe to.
+#[derive(Clone, Default)]
+struct Living<'h> {
+    members: Vec<u16>,
+    topics: BTreeSet<&'h TopicName>,
+}
+
+/// By group: who lives; none where nobody lives at the end.
+fn wanted<'h>(index: &Index<'h>) -> Vec<Option<Living<'h>>> {
     let mut lives: BTreeMap<u16, bool> = BTreeMap::new();
     // A history from elsewhere does not tell when clients start: they are there.
     let mut is_told = false;
@@ -557,8 +598,9 @@ fn wanted<'h>(index: &Index<'h>) -> Vec<Option<BTreeSet<&'h TopicName>>> {
         if let (Some(group), ClientKind::Consumer { topics, .. }, true) =
             (group, &client.kind, alive)
         {
-            let wanted: &mut BTreeSet<&TopicName> = groups[*group].get_or_insert_default();
-            wanted.extend(topics);
+            let wanted: &mut Living<'_> = groups[*group].get_or_insert_default();
+            wanted.members.push(number);
+            wanted.topics.extend(topics);
         }
     }
     groups

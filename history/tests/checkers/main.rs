@@ -17,6 +17,7 @@ mod kept;
 mod offsets;
 mod order;
 mod owner;
+mod permanent;
 mod power;
 mod producers;
 mod progress;

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::History;
 use crate::event::{
-    Append, Client, Controller, Event, FaultStage, Keeper, LeaderElection, Process, Replica, What,
+    Append, Client, Controller, Event, Fault, FaultStage, Keeper, LeaderElection, Process, Replica,
+    What,
 };
 use crate::invariant::Invariants;
 use crate::manifest::{ClientKind, NodeRole, Stream};
@@ -57,6 +58,7 @@ fn empty(history: &History) -> Index<'_> {
         group_events: Vec::new(),
         phases: Vec::new(),
         deaths: Vec::new(),
+        lasting_faults: Vec::new(),
         whole: history.manifest.has(Stream::FinalRead),
         broken: Vec::new(),
         transactions: Transactions::default(),
@@ -216,12 +218,7 @@ fn take(index: &mut Index<'_>, current: &mut Current, id: EventId, event: &Event
             }
         }
         What::Controller(Controller::TopicDeleted(topic)) => on_removal(index, id, topic),
-        What::Fault(fault) if fault.kind == "delete_topic" => {
-            if fault.stage == FaultStage::Injected {
-                let topic = TopicName::from(fault.target.as_str());
-                *index.wishes.entry(topic).or_default() += 1;
-            }
-        }
+        What::Fault(fault) => on_fault(index, id, fault),
         What::Group(..)
         | What::Client(
             Client::Joined { .. }
@@ -239,8 +236,18 @@ fn take(index: &mut Index<'_>, current: &mut Current, id: EventId, event: &Event
         | What::Broker(_)
         | What::Keeper(_)
         | What::Client(_)
-        | What::Fault(_)
         | What::Mark(_) => {}
+    }
+}
+
+fn on_fault(index: &mut Index<'_>, id: EventId, fault: &Fault) {
+    if fault.kind == "delete_topic" && fault.stage == FaultStage::Injected {
+        let topic = TopicName::from(fault.target.as_str());
+        *index.wishes.entry(topic).or_default() += 1;
+    }
+    let planned = index.history.manifest.planned(fault.index);
+    if planned.is_some_and(|planned| planned.permanent) {
+        index.lasting_faults.push(id);
     }
 }
 

@@ -303,6 +303,8 @@ pub struct Index<'h> {
     pub phases: Vec<(Phase, EventId)>,
     /// Broker processes that died.
     pub deaths: Vec<Death>,
+    /// When faults struck, or showed, that are declared not to heal.
+    pub lasting_faults: Vec<EventId>,
     /// Whether there is a final read to find records in.
     pub whole: bool,
     /// White-box invariants that broke.

@@ -246,7 +246,10 @@ impl Checker<'_> {
                 "a consumer has either `topics` to subscribe to, or a `pattern` of topics, or partitions to `assign`",
             );
         }
-        if subscribes && consumer.group.as_deref().unwrap_or_default().is_empty() {
+        // What is empty the client takes, and says so when it polls; ZooKeeper has no node without a name.
+        let old = self.side.and_then(|side| side.api).unwrap_or(consumer.api) == ConsumerApi::Old;
+        let nameless = |group: &String| old && group.is_empty();
+        if subscribes && consumer.group.as_ref().is_none_or(nameless) {
             let message = "INVALID_GROUP_ID: To use the group management or offset commit APIs, you must provide a valid group.id in the consumer configuration.";
             self.complain("scenario::consumer", span.clone(), message);
         }
