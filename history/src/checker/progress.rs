@@ -72,8 +72,13 @@ fn sends(index: &Index<'_>, heal: EventId, verdict: &mut Verdict) {
         let deaths = deaths.get(&sent.client).map_or(&[][..], Vec::as_slice);
         deaths.iter().any(|death| *death > sent.invoked)
     };
+    // A producer that goes on while the partitions are read has sends under way when the run ends.
+    let closing = index.phase(Phase::FinalRead);
+    let cut_short =
+        |sent: &Sent| sent.fate == Fate::Open && closing.is_some_and(|at| sent.invoked > at);
     let mut last: BTreeMap<(u32, u32), ValueId> = BTreeMap::new();
-    let alive = index.values.all().filter(|(_, sent)| !orphaned(sent));
+    let all = index.values.all();
+    let alive = all.filter(|(_, sent)| !orphaned(sent) && !cut_short(sent));
     // What fails with its transaction was not to happen.
     let due =
         alive.filter(|(id, sent)| sent.fate == Fate::Open || !index.transactions.is_unmade(*id));

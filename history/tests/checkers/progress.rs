@@ -86,6 +86,22 @@ fn progress_convicts_a_send_that_never_ends_while_its_process_lives() {
 }
 
 #[test]
+fn progress_does_not_wait_for_a_send_that_begins_while_the_partitions_are_read() {
+    let begun = |name: &str, phase: Phase| {
+        let mut b = Builder::new(name);
+        let p = b.producer("all", 5, false);
+        b.born();
+        b.phase(phase);
+        b.send(p, 0);
+        b.finish(&[])
+    };
+    let late = begun("progress-cut-short-near", Phase::FinalRead);
+    acquits(&late, "PROGRESS", 0);
+    let in_time = begun("progress-cut-short-bad", Phase::Heal);
+    convicts(&in_time, "PROGRESS", "send-never-ends");
+}
+
+#[test]
 fn progress_convicts_silent_sends_of_which_none_arrives() {
     for (name, arrives) in [("progress-void-bad", false), ("progress-void-near", true)] {
         let mut b = Builder::new(name);
