@@ -107,6 +107,9 @@ pub struct Cluster {
     /// The release: `0.8`, `0.9`, `1.0`, `2.8` or `sound`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub era: Option<Spanned<String>>,
+    /// The eras whose promises the file asks for; every one when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub eras: Vec<Spanned<String>>,
     /// Fixes switched apart from the era.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fixes: BTreeMap<Spanned<String>, bool>,
@@ -130,6 +133,7 @@ impl Default for Cluster {
             brokers: three(),
             keepers: three(),
             era: None,
+            eras: Vec::new(),
             fixes: BTreeMap::new(),
             config: BTreeMap::new(),
             broker: BTreeMap::new(),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use toml::Spanned;
 
 impl<'a> Checker<'a> {
-    fn era_word(&self) -> Option<&'a Spanned<String>> {
+    pub(super) fn era_word(&self) -> Option<&'a Spanned<String>> {
         self.side
             .and_then(|side| side.era.as_ref())
             .or(self.file.cluster.era.as_ref())
@@ -27,17 +27,22 @@ impl<'a> Checker<'a> {
             .unwrap_or(Era::Sound)
     }
 
+    fn is_an_era(&mut self, word: &Spanned<String>) {
+        if word.get_ref().parse::<Era>().is_err() {
+            let message = format!("`{}` is no era", word.get_ref());
+            let help = suggestion(word.get_ref(), Era::ALL.iter().map(|era| era.name()));
+            self.complain_with_help("scenario::unknown-era", word.span(), message, help);
+        }
+    }
+
     /// The era, with the fixes of the file and then of the variant.
     pub(super) fn behaviour(&mut self) -> (Behaviour, BTreeMap<String, bool>) {
-        let word = self.era_word();
-        let era = word.map_or(Era::Sound, |word| {
-            word.get_ref().parse().unwrap_or_else(|()| {
-                let message = format!("`{}` is no era", word.get_ref());
-                let help = suggestion(word.get_ref(), Era::ALL.iter().map(|era| era.name()));
-                self.complain_with_help("scenario::unknown-era", word.span(), message, help);
-                Era::Sound
-            })
-        });
+        let era = self.era();
+        let named = self.era_word().into_iter().chain(&self.file.cluster.eras);
+        for word in named {
+            self.is_an_era(word);
+        }
+        self.is_meant_for(era);
         let mut behaviour = Behaviour::of(era);
         let mut fixes = BTreeMap::new();
         let of_side = self.side.into_iter().flat_map(|side| &side.fixes);

@@ -5,6 +5,7 @@ use super::super::format::{Consumer, FaultKind};
 use super::Checker;
 use protocol::behaviour::{Behaviour, Era};
 use protocol::config::BrokerConfig;
+use toml::Spanned;
 
 impl Checker<'_> {
     /// A release does not know the protocol versions of those after it, and does not start with one. A later fix that is
@@ -30,6 +31,24 @@ impl Checker<'_> {
             let span = self.span_of_broker_setting("inter.broker.protocol.version");
             self.complain("scenario::setting-value", span, message);
         }
+    }
+
+    /// What a file asks for may be more than an earlier release promises; then it says which eras it is meant for.
+    pub(super) fn is_meant_for(&mut self, era: Era) {
+        let eras = &self.file.cluster.eras;
+        let Some(first) = eras.first() else {
+            return;
+        };
+        if eras.iter().any(|meant| meant.get_ref() == era.name()) {
+            return;
+        }
+        let span = self.era_word().map_or(first.span(), Spanned::span);
+        let names: Vec<&str> = eras.iter().map(|meant| meant.get_ref().as_str()).collect();
+        self.complain(
+            "scenario::another-era",
+            span,
+            format!("the file is meant for {}, not for {era}", names.join(", ")),
+        );
     }
 
     /// The Java consumer and the coordinator of its groups came with 0.9.
@@ -108,6 +127,17 @@ mod tests {
         );
         assert_eq!(complaints("0.9", subscribed), [""; 0]);
         assert_eq!(complaints("0.8", assigned), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_that_is_meant_for_some_eras_is_refused_in_the_others() {
+        let meant = "cluster.eras = ['2.8', 'sound']";
+        assert_eq!(complaints("1.0", meant), ["scenario::another-era"]);
+        assert_eq!(complaints("sound", meant), [""; 0]);
+        assert_eq!(
+            complaints("2.8", "cluster.eras = ['2.8', '2.9']"),
+            ["scenario::unknown-era"]
+        );
     }
 
     #[test]
