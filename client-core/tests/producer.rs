@@ -212,6 +212,27 @@ fn before_kip_360_such_a_gap_fails_the_batch_and_asks_for_a_new_id() {
     assert_eq!(batch(&asked).base_sequence(), Some(Sequence(0)));
 }
 
+/// The leader refused `a` and does not know the producer of `b`, which followed: it has written neither (KAFKA-5793).
+#[test]
+fn before_kip_360_sequences_that_begin_anew_count_the_batch_that_waits_for_its_retry() {
+    let behaviour = Behaviour::of(Era::Sound).with(Fix::ProducerStateByExpiry, false);
+    let mut bench = bench_of(behaviour, &[("enable.idempotence", "true")]);
+    identify(&mut bench, 9);
+    send(&mut bench, 0, "a");
+    send(&mut bench, 0, "b");
+    let (a, b) = (bench.take(ApiKey::Produce), bench.take(ApiKey::Produce));
+    answer(&mut bench, &a, ErrorCode::NotEnoughReplicas, 0);
+    answer(&mut bench, &b, ErrorCode::UnknownProducerId, 0);
+    bench.pass(Span::millis(200));
+    for (text, sequence) in [("a", 0), ("b", 1)] {
+        let again = bench.take(ApiKey::Produce);
+        assert_eq!(texts(&again), [text]);
+        assert_eq!(batch(&again).base_sequence(), Some(Sequence(sequence)));
+        assert_eq!(batch(&again).producer_epoch(), Some(ProducerEpoch(0)));
+        answer(&mut bench, &again, ErrorCode::None, i64::from(sequence));
+    }
+}
+
 #[test]
 fn a_fatal_error_behind_an_uncertain_batch_waits_only_with_the_fix() {
     for (fix, epoch) in [(false, 1), (true, 0)] {

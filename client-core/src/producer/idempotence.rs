@@ -211,12 +211,13 @@ impl Idempotence {
                 self.rewrite_all();
                 self.raise_epoch(batches);
             }
-        } else if !self.rewrite.is_empty() && !self.waits_for_preceding() {
-            if self.raises_epoch() && !self.transactional {
+        } else if self.raises_epoch() && !self.transactional {
+            if !self.rewrite.is_empty() && !self.waits_for_preceding() {
                 self.raise_epoch(batches);
-            } else if let Some(identity) = self.identity {
-                self.restart_rewritten(identity, batches);
             }
+        } else if let Some(identity) = self.identity {
+            // Under the same epoch (`startSequencesAtBeginning`): the batch before keeps its place, so that nobody waits for it.
+            self.restart_rewritten(identity, batches);
         }
         settled
     }

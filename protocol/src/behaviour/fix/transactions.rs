@@ -163,7 +163,8 @@ stories! {
     AbortBeforeNewEpoch {
         base: V1_0, home: Librdkafka,
         affected: "librdkafka 1.6.1 to 1.8.0", fixed: Some("librdkafka 1.8.2"),
-        superseded_by: [Mask::Fix(Fix::ProducerStateByExpiry)], catalogue: ["T-18"],
+        superseded_by: [Mask::Fix(Fix::ProducerStateByExpiry), Mask::Fix(Fix::UnknownProducerStartsAtZero)],
+        catalogue: ["T-18"],
         story: "A sequence did not fit in the middle of a transaction. librdkafka asked the coordinator for a new epoch so \
             that its sequences could begin anew, and went on as if it were in the same transaction. To the coordinator \
             such a question means that a successor is there: it aborts what is open. The application sent the rest and \
