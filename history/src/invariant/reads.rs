@@ -33,7 +33,9 @@ impl Reads {
                     self.leading.push(broker);
                 }
             }
-            Replica::BecameFollower { .. } | Replica::Loaded { .. } | Replica::Stopped { .. } => {
+            Replica::BecameFollower { .. }
+            | Replica::Loaded { .. }
+            | Replica::Stopped { deleted: true } => {
                 self.leading.retain(|known| *known != broker);
             }
             Replica::HighWatermark(mark) => {
@@ -41,7 +43,10 @@ impl Reads {
                     self.highest_mark = self.highest_mark.max(Some(mark.0));
                 }
             }
-            Replica::Appended(_)
+            // Who is told to stop and keeps its log stops following only: a leader leads on until it is deleted
+            // (`ReplicaManager.stopReplicas`).
+            Replica::Stopped { deleted: false }
+            | Replica::Appended(_)
             | Replica::Truncated { .. }
             | Replica::LogStart(_)
             | Replica::LastStableOffset(_)

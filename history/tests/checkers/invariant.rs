@@ -3,7 +3,7 @@
 use crate::builder::{Builder, orders};
 use crate::kept::{acquits, convicts};
 use crate::v;
-use history::event::{Controller, ElectionKind, What};
+use history::event::{Controller, ElectionKind, Replica, What};
 use history::manifest::CommitPolicy;
 use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, PartitionEpoch};
 
@@ -301,6 +301,30 @@ fn inv_read_hw_convicts_a_read_above_every_mark_of_a_leader_only() {
         b.polled(c, &[(0, v(0)), (1, v(1))]);
         let history = b.finish(&[]);
         if mark == 1 {
+            convicts(&history, "INV-READ-HW", "INV-READ-HW");
+        } else {
+            acquits(&history, "INV-READ-HW", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_read_hw_hears_a_leader_that_was_told_to_stop_until_its_log_is_deleted() {
+    for (name, deleted) in [
+        ("inv-read-hw-stopped-bad", true),
+        ("inv-read-hw-stopped-near", false),
+    ] {
+        let mut b = Builder::new(name);
+        let c = b.consumer(CommitPolicy::Never);
+        b.born();
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.high_watermark(&[1], 1);
+        b.append(&[1, 2, 3], 1, 0, v(1));
+        b.broker(1, Replica::Stopped { deleted });
+        b.high_watermark(&[1], 2);
+        b.polled(c, &[(0, v(0)), (1, v(1))]);
+        let history = b.finish(&[]);
+        if deleted {
             convicts(&history, "INV-READ-HW", "INV-READ-HW");
         } else {
             acquits(&history, "INV-READ-HW", 0);
