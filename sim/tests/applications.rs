@@ -150,6 +150,36 @@ config = {{ "auto.offset.reset" = "earliest", "auto.commit.interval.ms" = 500 }}
 }
 
 #[test]
+fn a_consumer_that_is_stopped_finishes_what_it_polled_and_a_worker_does_not() {
+    for (thread, finishes) in [("poll", true), ("worker", false)] {
+        let consumer = format!(
+            r#"
+[[consumer]]
+name = "c1"
+group = "g"
+topics = ["orders"]
+commit = "auto"
+thread = "{thread}"
+processing = "20ms"
+config = {{ "auto.offset.reset" = "earliest" }}
+
+[[fault]]
+kind = "stop"
+target = "client c1"
+when = {{ processed = {{ consumer = "c1", count = 100 }} }}
+restart_after = "1s"
+"#
+        );
+        let operations = operations(&format!("{PRODUCER}{consumer}"));
+        let processed = operations
+            .iter()
+            .filter(|(_, operation)| matches!(operation.action, Action::Process { .. }));
+        let processed = processed.count();
+        assert_eq!(processed == 300, finishes, "{thread}: {processed}");
+    }
+}
+
+#[test]
 fn commits_come_only_after_so_many_records() {
     let consumer = |every: u64| {
         format!(

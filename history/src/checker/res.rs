@@ -203,7 +203,7 @@ impl Walk<'_, '_> {
             Action::Poll { records, .. } => {
                 for polled in records {
                     self.on_polled(event, process, polled);
-                    self.commits_by_itself(event, group, polled);
+                    self.handed_over(event, group, polled);
                 }
             }
             Action::Commit { offsets, auto, .. } => {
@@ -271,8 +271,9 @@ impl Walk<'_, '_> {
 
     /// A client that commits by itself asks for that without a word as soon as it has handed something over, and of what a
     /// process asked before it died nothing is ever told.
-    fn commits_by_itself(&mut self, event: EventId, group: usize, polled: &Polled) {
-        if self.index.groups[group].commit == CommitPolicy::Auto
+    fn handed_over(&mut self, event: EventId, group: usize, polled: &Polled) {
+        if self.commits_by_itself(group)
+            && !is_kept_here(self.index, group)
             && let Some((last, _)) = polled.records.last()
         {
             let key = (group, self.index.part(&polled.partition));
@@ -281,16 +282,22 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// A stored commit leaves nothing open of those asked for up to it. Whether one of this offset had been asked for.
-    fn settle(&mut self, key: (usize, u32), offset: i64) -> bool {
+    fn commits_by_itself(&self, group: usize) -> bool {
+        self.index.groups[group].commit == CommitPolicy::Auto
+    }
+
+    /// A stored commit leaves nothing open of those asked for up to it. A client that commits by itself may have asked for more
+    /// than the end of what it handed over: its position goes on behind markers.
+    fn settle(&mut self, key: (usize, u32), offset: i64) {
+        let by_itself = self.commits_by_itself(key.0);
         let Some(asked) = self.unconfirmed.get_mut(&key) else {
-            return false;
+            return;
         };
-        let Some(stored) = asked.iter().position(|(other, _)| *other == offset) else {
-            return false;
-        };
-        asked.drain(..=stored);
-        true
+        let exact = asked.iter().position(|(other, _)| *other == offset);
+        let up_to = exact.or_else(|| by_itself.then(|| risen(asked, offset)).flatten());
+        if let Some(last) = up_to {
+            asked.drain(..=last);
+        }
     }
 
     /// A coordinator has found a commit in the log that no coordinator had confirmed: from here on that is the committed one.
@@ -299,13 +306,29 @@ impl Walk<'_, '_> {
             return false;
         };
         let asked = self.unconfirmed.get(&key).map_or(&[][..], Vec::as_slice);
-        let in_time = |(other, at): &(i64, EventId)| *other == offset && *at < loaded;
-        if !asked.iter().any(in_time) || !self.settle(key, offset) {
-            return false;
+        let in_time = asked.iter().filter(|(_, at)| *at < loaded);
+        let nearest = in_time
+            .map(|(other, _)| *other)
+            .filter(|other| *other <= offset)
+            .max();
+        let was_asked = nearest.is_some_and(|nearest| {
+            nearest == offset
+                || self.commits_by_itself(key.0)
+                    && self.next_record(key.1, nearest, offset).is_none()
+        });
+        if was_asked {
+            self.settle(key, offset);
+            let commit = Commit { offset, at: loaded };
+            self.committed.entry(key).or_default().push(commit);
         }
-        let commit = Commit { offset, at: loaded };
-        self.committed.entry(key).or_default().push(commit);
-        true
+        was_asked
+    }
+
+    /// The first record that its readers see from one offset on and before another one.
+    fn next_record(&self, part: u32, from: i64, to: i64) -> Option<i64> {
+        let log = self.index.found_by(self.committed_only, part);
+        let end = log.bounds().map_or(from, |(_, last)| last + 1).min(to);
+        (from..end).find(|at| log.get(*at) != NONE)
     }
 
     /// Whether this stood as the committed offset, or none did, at some moment since the member was given the partition: it
@@ -478,12 +501,7 @@ impl Walk<'_, '_> {
         if part == NONE || first.0 <= position {
             return;
         }
-        let log = self.index.found_by(self.committed_only, part);
-        let end = log
-            .bounds()
-            .map_or(position, |(_, last)| last + 1)
-            .min(first.0);
-        let Some(skipped) = (position..end).find(|at| log.get(*at) != NONE) else {
+        let Some(skipped) = self.next_record(part, position, first.0) else {
             return;
         };
         let (index, partition) = (self.index, &polled.partition);
@@ -497,4 +515,15 @@ impl Walk<'_, '_> {
                 ])
         });
     }
+}
+
+/// Of the commits that were asked for first, one behind the other, the last one up to an offset.
+fn risen(asked: &[(i64, EventId)], to: i64) -> Option<usize> {
+    let mut before = i64::MIN;
+    let run = asked.iter().take_while(|(offset, _)| {
+        let rises = before <= *offset && *offset <= to;
+        before = *offset;
+        rises
+    });
+    run.count().checked_sub(1)
 }

@@ -496,6 +496,33 @@ fn res_acquits_what_a_client_that_commits_by_itself_asked_for_before_it_died() {
     convicts(&bad, "RES", "resumed-elsewhere");
 }
 
+/// A client that commits by itself polls the record at 0, behind which there is a marker, or a record, and dies; another one
+/// goes on at 2; or it has committed 2, and the other one goes on at 1.
+fn resuming_behind(name: &str, marker: bool, settled: bool) -> History {
+    let (mut b, [c, d]) = two_records_for(name, CommitPolicy::Auto);
+    b.assigned(c, 1);
+    b.position(c, 0, ResetReason::NoCommit);
+    b.polled(c, &[(0, v(0))]);
+    b.committed(c, 1, if settled { 2 } else { 0 });
+    b.client_dies(c);
+    b.group_loaded(1);
+    b.generation(2);
+    b.assigned(d, 2);
+    b.position(d, if settled { 1 } else { 2 }, ResetReason::Committed);
+    let second = (if marker { 2 } else { 1 }, v(1));
+    b.finish(&[(0, v(0)), second])
+}
+
+#[test]
+fn res_admits_a_commit_behind_a_marker_of_a_client_that_commits_by_itself() {
+    let near = resuming_behind("res-marker-near", true, false);
+    acquits(&near, "RES", 0);
+    let behind_a_record = resuming_behind("res-marker-bad", false, false);
+    convicts(&behind_a_record, "RES", "resumed-elsewhere");
+    let over = resuming_behind("res-marker-over-bad", true, true);
+    convicts(&over, "RES", "resumed-elsewhere");
+}
+
 #[test]
 fn res_acquits_a_commit_without_answer_that_the_next_coordinator_finds_in_its_log() {
     let near = resuming_unconfirmed("res-unconfirmed-near", Unconfirmed::Loaded);

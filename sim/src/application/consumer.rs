@@ -8,6 +8,11 @@
 //! handed over, not processed. Committing *after* may wait until so many records are done, and may be made up for when
 //! partitions are taken away.
 //!
+//! Asked to stop, it finishes what it polled, commits that as it always does, and closes its consumer instead of polling
+//! again: `close` commits the position behind what `poll` returned where the client commits by itself
+//! (`ConsumerCoordinator.close`), and Kafka's documentation asks for everything to be processed before that. What a worker
+//! thread still has in its hands then is not waited for, and lost where it was committed.
+//!
 //! It may pause a partition for a while, as one that waits for something else does. An error that polling again cannot
 //! mend (`FencedInstanceIdException`: another process has this one's place) ends it: it closes its consumer and exits.
 
@@ -70,6 +75,8 @@ pub struct ConsumerApp {
     working: bool,
     /// How many records of the partition to be paused are still to come before that.
     until_pause: Option<u64>,
+    /// It was asked to stop, and closes its consumer when it would poll.
+    stopping: bool,
 }
 
 impl ConsumerApp {
@@ -94,6 +101,7 @@ impl ConsumerApp {
             last_will: None,
             working: false,
             until_pause,
+            stopping: false,
         }
     }
 
@@ -104,6 +112,11 @@ impl ConsumerApp {
 
     fn call(&mut self, now: Now, io: &mut Io<'_>, id: u64, verb: Verb) {
         let outcomes = call(&mut self.core, now, io, id, verb);
+        self.conclude(now, io, outcomes);
+    }
+
+    fn pass_on(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
+        let outcomes = drive(&mut self.core, now, input, io);
         self.conclude(now, io, outcomes);
     }
 
@@ -126,6 +139,10 @@ impl ConsumerApp {
     }
 
     fn poll(&mut self, now: Now, io: &mut Io<'_>) {
+        if self.stopping {
+            self.pass_on(now, Input::Stop, io);
+            return;
+        }
         let id = self.id();
         self.doing = Doing::Polling(id);
         self.call(now, io, id, Verb::Poll(self.plan.poll));
@@ -459,8 +476,7 @@ impl Machine for ConsumerApp {
     fn handle(&mut self, now: Now, input: Input, io: &mut Io<'_>) {
         match input {
             Input::Started => {
-                let outcomes = drive(&mut self.core, now, input, io);
-                self.conclude(now, io, outcomes);
+                self.pass_on(now, input, io);
                 self.begin(now, io);
             }
             Input::Timer {
@@ -485,10 +501,10 @@ impl Machine for ConsumerApp {
             Input::Timer {
                 timer: RESUME_TIMER,
             } => self.resume(now, io),
-            input => {
-                let outcomes = drive(&mut self.core, now, input, io);
-                self.conclude(now, io, outcomes);
+            Input::Stop if self.plan.thread == Thread::Poll && !self.inbox.is_empty() => {
+                self.stopping = true;
             }
+            input => self.pass_on(now, input, io),
         }
     }
 }

@@ -22,7 +22,8 @@ pub const FAULTS: &[(&str, &str)] = &[
     (
         "stop",
         "Asks the process to shut down in good order, as SIGTERM does: a broker moves its leaderships away, a \
-         consumer leaves its group. Takes `target`, `restart_after` and `disk`. Example: `kind = \"stop\", target = \
+         consumer finishes what it has polled and leaves its group. \
+         Takes `target`, `restart_after` and `disk`. Example: `kind = \"stop\", target = \
          \"broker 2\", at = \"10s\", restart_after = \"20s\"`.",
     ),
     (
