@@ -102,8 +102,9 @@ pub const LEDGER_KEYS: &[(&str, &str)] = &[
     ),
     (
         "misuse",
-        "calls that a producer refused because its application made them out of turn",
+        "calls that were refused because the application made them out of turn, or as a member of a group without a name",
     ),
+    ("misuse.", "the same, by error (`misuse.INVALID_GROUP_ID`)"),
     (
         "aborted_reads",
         "records of aborted transactions that consumers polled",
@@ -370,7 +371,11 @@ impl<'i, 'h> Count<'i, 'h> {
             }
             | Action::Commit {
                 error: Some(error), ..
-            } if is_misuse(error) => self.add("misuse", None, 1),
+            } if is_misuse(error) => {
+                let name = error.split('(').next().unwrap_or_default();
+                self.add("misuse", None, 1);
+                self.add(&format!("misuse.{name}"), None, 1);
+            }
             Action::Poll { records, .. } if !index.closes_the_run(operation.client) => {
                 for polled in records {
                     let part = index.part(&polled.partition);

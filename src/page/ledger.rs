@@ -24,9 +24,11 @@ pub(super) const HARM: [&str; 6] = [
     "never_processed",
 ];
 
-/// A key as a reader would say it.
+/// A key as a reader would say it; an error keeps its name.
 pub(super) fn in_words(key: &str) -> String {
-    key.replace("refused.", "refused ").replace('_', " ")
+    let (what, error) = key.split_once('.').unwrap_or((key, ""));
+    let what = what.replace('_', " ");
+    format!("{what} {error}").trim_end().to_owned()
 }
 
 /// The ledger in columns.
