@@ -162,11 +162,13 @@ impl Partition {
         log_end: Offset,
         rules: &Rules,
     ) -> bool {
+        let knows_them = self.knows_its_followers(told.state.leader_epoch, rules);
         self.accept(told, rules);
         let (before, was_leader) = match std::mem::replace(&mut self.role, Role::None) {
             Role::Leader(leadership) => (leadership.followers, true),
             Role::None | Role::Follower(_) => (Vec::new(), false),
         };
+        let before = if knows_them { before } else { Vec::new() };
         let isr = told.state.isr.clone();
         let followers = told
             .replicas
@@ -179,7 +181,7 @@ impl Partition {
                     .find(|known| known.id == *id)
                     .cloned()
                     .unwrap_or_else(|| RemoteReplica::new(*id));
-                if was_leader {
+                if was_leader && knows_them {
                     follower.renew(now, log_end, in_sync);
                 } else {
                     follower.begin(now, in_sync);
@@ -193,6 +195,14 @@ impl Partition {
             followers,
         });
         !was_leader
+    }
+
+    /// Whether what a leader knows of its followers still stands in this epoch. Who led in an epoch that it was not told of has
+    /// had them truncate their logs. No release asks: `makeLeader` keeps the ends of their logs wherever it led before.
+    fn knows_its_followers(&self, elected: LeaderEpoch, rules: &Rules) -> bool {
+        let fixed = rules.behaviour.has(Fix::ForgetAfterMissedEpoch);
+        let follows = |known: LeaderEpoch| elected.0 <= known.0.saturating_add(1);
+        !fixed || self.leader_epoch.is_none_or(follows)
     }
 
     /// `makeFollower`: true when the leader is another one than before, or the epoch a later one.

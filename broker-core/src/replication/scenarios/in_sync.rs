@@ -72,6 +72,24 @@ fn a_replica_on_its_way_in_holds_the_mark_only_with_the_maximal_set() {
 }
 
 #[test]
+fn a_leader_forgets_its_followers_when_it_missed_an_election() {
+    for (fixed, epoch, committed) in [(true, 1, 1), (true, 2, 0), (false, 2, 1)] {
+        let behaviour = Behaviour::of(Era::Sound).with(Fix::ForgetAfterMissedEpoch, fixed);
+        let mut cluster = Cluster::new(behaviour, &[1, 2, 3]);
+        cluster.elect(1, 0, &[1, 2, 3]);
+        cluster.hold(3);
+        cluster.produce(1, Acks::All, "a");
+        cluster.run();
+        assert_eq!(cluster.bounds(1), (0, 0, 1), "3 does not have it");
+        cluster.hold(2);
+        // In epoch 1 another one may have led, and 2 may have cut its log to that one's.
+        let told = cluster.state(1, epoch, &[1, 2]);
+        assert_eq!(cluster.tell(1, &told), ErrorCode::None);
+        assert_eq!(cluster.bounds(1), (0, committed, 1), "epoch {epoch}");
+    }
+}
+
+#[test]
 fn a_keeper_write_locks_the_partition_until_it_is_answered() {
     let mut cluster = Cluster::new(keeper_path(), &[1, 2]);
     let wish = put_2_out(&mut cluster);

@@ -80,6 +80,7 @@ fixes! {
         EligibleLeaderReplicas = "KIP-966", Sound, "Replicas that left the ISR at its minimum stay eligible before the last one standing.";
         HighWatermarkNeedsMinIsr = "KAFKA-15583", Sound, "The high watermark does not move while the ISR is below min.insync.replicas.";
         RejectEmptyLog = "reject-empty-log", Sound, "A replica that comes back with an empty disk is not elected from the ISR.";
+        ForgetAfterMissedEpoch = "missed-leader-epoch", Sound, "A leader that is elected again after an election that it was not told of forgets how far its followers had come.";
         MaximalIsr = "KIP-497", V2_8, "The high watermark counts replicas whose admission to the ISR is still on its way.";
         BrokerEpochInFetch = "KIP-903", Sound, "A fetch of a broker's earlier life cannot bring it into the ISR.";
         BrokerEpochCheckedAtomically = "KAFKA-15221", Sound, "The broker epoch is compared in the same step that proposes the new ISR.";

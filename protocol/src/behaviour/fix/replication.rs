@@ -174,6 +174,18 @@ stories! {
             remedy; the usual advice is to give a replaced machine a new id. With the switch on, the election skips a \
             member of the ISR whose log directory is known to be new.",
     }
+    ForgetAfterMissedEpoch {
+        base: Sound, home: Design,
+        affected: "0.8.0 and later", fixed: None,
+        superseded_by: [], catalogue: ["R-42"],
+        story: "A leader remembers how far each follower has come, and counts a record as committed when everybody in sync \
+            has come that far. A broker that becomes leader forgets what it knew from the time before; one that is told \
+            to lead while it thinks it leads already does not (`isNewLeader` in `makeLeader`). But the epoch may have \
+            moved by more than one: somebody else led in between, the followers cut their logs to his, and the order \
+            that said so never arrived. Then the leader takes records for committed that only it has, and acknowledges \
+            them. No release asks whether an epoch was missed. Random faults found this one here; with the switch on \
+            the leader forgets, and waits for the next fetches.",
+    }
     MaximalIsr {
         base: Sound, home: Design,
         affected: "2.7.0, had it been left out", fixed: Some("2.7.0"),
