@@ -6,9 +6,9 @@ use crate::copying::{copying, joined};
 use crate::kept::{acquits, convicts};
 use crate::transactions::{at, two_partitions};
 use history::History;
-use history::event::{Phase, Replica, What};
+use history::event::{FaultStage, Phase, Replica, What};
 use history::operation::{Stage, TransactionCall};
-use protocol::ids::{LeaderEpoch, Offset};
+use protocol::ids::{LeaderEpoch, Offset, TopicPartition};
 use protocol::note::TransactionState;
 
 /// A new leader lacks the records, and the marker of their transaction is all that the log has in the end.
@@ -48,6 +48,28 @@ fn progress_wants_an_answer_to_every_end_of_a_transaction() {
             convicts(&history, "PROGRESS", "transaction-never-ends");
         }
     }
+}
+
+/// A transaction whose end is never answered; something was taken for good, and the log of its coordinator is offline.
+fn unanswered(name: &str, taken: &str) -> History {
+    let (mut b, p, _) = two_partitions(name);
+    b.planned("kill", true);
+    b.fault_at(0, taken, FaultStage::Injected);
+    b.goes_offline(TopicPartition::new("__transaction_state", 0), 1);
+    b.phase(Phase::Heal);
+    b.call(p, Some(0), TransactionCall::Commit, Stage::Invoke);
+    b.marker(p, (&order(0), 1), true);
+    b.marker(p, (&order(1), 1), true);
+    let records = [at(0, 0, p, 0), at(1, 0, p, 1)];
+    b.finish_committed(&records, &records)
+}
+
+#[test]
+fn progress_excuses_a_transaction_whose_coordinator_is_gone_for_good() {
+    let near = unanswered("permanent-coordinator-near", "broker 1");
+    acquits(&near, "PROGRESS", 1);
+    let bad = unanswered("permanent-coordinator-bad", "keeper 2");
+    convicts(&bad, "PROGRESS", "transaction-never-ends");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use history::event::{Append, Controller, ElectionKind, LeaderElection, Process, 
 use history::operation::Value;
 use protocol::ids::{
     BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
-    Sequence,
+    Sequence, TopicPartition,
 };
 
 impl Builder {
@@ -72,8 +72,12 @@ impl Builder {
 
     /// Nobody can lead.
     pub(crate) fn offline(&mut self, epoch: i32) {
+        self.goes_offline(orders(), epoch);
+    }
+
+    pub(crate) fn goes_offline(&mut self, partition: TopicPartition, epoch: i32) {
         let election = LeaderElection {
-            partition: orders(),
+            partition,
             leader: None,
             leader_epoch: LeaderEpoch(epoch),
             isr: vec![BrokerId(1)],
