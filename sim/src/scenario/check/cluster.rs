@@ -13,6 +13,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use toml::Spanned;
 
+/// How many partitions Kafka's own topics get.
+const OWN_TOPIC_SIZES: [&str; 2] = [
+    "offsets.topic.num.partitions",
+    "transaction.state.log.num.partitions",
+];
+
 impl<'a> Checker<'a> {
     pub(super) fn era_word(&self) -> Option<&'a Spanned<String>> {
         self.side
@@ -81,9 +87,22 @@ impl<'a> Checker<'a> {
                 self.complain("scenario::unknown-broker", name.span(), message);
             }
         }
+        self.one_size_of_own_topics();
         (1..=count.min(100))
             .map(|id| self.broker(id, behaviour))
             .collect()
+    }
+
+    /// A broker of Kafka asks the keepers at its start how many partitions its own topics have, and takes the setting where there
+    /// is none yet (KAFKA-2336); brokers here take the setting, so that it has to be everybody's.
+    fn one_size_of_own_topics(&mut self) {
+        let own = self.file.cluster.broker.values();
+        let keys = own.flat_map(|table| table.config.keys());
+        let sizes = keys.filter(|key| OWN_TOPIC_SIZES.contains(&key.get_ref().as_str()));
+        for key in sizes {
+            let message = format!("`{}` is set for all brokers alike", key.get_ref());
+            self.complain("scenario::of-all-brokers", key.span(), message);
+        }
     }
 
     fn broker(&mut self, id: u16, behaviour: Behaviour) -> BrokerPlan {
@@ -373,5 +392,32 @@ impl<'a> Checker<'a> {
                 help,
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Vocabulary, check};
+    use crate::scenario::parse::parse;
+
+    #[test]
+    fn how_many_partitions_kafkas_own_topics_have_no_broker_decides_alone() {
+        let codes = |whose: &str| {
+            let text = format!(
+                "title = 't'\nquestion = 'q'\nduration = '9s'\n[{whose}]\n'offsets.topic.num.partitions' = 5"
+            );
+            let known = Vocabulary {
+                guarantees: &[],
+                ledger: &[],
+            };
+            let checked = check(&parse(&text).unwrap(), "own.toml", &known);
+            let complaints = checked.complaints.into_iter();
+            complaints.map(|one| one.code).collect::<Vec<_>>()
+        };
+        assert_eq!(codes("cluster.config"), [""; 0]);
+        assert_eq!(
+            codes("cluster.broker.1.config"),
+            ["scenario::of-all-brokers"]
+        );
     }
 }

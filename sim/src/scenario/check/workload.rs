@@ -439,11 +439,13 @@ mod tests {
     }
 
     #[test]
-    fn a_group_without_a_name_is_no_group_for_members() {
+    fn members_need_a_group_and_what_an_empty_name_does_the_run_tells_except_in_zookeeper() {
         for way in ["topics = ['orders']", "pattern = 'o.*'"] {
             assert_eq!(checked(way).0, ["scenario::consumer"]);
             let empty = format!("group = '', {way}");
-            assert_eq!(checked(&empty).0, ["scenario::consumer"]);
+            assert_eq!(checked(&empty).0, [""; 0]);
+            let old = format!("api = 'old', {empty}");
+            assert!(checked(&old).0.contains(&"scenario::consumer"));
         }
         assert_eq!(checked("assign = ['orders-0']").0, [""; 0]);
     }
