@@ -135,9 +135,14 @@ pub fn resolve(action: &FaultAction, view: &ClusterView) -> Injection {
         FaultAction::DeleteRecords { partition, before } => operator(Verb::DeleteRecords(
             BTreeMap::from([(partition.clone(), *before)]),
         )),
+        // `ReassignPartitionsCommand` refuses: "There is an existing assignment running" (KIP-455).
+        FaultAction::Reassign {
+            additional: false, ..
+        } if view.is_moving() => Injection::default(),
         FaultAction::Reassign {
             partition,
             replicas,
+            ..
         } => operator(Verb::Reassign(BTreeMap::from([(
             partition.clone(),
             replicas.clone(),

@@ -57,6 +57,8 @@ struct PartitionView {
     replicas: Vec<BrokerId>,
     /// A broker has said that it leads in the newest epoch.
     led: bool,
+    /// Its replicas have begun to move, and nobody has said that they are there.
+    moving: bool,
     /// The newest leader epoch that a controller has told: one that stood still may tell of older ones later.
     epoch: LeaderEpoch,
 }
@@ -177,6 +179,10 @@ impl ClusterView {
             } => {
                 let view = self.partitions.entry(partition.clone()).or_default();
                 view.replicas.clone_from(replicas);
+                view.moving = false;
+            }
+            ControllerNote::ReassignmentStarted { partition, .. } => {
+                self.partitions.entry(partition.clone()).or_default().moving = true;
             }
             ControllerNote::TopicCreated(topic, partitions) => {
                 self.topics.insert(topic.clone(), *partitions);
@@ -187,7 +193,6 @@ impl ClusterView {
                     .retain(|partition, _| partition.topic != *topic);
             }
             ControllerNote::Resigned { .. }
-            | ControllerNote::ReassignmentStarted { .. }
             | ControllerNote::BrokerUp { .. }
             | ControllerNote::BrokerDown { .. } => {}
         }
@@ -242,6 +247,11 @@ impl ClusterView {
     /// Remembers whom a named fault hit.
     pub fn remember_victims(&mut self, fault: &str, nodes: &BTreeSet<NodeId>) {
         self.victims.insert(fault.to_owned(), nodes.clone());
+    }
+
+    /// Whether the replicas of any partition are on the move.
+    pub fn is_moving(&self) -> bool {
+        self.partitions.values().any(|partition| partition.moving)
     }
 
     /// The nodes that a target names now; empty when nobody has the role.

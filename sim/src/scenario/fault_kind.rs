@@ -342,7 +342,7 @@ impl FaultKind {
             Self::AddPartitions => &["topic", "partitions"],
             Self::AlterConfig => &["topic", "config"],
             Self::DeleteRecords => &["partition", "before"],
-            Self::Reassign => &["partition", "replicas"],
+            Self::Reassign => &["partition", "replicas", "additional"],
             Self::DeleteTopic => &["topic"],
         }
     }

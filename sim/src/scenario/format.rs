@@ -343,6 +343,9 @@ pub struct Fault {
     /// The replicas that a partition shall have, preferred leader first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Spanned<Vec<i32>>>,
+    /// Whether the operator asks for a move also while another one is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub additional: Option<bool>,
     /// The first offset to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Spanned<Before>>,
@@ -406,6 +409,7 @@ impl Fault {
             partitions: None,
             config: BTreeMap::new(),
             replicas: None,
+            additional: None,
             before: None,
             directory: None,
             unflushed: None,

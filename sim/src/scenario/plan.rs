@@ -523,6 +523,8 @@ pub enum FaultAction {
         partition: TopicPartition,
         /// The replicas it shall have; a move that is under way is cancelled when absent.
         replicas: Option<Vec<i32>>,
+        /// Also while any partition is being moved.
+        additional: bool,
     },
     /// Delete a topic.
     DeleteTopic {

@@ -105,6 +105,7 @@ fn describe_action(kind: FaultKind, action: &FaultAction, fault: &Fault) -> Stri
         FaultAction::Reassign {
             partition,
             replicas,
+            ..
         } => match replicas {
             Some(ids) => format!("move {partition} to brokers {ids:?}"),
             None => format!("cancel the move of {partition}"),

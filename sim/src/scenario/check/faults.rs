@@ -304,6 +304,7 @@ impl Reader<'_, '_> {
         Some(FaultAction::Reassign {
             partition,
             replicas: Some(replicas.get_ref().clone()),
+            additional: self.fault.additional.unwrap_or(true),
         })
     }
 
@@ -311,6 +312,7 @@ impl Reader<'_, '_> {
         Some(FaultAction::Reassign {
             partition: self.partition_named()?,
             replicas: None,
+            additional: true,
         })
     }
 
@@ -404,6 +406,7 @@ fn present(fault: &Fault) -> Vec<(&'static str, Range<usize>)> {
             fault.config.first_key_value().map(|(key, _)| key.span()),
         ),
         ("replicas", at(fault.replicas.as_ref())),
+        ("additional", set(fault.additional.is_some())),
         ("before", at(fault.before.as_ref())),
         ("directory", set(fault.directory.is_some())),
         ("unflushed", at(fault.unflushed.as_ref())),

@@ -263,6 +263,9 @@ impl Cast {
         Some(Fault {
             partition: Some(spanned(partition.name)),
             replicas: Some(spanned(replicas)),
+            // Who moves a partition again before the first move is over takes away at once what was being added, though
+            // nobody else may be in sync (`updateCurrentReassignment`).
+            additional: Some(false),
             ..Fault::of(FaultKind::Reassign)
         })
     }
