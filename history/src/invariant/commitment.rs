@@ -216,8 +216,8 @@ impl Commitments {
                 partition.check_in_sync(seen, findings);
             }
             Replica::Stopped { deleted: true } => *state = ReplicaState::default(),
-            Replica::LogStart(_)
-            | Replica::LastStableOffset(_)
+            Replica::LogStart(start) => state.start = start.0,
+            Replica::LastStableOffset(_)
             | Replica::Flushed(_)
             | Replica::IsrProposed { .. }
             | Replica::IsrRefused { .. }
@@ -252,6 +252,14 @@ impl Committed {
 
     pub(super) fn is_newest_leader(&self, broker: BrokerId) -> bool {
         self.leader.is_some_and(|(leader, ..)| leader == broker)
+    }
+
+    /// Where the newest leader's log begins. Nobody fetches what lies before, nor asks under which epoch it was written: a
+    /// follower that differs there alone finds no difference (`LeaderEpochFileCache.endOffsetFor`).
+    fn begin(&self) -> i64 {
+        let leader = self.leader.as_ref();
+        let state = leader.and_then(|(leader, ..)| self.replicas.get(leader));
+        state.map_or(0, |state| state.start)
     }
 
     fn retain_kept(&mut self) {
@@ -377,8 +385,8 @@ impl Committed {
                 .batches
                 .first()
                 .is_none_or(|first| batch.last < first.base);
-            let doubtful = state.doubtful.contains(&batch.base);
-            if known != Some(batch) && !older && !doubtful {
+            let nobodys = batch.last < self.begin() || state.doubtful.contains(&batch.base);
+            if known != Some(batch) && !older && !nobodys {
                 findings
                     .breaches
                     .push(self.mismatch((seen, broker), batch, known));
@@ -492,10 +500,15 @@ impl Committed {
                 .batches
                 .first()
                 .is_none_or(|first| batch.last < first.base);
-            if self.batches.get(at) != Some(batch) && !older {
+            let same = self.batches.get(at) == Some(batch);
+            if !same && !older && batch.last >= self.begin() {
                 return Some(batch.base);
             }
-            place = Some(if older { at } else { at + 1 });
+            place = if same {
+                Some(at + 1)
+            } else {
+                older.then_some(at)
+            };
             state.compared += 1;
         }
         (state.end < self.end).then_some(state.end)

@@ -31,6 +31,8 @@ pub(super) struct ReplicaState {
     pub(super) batches: Vec<Batch>,
     /// What the last cut took off: it may come back as long as nothing was appended since.
     gone: Vec<Batch>,
+    /// What lies below is deleted, as far as is told.
+    pub(super) start: i64,
     /// The offset after the last batch.
     pub(super) end: i64,
     /// Whether `end` is known.

@@ -5,7 +5,7 @@ use crate::kept::{acquits, convicts};
 use crate::v;
 use history::event::{Controller, ElectionKind, Replica, What};
 use history::manifest::CommitPolicy;
-use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, PartitionEpoch};
+use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch};
 
 #[test]
 fn inv_leader_convicts_two_leaders_in_one_epoch_only() {
@@ -99,6 +99,27 @@ fn inv_log_convicts_a_difference_below_the_high_watermark_only() {
         b.high_watermark(&[3], 1);
         let history = b.finish(&[]);
         if mark == 1 {
+            convicts(&history, "INV-LOG", "INV-LOG");
+        } else {
+            acquits(&history, "INV-LOG", 0);
+        }
+    }
+}
+
+#[test]
+fn inv_log_says_nothing_about_what_the_leader_has_deleted() {
+    for (name, begin) in [("inv-log-deleted-bad", 1), ("inv-log-deleted-near", 2)] {
+        let mut b = Builder::new(name);
+        b.born();
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.append(&[1, 2], 1, 0, v(1));
+        b.append(&[3], 1, 1, v(1));
+        b.elect(1, 2, ElectionKind::Clean, &[1, 2], 2);
+        b.high_watermark(&[1, 2], 2);
+        b.broker(1, Replica::LogStart(Offset(begin)));
+        b.high_watermark(&[3], 2);
+        let history = b.finish(&[]);
+        if begin == 1 {
             convicts(&history, "INV-LOG", "INV-LOG");
         } else {
             acquits(&history, "INV-LOG", 0);
