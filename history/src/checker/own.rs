@@ -57,6 +57,8 @@ impl Checker for Ownership {
             sessions: BTreeMap::new(),
             ended: BTreeSet::new(),
             replaced: BTreeSet::new(),
+            before: BTreeMap::new(),
+            leaving: None,
         };
         for event in &index.group_events {
             walk.on_event(*event);
@@ -94,6 +96,10 @@ struct Walk<'i, 'h> {
     nodes: BTreeMap<NodeId, Seat>,
     /// Static members whose place others have taken.
     replaced: BTreeSet<(GroupId, MemberId)>,
+    /// Static members, and whose places they took.
+    before: BTreeMap<(GroupId, MemberId), (GroupId, MemberId)>,
+    /// Who was replaced last: the coordinator names the successor next.
+    leaving: Option<(GroupId, MemberId)>,
     /// By node: its present keeper session.
     sessions: BTreeMap<NodeId, SessionId>,
     /// Sessions that the keepers have ended.
@@ -118,7 +124,7 @@ impl Walk<'_, '_> {
             }
             What::Group(group, Group::MemberRemoved { member, reason }) => {
                 if reason == "replaced" {
-                    self.replaced.insert((group.clone(), member.clone()));
+                    self.on_replaced((group.clone(), member.clone()));
                 }
             }
             What::Client(Client::KeeperSession(session)) => {
@@ -129,7 +135,11 @@ impl Walk<'_, '_> {
             }
             // Also the old id again, where the new one could not be written down.
             What::Group(group, Group::MemberJoined(member)) => {
-                self.replaced.remove(&(group.clone(), member.clone()));
+                let member = (group.clone(), member.clone());
+                self.replaced.remove(&member);
+                if let Some(left) = self.leaving.take() {
+                    self.before.insert(member, left);
+                }
             }
             What::Process(Process::Died { .. } | Process::Stopped | Process::Started { .. }) => {
                 for owners in self.owners.values_mut() {
@@ -153,6 +163,15 @@ impl Walk<'_, '_> {
             | What::Mark(_)
             | What::Phase(_) => {}
         }
+    }
+
+    /// A member that is replaced a second time had been put down although its coordinator could not confirm it and took the
+    /// former one back: the next coordinator finds it in the log, and the former one nowhere.
+    fn on_replaced(&mut self, member: (GroupId, MemberId)) {
+        if !self.replaced.insert(member.clone()) {
+            self.replaced.extend(self.before.get(&member).cloned());
+        }
+        self.leaving = Some(member);
     }
 
     /// The generation that a process is a member of, as far as is known.

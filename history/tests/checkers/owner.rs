@@ -65,6 +65,42 @@ fn own_excuses_a_static_member_whose_place_was_taken() {
     acquits(&replaced("own-replaced-near", "m1"), "OWN", 1);
 }
 
+/// The coordinator has put a second process into the place of the first, cannot confirm that and takes the first one back;
+/// the next coordinator replaces whom it found in the log.
+fn taken_back(name: &str, found: &str) -> History {
+    let mut b = Builder::new(name);
+    let p = b.producer("all", 5, false);
+    let c = b.consumer(CommitPolicy::After);
+    let d = b.consumer(CommitPolicy::After);
+    b.born();
+    b.written(p, 0, 0);
+    b.assigned(c, 1);
+    b.polled(c, &[(0, v(0))]);
+    let mut replaces = |old: &str, new: &str| {
+        b.group(Group::MemberRemoved {
+            member: MemberId::from(old),
+            reason: "replaced".into(),
+        });
+        b.group(Group::MemberJoined(MemberId::from(new)));
+    };
+    replaces("m1", "m8");
+    replaces("m8", "m1");
+    replaces(found, &format!("m{d}"));
+    b.assigned(d, 1);
+    b.processed(c, 0, v(0));
+    b.finish(&[(0, v(0))])
+}
+
+#[test]
+fn own_convicts_a_second_owner_beside_a_static_member_that_was_taken_back() {
+    convicts(&taken_back("own-taken-back-bad", "m9"), "OWN", "two-owners");
+}
+
+#[test]
+fn own_excuses_a_static_member_that_the_next_coordinator_does_not_find() {
+    acquits(&taken_back("own-taken-back-near", "m8"), "OWN", 1);
+}
+
 /// A second member takes the partition over in the second generation; whoever had it says whether it keeps it there.
 fn kept(name: &str, keeps: bool) -> History {
     let mut b = Builder::new(name);
