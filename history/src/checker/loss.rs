@@ -111,10 +111,15 @@ pub(super) fn holders(index: &Index<'_>, record: Record, at: EventId) -> Vec<Bro
 fn dropper(index: &Index<'_>, record: Record) -> Option<(EventId, BrokerId, ElectionKind)> {
     let partition = index.partition(record.part);
     let written = appends(index, record).filter(|append| *append <= record.since);
-    let by = written.max().and_then(|append| epoch(index, append));
+    let written = written.max();
+    let by = written.and_then(|append| epoch(index, append));
+    // Another topic had the name before, with epochs of its own.
+    let mut removals = partition.removals.iter().rev();
+    let born = removals.find(|removal| written.is_some_and(|written| **removal < written));
     let lacking = partition
         .leaders
         .iter()
+        .filter(|leader| born.is_none_or(|born| leader.event > *born))
         .filter(|leader| leader.event > record.since || by.is_some_and(|by| leader.epoch > by))
         .find(|leader| held(index, record, leader.broker, leader.event).is_none())?;
     let election = partition

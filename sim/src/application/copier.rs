@@ -303,9 +303,12 @@ impl CopierApp {
         }
     }
 
-    /// What was acknowledged, or committed with its transaction, has happened.
+    /// What was acknowledged, or committed with its transaction, has happened: in the order in which it was read, though
+    /// the partitions that it was written to may have answered in another.
     fn tell_effects(&mut self, io: &mut Io<'_>) {
-        for item in std::mem::take(&mut self.done) {
+        let mut done = std::mem::take(&mut self.done);
+        done.sort_by(|a, b| (&a.partition, a.offset).cmp(&(&b.partition, b.offset)));
+        for item in done {
             let Some(value) = item.value else { continue };
             let id = self.id();
             let action = Action::Process {
