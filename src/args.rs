@@ -118,6 +118,15 @@ pub(crate) struct Yardstick {
     /// How many seeds at most for each fix and scenario, from 1 on.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
+    /// Where the scenarios are that show the bugs; each is tried with its schedule taken away.
+    #[arg(long, default_value = "scenarios/failures", value_name = "PATH")]
+    pub failures: PathBuf,
+    /// How many seeds at most for each loosened failure; as many as for the others by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub loosened: Option<u64>,
+    /// Print the loosened failures of the fixes chosen, as scenarios, and run nothing.
+    #[arg(long, requires = "fixes")]
+    pub show: bool,
     /// Only this fix; may be given several times.
     #[arg(long = "fix", value_name = "NAME")]
     pub fixes: Vec<String>,

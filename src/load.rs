@@ -46,6 +46,12 @@ pub(crate) fn checked(file: &ScenarioFile, path: &str) -> Option<Arc<Plan>> {
     check_file(file, path).plans.pop().map(Arc::new)
 }
 
+/// The plans of all sides of a file; none when something in it does not fit together.
+pub(crate) fn all_checked(file: &ScenarioFile, path: &str) -> Vec<Arc<Plan>> {
+    let plans = check_file(file, path).plans.into_iter();
+    plans.map(Arc::new).collect()
+}
+
 fn check_file(file: &ScenarioFile, path: &str) -> Checked {
     let guarantees = history::checker::codes();
     let ledger = history::ledger::Ledger::keys();

@@ -2,8 +2,11 @@
 //!
 //! A simulator that finds nothing may be looking at a system without bugs, or it may not be looking. So each fix that can be
 //! switched is switched off, in the era in which its bug is judged and without what hides it, and random faults strike until
-//! a promise breaks. A seed convicts only where the other side of it, with the fix on, holds. Why a fix is not caught is said
-//! in a file that is kept by hand.
+//! a promise breaks. A seed convicts only where the other side of it, with the fix on, holds. What the swarms do not catch is
+//! tried in the scenarios that show it, with their schedules taken away. Why a fix is not caught is said in a file that is
+//! kept by hand.
+
+mod own;
 
 use super::say;
 use super::sweep::{Judged, run_and_judge};
@@ -18,7 +21,7 @@ use sim::scenario::plan::Plan;
 use sim::scenario::text::SettingText;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,6 +47,8 @@ struct Row {
     /// No scenario runs in its era.
     left_out: bool,
     conviction: Option<Conviction>,
+    /// What its loosened failures break with the fix on as well.
+    noise: Vec<own::Noise>,
 }
 
 /// What seeds of the side with a fix on find; many fixes are judged beside the same one.
@@ -84,12 +89,13 @@ pub(crate) fn yardstick(args: &Yardstick) -> Exit {
 }
 
 fn measure(args: &Yardstick) -> Result<Exit, Exit> {
-    let files = load::files(std::slice::from_ref(&args.scenarios))?;
-    let mut scenarios = Vec::new();
-    for path in &files {
-        scenarios.push((path.display().to_string(), load::file(path)?));
-    }
     let fixes = chosen(&args.fixes)?;
+    let failures = read(&args.failures)?;
+    if args.show {
+        own::show(&failures, &fixes);
+        return Ok(Exit::AsExpected);
+    }
+    let scenarios = read(&args.scenarios)?;
     let reasons = reasons(&args.reasons)?;
     let bar = ProgressBar::new(u64::try_from(fixes.len()).unwrap_or(0));
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} fixes, {eta} left, {msg}")
@@ -99,12 +105,14 @@ fn measure(args: &Yardstick) -> Result<Exit, Exit> {
     let (sound, next) = (Sound::default(), AtomicUsize::new(0));
     let rows = Mutex::new(Vec::new());
     let accusations = Mutex::new(Accusations::new());
+    let seeds = args.loosened.unwrap_or(args.seeds);
     std::thread::scope(|scope| {
         for _ in 0..super::jobs(args.jobs) {
             scope.spawn(|| {
                 while let Some(fix) = fixes.get(next.fetch_add(1, Ordering::Relaxed)) {
                     bar.set_message(fix.name());
-                    let row = measured(&scenarios, *fix, args.seeds, (&sound, &accusations));
+                    let mut row = measured(&scenarios, *fix, args.seeds, (&sound, &accusations));
+                    own::try_on(&mut row, &failures, seeds);
                     rows.lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(row);
@@ -126,6 +134,12 @@ fn measure(args: &Yardstick) -> Result<Exit, Exit> {
     })
 }
 
+fn read(folder: &Path) -> Result<Vec<(String, ScenarioFile)>, Exit> {
+    let files = load::files(&[folder.to_owned()])?;
+    let read = |path: &PathBuf| Ok((path.display().to_string(), load::file(path)?));
+    files.iter().map(read).collect()
+}
+
 fn measured(
     scenarios: &[(String, ScenarioFile)],
     fix: Fix,
@@ -137,6 +151,7 @@ fn measured(
         fix,
         left_out: sides.is_empty(),
         conviction: None,
+        noise: Vec::new(),
     };
     for seed in 1..=seeds {
         for sides in &sides {
@@ -264,13 +279,19 @@ fn table(
     let caught = rows.iter().filter(|row| row.conviction.is_some()).count();
     let mut out = format!(
         "# Yardstick\n\n\
-         How soon random faults find each historic bug: `ktrial yardstick {} --seeds {}` writes this page.\n\n\
+         How soon random faults find each historic bug: `ktrial yardstick {} --seeds {} --loosened {}` writes this page.\n\n\
          Each fix is switched off in the era in which its bug is judged, without what hides it, and the same seeds run with it on.\n\
          A seed convicts when something breaks with the fix off and nothing with it on.\n\
+         What no swarm catches is tried in the failures that show it, *loosened*: the same small cluster, clients and faults, \
+         and chance instead of the schedule (`ktrial yardstick --show --fix NAME` prints them).\n\
+         There a code convicts that the side with the fix on breaks in none of {} seeds, nor of {} times as many as it took.\n\n\
          {caught} of {} fixes are caught.\n\n\
          | Fix | Era | Scenario | Smallest seed | First checker | What else breaks there |\n|---|---|---|--:|---|---|\n",
         args.scenarios.display(),
         args.seeds,
+        args.loosened.unwrap_or(args.seeds),
+        own::AT_LEAST,
+        own::TIMES,
         rows.len(),
     );
     for row in &rows {
@@ -292,6 +313,7 @@ fn table(
         let _ = writeln!(out, "| {} | {} | {why} |", row.fix, row.fix.base());
     }
     falsely_accused(&mut out, accusations);
+    own::tell_noise(&mut out, &rows);
     out
 }
 
@@ -337,6 +359,7 @@ mod tests {
             fix,
             left_out: false,
             conviction,
+            noise: Vec::new(),
         }
     }
 
@@ -347,6 +370,9 @@ mod tests {
             seeds: 20,
             fixes: Vec::new(),
             reasons: "reasons.md".into(),
+            failures: "scenarios/failures".into(),
+            loosened: None,
+            show: false,
             jobs: None,
         };
         let rows = vec![

@@ -307,9 +307,7 @@ impl Effective {
             }
         };
         let _ = writeln!(text, "# {delays}");
-        text.push_str(
-            &toml::to_string(&self.file).expect("every table of a scenario can be written"),
-        );
+        text.push_str(&self.file.text());
         text
     }
 }

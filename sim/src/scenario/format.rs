@@ -82,6 +82,16 @@ pub struct ScenarioFile {
     pub matrix: Vec<Spanned<Axis>>,
 }
 
+impl ScenarioFile {
+    /// The file as it would be written.
+    ///
+    /// # Panics
+    /// Never: every table of a scenario can be written.
+    pub fn text(&self) -> String {
+        toml::to_string(self).expect("every table of a scenario can be written")
+    }
+}
+
 fn one() -> u64 {
     1
 }

@@ -11,6 +11,7 @@ mod condition_words;
 pub mod diagnostic;
 pub mod fault_kind;
 pub mod format;
+pub mod loosen;
 pub mod message;
 pub mod nemesis;
 pub mod parse;

@@ -91,11 +91,25 @@ impl Plan {
             return self;
         }
         let file = nemesis::drawn(&self.source, self.draws.unwrap_or(seed));
-        Arc::new(Self {
-            faults: faults_of(&file),
-            source: Arc::new(file),
-            ..(*self).clone()
-        })
+        let mut plan = (*self).clone();
+        plan.faults = faults_of(&file);
+        for (name, start) in nemesis::starts(&file) {
+            let of_producers = plan
+                .producers
+                .iter_mut()
+                .map(|client| (&client.name, &mut client.start));
+            let of_consumers = plan
+                .consumers
+                .iter_mut()
+                .map(|client| (&client.name, &mut client.start));
+            for (of, when) in of_producers.chain(of_consumers) {
+                if *of == name {
+                    *when = Start::At(start);
+                }
+            }
+        }
+        plan.source = Arc::new(file);
+        Arc::new(plan)
     }
 }
 

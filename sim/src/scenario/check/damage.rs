@@ -1,17 +1,19 @@
 //! Faults of disks that name a file or another disk.
 
-use super::super::format::{Damage, Disk, FaultKind, FileKind};
+use super::super::format::{Damage, Disk, Fault, FaultKind, FileKind};
 use super::super::plan::{FaultAction, Restart};
 use super::super::target::Target;
 use super::faults::Reader;
+use toml::Spanned;
 
 impl Reader<'_, '_> {
     /// How a node comes back; an older disk must have been remembered.
     pub(super) fn restart(&mut self) -> Restart {
         let disk = self.fault.disk.as_ref();
         if let Some(disk) = disk.filter(|disk| *disk.get_ref() == Disk::Older) {
-            let mut faults = self.checker.file.faults.iter();
-            if !faults.any(|fault| *fault.get_ref().kind.get_ref() == FaultKind::SnapshotDisk) {
+            let snapshot =
+                |fault: &Spanned<Fault>| *fault.get_ref().kind.get_ref() == FaultKind::SnapshotDisk;
+            if !self.checker.all_faults().any(snapshot) {
                 self.checker.complain_with_help(
                     "scenario::no-snapshot",
                     disk.span(),

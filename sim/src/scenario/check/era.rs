@@ -74,22 +74,18 @@ impl Checker<'_> {
         if behaviour.era >= Era::V2_8 {
             return;
         }
-        let of_side = self.side.into_iter().flat_map(|side| &side.faults);
-        for fault in self.file.faults.iter().chain(of_side) {
-            let kind = &fault.get_ref().kind;
-            if matches!(kind.get_ref(), FaultKind::ElectUnclean) {
-                self.complaints.push(
-                    Complaint::error(
-                        "scenario::fault-of-a-later-era",
-                        kind.span(),
-                        format!(
-                            "era {} has no such request: it came with 2.4",
-                            behaviour.era
-                        ),
-                    )
+        let kinds = self.all_faults().map(|fault| &fault.get_ref().kind);
+        let unclean = kinds.filter(|kind| matches!(kind.get_ref(), FaultKind::ElectUnclean));
+        let spans: Vec<_> = unclean.map(toml::Spanned::span).collect();
+        for span in spans {
+            let message = format!(
+                "era {} has no such request: it came with 2.4",
+                behaviour.era
+            );
+            self.complaints.push(
+                Complaint::error("scenario::fault-of-a-later-era", span, message)
                     .help("set `unclean.leader.election.enable` for the topic instead"),
-                );
-            }
+            );
         }
     }
 }

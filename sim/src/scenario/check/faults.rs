@@ -6,6 +6,7 @@ use super::super::plan::{
 };
 use super::super::settings::apply;
 use super::super::target::Target;
+use super::super::text::Time;
 use super::Checker;
 use super::describe::describe;
 use protocol::config::TopicOverrides;
@@ -34,6 +35,20 @@ impl Checker<'_> {
             plans.extend(reader.plan());
         }
         plans
+    }
+
+    /// Reads a fault that has no moment yet as if it struck at once, for what is wrong with it.
+    pub(super) fn without_moment(&mut self, fault: &Spanned<Fault>) {
+        let struck = Fault {
+            at: Some(Spanned::new(fault.span(), Time::default())),
+            ..fault.get_ref().clone()
+        };
+        let mut reader = Reader {
+            checker: self,
+            fault: &struck,
+            span: fault.span(),
+        };
+        let _ = reader.plan();
     }
 }
 

@@ -79,6 +79,11 @@ pub fn check(file: &ScenarioFile, path: &str, vocabulary: &Vocabulary<'_>) -> Ch
     Checked { plans, complaints }
 }
 
+/// The variants of a file that has been checked, and those that its matrix makes.
+pub(super) fn variants(file: &ScenarioFile) -> Vec<Variant> {
+    matrix::sides(file, &mut Vec::new())
+}
+
 /// The faults of a file that has been checked, with those that were drawn since.
 pub(super) fn faults_of(file: &ScenarioFile) -> Vec<FaultPlan> {
     let mut checker = Checker {
@@ -175,10 +180,11 @@ impl Checker<'_> {
         }
     }
 
-    /// The faults of the file and of this side.
+    /// The faults of the file, of this side and of the nemesis.
     fn all_faults(&self) -> impl Iterator<Item = &Spanned<Fault>> {
         let of_side = self.side.into_iter().flat_map(|side| &side.faults);
-        self.file.faults.iter().chain(of_side)
+        let of_nemesis = self.file.nemesis.iter().flat_map(|nemesis| &nemesis.faults);
+        self.file.faults.iter().chain(of_side).chain(of_nemesis)
     }
 
     fn duration(&self) -> Span {

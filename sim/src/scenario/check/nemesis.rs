@@ -1,5 +1,6 @@
 //! The nemesis: its ranges must hold something, and whom it is to hit must be there.
 
+use super::super::format::Fault;
 use super::super::message::kind_of;
 use super::super::nemesis::{Nemesis, NemesisKind};
 use super::Checker;
@@ -16,7 +17,17 @@ impl Checker<'_> {
             self.somebody_to_hit(*kind, rates);
         }
         self.not_empty(&nemesis.lasting);
+        if let Some(within) = &nemesis.within {
+            self.not_empty(within);
+            self.within_at(within.get_ref()[1], within.span());
+        }
         self.chance(nemesis);
+        for fault in &nemesis.faults {
+            self.declared(fault);
+        }
+        for name in &nemesis.late {
+            self.starts_late(name);
+        }
         for target in &nemesis.targets {
             self.target(target);
         }
@@ -32,9 +43,50 @@ impl Checker<'_> {
             let message = "`percent` is from 1 to 100: of a hundred seeds, how many draw a kind";
             self.complain("scenario::out-of-range", nemesis.percent.span(), message);
         }
-        if nemesis.kinds.is_empty() {
-            let message = "a nemesis needs at least one of its `kinds`";
+        let Nemesis {
+            kinds,
+            faults,
+            late,
+            ..
+        } = nemesis;
+        if kinds.is_empty() && faults.is_empty() && late.is_empty() {
+            let message =
+                "a nemesis needs at least one of its `kinds`, a `fault`, or who is `late`";
             self.complain("scenario::nemesis", nemesis.percent.span(), message);
+        }
+    }
+
+    /// A fault of a nemesis has no moment and no end of its own, and heals.
+    fn declared(&mut self, fault: &Spanned<Fault>) {
+        let of = fault.get_ref();
+        let exact = [
+            ("at", of.at.is_some()),
+            ("between", of.between.is_some()),
+            ("when", of.when.is_some()),
+            ("after", of.after.is_some()),
+            ("until", of.until.is_some()),
+            ("permanent", of.permanent),
+        ];
+        for (key, _) in exact.iter().filter(|(_, there)| *there) {
+            let message = format!("`{key}` has no meaning for a fault of a nemesis");
+            let help = "the seed draws when it strikes, and for how long where it has no `for`";
+            self.complain_with_help(
+                "scenario::fault-key",
+                fault.span(),
+                message,
+                help.to_owned(),
+            );
+        }
+        self.without_moment(fault);
+    }
+
+    /// Who starts late is a producer or all members of a consumer.
+    fn starts_late(&mut self, name: &Spanned<String>) {
+        let producers = self.file.producers.iter().map(|producer| &producer.name);
+        let consumers = self.file.consumers.iter().map(|consumer| &consumer.name);
+        let mut all = producers.chain(consumers);
+        if !all.any(|known| known.get_ref() == name.get_ref()) {
+            self.client_exists(name.get_ref(), &name.span());
         }
     }
 

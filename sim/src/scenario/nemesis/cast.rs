@@ -6,13 +6,15 @@ use super::super::format::{
 };
 use super::super::target::Target;
 use super::super::text::Time;
-use super::{Nemesis, NemesisKind, subset};
+use super::{Nemesis, NemesisKind, moments, subset};
 use crate::random::Draws;
 use protocol::time::Span;
 use toml::Spanned;
 
 /// Whom and what there is to hit.
 pub(super) struct Cast {
+    /// When the first fault may strike, and for how long others may.
+    first: Span,
     duration: Span,
     lasting: [Span; 2],
     brokers: Vec<Target>,
@@ -51,6 +53,7 @@ impl Cast {
             .chain(groups.map(Target::CoordinatorOf))
             .chain(transactional.map(Target::TransactionCoordinatorOf));
         let [least, most] = *nemesis.lasting.get_ref();
+        let [first, last] = moments(file, nemesis);
         let declared = |targets: &[Spanned<Target>], of_clients: bool| {
             let all = targets.iter().map(|target| target.get_ref().clone());
             all.filter(|target| matches!(target, Target::Client(_)) == of_clients)
@@ -58,7 +61,8 @@ impl Cast {
         };
         let some_clients = declared(&nemesis.targets, true);
         Self {
-            duration: file.duration.get_ref().0,
+            first,
+            duration: last.saturating_sub(first),
             lasting: [least.0, most.0],
             brokers: brokers.map(|id| Target::Broker(i32::from(id))).collect(),
             keepers: (1..=*cluster.keepers.get_ref())
@@ -105,7 +109,7 @@ impl Cast {
         let [least, most] = self.lasting;
         let lasting = Span::millis(draws.between(least.as_millis(), most.as_millis()));
         let mut fault = self.strike(kind, Time(lasting), draws)?;
-        fault.at = Some(spanned(Time(at)));
+        fault.at = Some(spanned(Time(self.first + at)));
         fault.optional = true;
         Some(fault)
     }

@@ -4,12 +4,16 @@
 //! into what these can do than a run with all of them), then a rate for each kind, then each fault. Every kind has draws
 //! of its own, so that a kind more or less in the file moves no other fault. What is drawn are faults as a file could name
 //! them: faithful ones only, which end by themselves or at the healing.
+//! Beside its kinds a nemesis may name single faults whose moments are drawn ([`declared`]).
 
 mod cast;
+mod declared;
 #[cfg(test)]
 mod tests;
 
-use super::format::{LaneName, ScenarioFile};
+pub(super) use declared::starts;
+
+use super::format::{Fault, LaneName, ScenarioFile};
 use super::target::Target;
 use super::text::Time;
 use crate::random::{Draws, Purpose};
@@ -24,6 +28,7 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub struct Nemesis {
     /// Which kinds there are, and between which two rates, in faults per simulated minute, a seed draws.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kinds: BTreeMap<NemesisKind, Spanned<[u32; 2]>>,
     /// Of a hundred seeds, how many draw a kind.
     #[serde(default = "half")]
@@ -31,6 +36,9 @@ pub struct Nemesis {
     /// How long a fault lasts and a dead node stays away: any time between the two.
     #[serde(default = "shorter_and_longer_than_a_session")]
     pub lasting: Spanned<[Time; 2]>,
+    /// Between which two moments faults strike; the whole duration when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Spanned<[Time; 2]>>,
     /// Whom processes' and disks' faults hit, one of these each time; any broker, keeper or role when absent. Clients
     /// among them are for the faults of clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -41,6 +49,12 @@ pub struct Nemesis {
     /// The threads that get slower; all but those of transactions when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<Spanned<LaneName>>,
+    /// Faults without a moment: a seed draws which of them strike, when, and how long they last where they do not say.
+    #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Spanned<Fault>>,
+    /// Producers and consumers that start at a moment that the seed draws.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<Spanned<String>>,
 }
 
 fn half() -> Spanned<u32> {
@@ -163,11 +177,20 @@ pub fn drawn(file: &ScenarioFile, seed: u64) -> ScenarioFile {
     let mut file = file.clone();
     if let Some(nemesis) = file.nemesis.take() {
         let mut faults = Cast::of(&file, &nemesis).faults(&nemesis, seed);
+        faults.extend(declared::faults(&file, &nemesis, seed));
+        declared::late_starts(&mut file, &nemesis, seed);
         faults.sort_by_key(|fault| fault.at.as_ref().map(|at| *at.get_ref()));
         let faults = faults.into_iter().map(|fault| Spanned::new(0..0, fault));
         file.faults.extend(faults);
     }
     file
+}
+
+/// The two moments between which faults strike.
+fn moments(file: &ScenarioFile, nemesis: &Nemesis) -> [Span; 2] {
+    let whole = [Span::ZERO, file.duration.get_ref().0];
+    let named = nemesis.within.as_ref().map(Spanned::get_ref);
+    named.map_or(whole, |[first, last]| [first.0, last.0])
 }
 
 /// The kinds that a seed draws; at least one.

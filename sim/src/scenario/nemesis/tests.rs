@@ -146,3 +146,99 @@ fn what_a_file_names_is_all_that_is_drawn() {
         }
     }
 }
+
+const DECLARED: &str = "title = 't'\nquestion = 'q?'\nduration = '64s'\n[[topic]]\nname = 'orders'\n\
+    [[producer]]\nname = 'p1'\ntopic = 'orders'\n\
+    [[producer]]\nname = 'p2'\ntopic = 'orders'\nstart_when = { acked = { producer = 'p1', count = 1 } }\n\
+    [nemesis]\npercent = 50\nlasting = ['100ms', '20s']\nlate = ['p2']\n\
+    [[nemesis.fault]]\nname = 'first'\nkind = 'kill'\ntarget = 'broker 1'\nrestart_after = '5s'\n\
+    [[nemesis.fault]]\nkind = 'restart'\ntarget = 'victim of first'\n\
+    [[nemesis.fault]]\nkind = 'hold'\nmessage = 'Fetch response'\nskip = 3\n";
+
+fn declared(seed: u64) -> ScenarioFile {
+    drawn(&parse(DECLARED).unwrap(), seed)
+}
+
+#[test]
+fn faults_without_a_moment_strike_close_together_or_far_apart() {
+    let mut spans = Vec::new();
+    for seed in 0..200 {
+        let plans = faults_of(&declared(seed));
+        assert!(!plans.is_empty() && plans.iter().all(|plan| plan.optional));
+        let file = declared(seed);
+        let moments = file.faults.iter().map(|fault| {
+            let at = fault.get_ref().at.as_ref().unwrap();
+            at.get_ref().0
+        });
+        let (first, last) = (moments.clone().min().unwrap(), moments.max().unwrap());
+        assert!(last < Span::secs(64));
+        spans.push(last.saturating_sub(first));
+    }
+    assert!(spans.iter().any(|span| *span > Span::secs(30)));
+    let near = spans.iter().filter(|span| **span < Span::secs(2));
+    assert!(near.count() > 50);
+}
+
+#[test]
+fn some_of_the_faults_strike_and_none_leans_on_one_that_does_not() {
+    let mut counts = [0; 3];
+    for seed in 0..300 {
+        let kinds = declared(seed).faults.into_iter();
+        let kinds: Vec<FaultKind> = kinds.map(|fault| *fault.get_ref().kind.get_ref()).collect();
+        let has = |kind| kinds.contains(&kind);
+        assert!(has(FaultKind::Kill) || !has(FaultKind::Restart));
+        for (count, kind) in
+            counts
+                .iter_mut()
+                .zip([FaultKind::Kill, FaultKind::Restart, FaultKind::Hold])
+        {
+            *count += u32::from(has(kind));
+        }
+    }
+    // Half of the seeds draw the kill; the quarter that draws neither it nor the hold draws all.
+    assert!((190..260).contains(&counts[0]), "{counts:?}");
+    assert!((120..190).contains(&counts[1]), "{counts:?}");
+}
+
+#[test]
+fn what_does_not_say_how_long_it_lasts_lasts_any_time_and_passes_some_messages() {
+    let holds = (0..300).flat_map(|seed| declared(seed).faults);
+    let holds = holds.map(Spanned::into_inner);
+    let holds: Vec<_> = holds
+        .filter(|fault| *fault.kind.get_ref() == FaultKind::Hold)
+        .map(|fault| (fault.lasting.unwrap().into_inner().0, fault.skip))
+        .collect();
+    let within = |least, most| {
+        let mut lasting = holds.iter().map(|(lasting, _)| *lasting);
+        lasting.any(|time| (least..most).contains(&time))
+    };
+    assert!(within(Span::millis(100), Span::millis(200)) && within(Span::secs(10), Span::secs(20)));
+    assert!(
+        !within(Span::ZERO, Span::millis(100)) && !within(Span::millis(20_001), Span::secs(99))
+    );
+    assert!((0..=3).all(|skip| holds.iter().any(|(_, passed)| *passed == skip)));
+}
+
+#[test]
+fn who_is_late_starts_at_a_moment_of_the_seed() {
+    let start = |seed| {
+        let file = declared(seed);
+        assert!(file.producers[1].start_when.is_none() && file.producers[0].start.is_none());
+        file.producers[1].start.as_ref().unwrap().get_ref().0
+    };
+    assert_ne!(start(1), start(2));
+    assert_eq!(start(3), start(3));
+}
+
+#[test]
+fn faults_strike_only_in_the_time_that_a_nemesis_has() {
+    let mut file = file("kill pause", 100);
+    let within = [Time(Span::secs(20)), Time(Span::secs(30))];
+    file.nemesis.as_mut().unwrap().within = Some(Spanned::new(0..0, within));
+    for seed in 0..20 {
+        for fault in drawn(&file, seed).faults {
+            let at = fault.get_ref().at.as_ref().unwrap().get_ref().0;
+            assert!((Span::secs(20)..Span::secs(30)).contains(&at), "{at}");
+        }
+    }
+}
