@@ -18,8 +18,8 @@ use std::sync::Arc;
 /// With the fix on, at least so many seeds have to hold.
 pub(super) const AT_LEAST: u64 = 64;
 /// And so many times the seeds that it took to convict: the chance that both sides break a code alike often, and the one
-/// with the fix on is so much later by luck, is one in nine.
-pub(super) const TIMES: u64 = 8;
+/// with the fix on is so much later by luck, is one in five.
+pub(super) const TIMES: u64 = 4;
 
 /// What a loosened failure breaks with the fix on.
 pub(super) struct Noise {
