@@ -76,7 +76,7 @@ impl Checker<'_> {
         }
         let kinds = self.all_faults().map(|fault| &fault.get_ref().kind);
         let unclean = kinds.filter(|kind| matches!(kind.get_ref(), FaultKind::ElectUnclean));
-        let spans: Vec<_> = unclean.map(toml::Spanned::span).collect();
+        let spans: Vec<_> = unclean.map(Spanned::span).collect();
         for span in spans {
             let message = format!(
                 "era {} has no such request: it came with 2.4",
