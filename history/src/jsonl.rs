@@ -27,7 +27,7 @@ pub enum ReadError {
     #[error("the history is empty: expected a manifest on line 1")]
     Empty,
     /// A line is not what it should be.
-    #[error("line {line}, column {column}: {message}")]
+    #[error("{}: {message}", place(*.line, *.column))]
     Line {
         /// Which.
         line: usize,
@@ -61,6 +61,18 @@ pub enum ReadError {
         /// What there is.
         found: usize,
     },
+    /// An event is earlier than the one before it.
+    #[error(
+        "line {line}: this happens at {at} ns, before the line above at {before} ns: the lines of a history are in the order of time"
+    )]
+    Order {
+        /// Which line.
+        line: usize,
+        /// When it happens.
+        at: u64,
+        /// When the one before it happened.
+        before: u64,
+    },
     /// An event names a node that the manifest does not have.
     #[error("line {line}: unknown node `{node}`")]
     Node {
@@ -69,6 +81,13 @@ pub enum ReadError {
         /// The name.
         node: String,
     },
+}
+
+fn place(line: usize, column: usize) -> String {
+    match column {
+        0 => format!("line {line}"),
+        column => format!("line {line}, column {column}"),
+    }
 }
 
 #[derive(Serialize)]
@@ -81,18 +100,12 @@ struct LineOut<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum LineIn {
-    Event {
-        at: u64,
-        step: u64,
-        #[serde(default)]
-        node: Option<String>,
-        what: What,
-    },
-    End {
-        end: End,
-    },
+struct EventLine {
+    at: u64,
+    step: u64,
+    #[serde(default)]
+    node: Option<String>,
+    what: What,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,7 +114,7 @@ struct End {
     hash: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct EndLine {
     end: End,
 }
@@ -159,43 +172,65 @@ pub fn read(input: impl BufRead) -> Result<History, ReadError> {
     for line in lines {
         let (number, text) = line.map_err(|error| not_text(last + 1, error))?;
         last = number;
-        match parse(number, &text)? {
-            LineIn::Event {
-                at,
-                step,
-                node,
-                what,
-            } => {
-                let node = node.map(|name| {
-                    nodes.get(&name).copied().ok_or(ReadError::Node {
-                        line: number,
-                        node: name,
-                    })
-                });
-                events.push(Event {
-                    at,
-                    step,
-                    node: node.transpose()?,
-                    what,
-                });
-            }
-            LineIn::End { end } if end.events == events.len() => {
-                return Ok(History {
-                    manifest,
-                    events,
-                    hash: end.hash,
-                });
-            }
-            LineIn::End { end } => {
-                return Err(ReadError::Count {
-                    line: number,
-                    declared: end.events,
-                    found: events.len(),
-                });
-            }
+        if is_closing(&text) {
+            let EndLine { end } = parse(number, &text)?;
+            return close(manifest, events, end, number);
         }
+        let event = event(number, parse(number, &text)?, &nodes)?;
+        if let Some(before) = events.last().filter(|before| event.at < before.at) {
+            return Err(ReadError::Order {
+                line: number,
+                at: event.at,
+                before: before.at,
+            });
+        }
+        events.push(event);
     }
     Err(ReadError::Cut { line: last })
+}
+
+/// Only the closing line begins so.
+fn is_closing(text: &str) -> bool {
+    let text = text.trim_start();
+    let inside = text.strip_prefix('{').unwrap_or(text);
+    inside.trim_start().starts_with("\"end\"")
+}
+
+fn event(
+    line: usize,
+    read: EventLine,
+    nodes: &BTreeMap<String, NodeId>,
+) -> Result<Event, ReadError> {
+    let node = read.node.map(|name| {
+        let known = nodes.get(&name).copied();
+        known.ok_or(ReadError::Node { line, node: name })
+    });
+    Ok(Event {
+        at: read.at,
+        step: read.step,
+        node: node.transpose()?,
+        what: read.what,
+    })
+}
+
+fn close(
+    manifest: Manifest,
+    events: Vec<Event>,
+    end: End,
+    line: usize,
+) -> Result<History, ReadError> {
+    if end.events != events.len() {
+        return Err(ReadError::Count {
+            line,
+            declared: end.events,
+            found: events.len(),
+        });
+    }
+    Ok(History {
+        manifest,
+        events,
+        hash: end.hash,
+    })
 }
 
 fn read_manifest(text: &str) -> Result<Manifest, ReadError> {

@@ -37,6 +37,12 @@ fn on_threads(jobs: usize, work: impl Fn(u64) -> ControlFlow<()> + Sync) {
     });
 }
 
+/// A run wants a thread that did nothing before, and takes it with it.
+fn on_fresh_thread<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    let ended = std::thread::scope(|scope| scope.spawn(body).join());
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// The exit of a judged run.
 fn exit_of(outcome: &Outcome) -> Exit {
     match outcome {

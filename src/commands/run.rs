@@ -119,10 +119,12 @@ fn progress_bar(runs: usize) -> ProgressBar {
 fn run_one(args: &Run, plan: &Arc<Plan>, shows: Shows) -> Result<Done, Exit> {
     let seed = args.seed.unwrap_or(plan.seed);
     let began = Instant::now();
-    let ran = std::panic::catch_unwind(|| {
-        let run = sim::run::run(plan, seed);
-        let judgement = judge(&run.history);
-        (run.history, judgement)
+    let ran = super::on_fresh_thread(|| {
+        std::panic::catch_unwind(|| {
+            let run = sim::run::run_hosted(plan, seed);
+            let judgement = judge(&run.history);
+            (run.history, judgement)
+        })
     });
     let Ok((history, judgement)) = ran else {
         let side = plan.variant.as_deref().unwrap_or("");

@@ -104,9 +104,19 @@ pub(crate) fn checked(file: &ScenarioFile, name: &str) -> Vec<Arc<Plan>> {
     checked.plans.into_iter().map(Arc::new).collect()
 }
 
+/// A run as users get it: inside madsim, on a fresh thread.
+pub(crate) fn hosted(plan: &Arc<Plan>, seed: u64) -> sim::run::Run {
+    let plan = Arc::clone(plan);
+    let thread = std::thread::spawn(move || sim::run::run_hosted(&plan, seed));
+    match thread.join() {
+        Ok(run) => run,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
 /// Runs as the file promises; gives the history.
 pub(crate) fn assert_as_expected(plan: &Arc<Plan>, seed: u64) -> History {
-    let run = sim::run::run(plan, seed);
+    let run = hosted(plan, seed);
     let judgement = judge(&run.history);
     assert_eq!(
         judgement.outcome,

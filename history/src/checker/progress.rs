@@ -51,7 +51,18 @@ impl Checker for Progress {
 
 /// The cause, where something excuses that a partition does not go on.
 fn standing(index: &Index<'_>, part: u32) -> Option<String> {
-    permanent::partition(index, part).or_else(|| (part != NONE).then(|| deadlock(index, part))?)
+    let own = || (part != NONE).then(|| deadlock(index, part).or_else(|| gone(index, part)))?;
+    permanent::partition(index, part).or_else(own)
+}
+
+/// The cause, where the topic was deleted on purpose, and no other one has its name since.
+fn gone(index: &Index<'_>, part: u32) -> Option<String> {
+    let partition = index.partition(part);
+    let removal = partition.removals.last()?;
+    let led = partition.elections.iter().rev();
+    let mut led = led.filter(|election| election.leader.is_some());
+    let stays_away = led.next().is_none_or(|last| last.event < *removal);
+    stays_away.then(|| format!("the operator deleted topic {}", partition.name.topic))
 }
 
 fn report(verdict: &mut Verdict, cause: Option<String>, finding: impl FnOnce() -> Finding) {
@@ -416,9 +427,34 @@ fn final_read(index: &Index<'_>, verdict: &mut Verdict) {
                     "it failed",
                 )
                 .at(&partition.name, -1)
+                .told(unreadable(index, part))
             });
         }
     }
+}
+
+/// Who led a partition last, whether its replicas were deleted, and when it was to be read.
+fn unreadable(index: &Index<'_>, part: u32) -> Vec<Moment> {
+    let partition = index.partition(part);
+    let elected = partition.elections.last().map(|election| {
+        let text = match election.leader {
+            Some(leader) => format!("broker {} is elected, nobody later", leader.0),
+            None => "nobody is left to be elected".to_owned(),
+        };
+        (election.event, text)
+    });
+    let deleted = partition.removals.last().map(|removal| {
+        let topic = &partition.name.topic;
+        (*removal, format!("{topic} is deleted"))
+    });
+    let read = index.phase(Phase::FinalRead);
+    let read = read.map(|phase| (phase, format!("{} is to be read", partition.name)));
+    let mut told: Vec<_> = [elected, deleted, read].into_iter().flatten().collect();
+    told.sort_by_key(|(event, _)| *event);
+    let moments = told.into_iter();
+    moments
+        .map(|(event, text)| index.moment(event, text))
+        .collect()
 }
 
 /// The last record that a reader must have got to: what is sent while the run is being closed comes too late.

@@ -29,7 +29,7 @@ impl Checker for AppendOrder {
     }
 
     fn needs(&self) -> &'static [Stream] {
-        &[Stream::Operations]
+        &[Stream::Operations, Stream::FinalRead]
     }
 
     fn check(&self, index: &Index<'_>) -> Verdict {

@@ -23,11 +23,34 @@ fn line(error: &ReadError) -> Option<usize> {
         ReadError::Line { line, .. }
         | ReadError::Node { line, .. }
         | ReadError::Count { line, .. }
+        | ReadError::Order { line, .. }
         | ReadError::Cut { line } => Some(*line),
         ReadError::Empty | ReadError::Foreign(_) | ReadError::Version { .. } | ReadError::Io(_) => {
             None
         }
     }
+}
+
+#[test]
+fn what_a_line_lacks_is_told_with_its_place() {
+    let told = |damage: &dyn Fn(&mut Vec<String>)| {
+        let text = String::from_utf8(written()).unwrap();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        damage(&mut lines);
+        jsonl::read(lines.join("\n").as_bytes())
+            .unwrap_err()
+            .to_string()
+    };
+    let swapped = told(&|lines| lines.swap(2, 3));
+    assert!(swapped.starts_with("line 4: this happens at"), "{swapped}");
+    let mistyped =
+        told(&|lines| lines[2] = lines[2].replace("\"step\":", "\"step\":\"x\",\"of\":"));
+    assert!(
+        mistyped.contains("line 3, column") && mistyped.contains("expected u64"),
+        "{mistyped}"
+    );
+    let unknown = told(&|lines| lines[2] = lines[2].replace("\"what\":{\"", "\"what\":{\"un"));
+    assert!(unknown.contains("unknown variant `un"), "{unknown}");
 }
 
 proptest! {

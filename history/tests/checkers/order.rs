@@ -236,6 +236,30 @@ fn pa_and_agree_convict_a_topic_that_is_deleted_once_more_than_anybody_asked_for
 }
 
 #[test]
+fn progress_excuses_what_cannot_be_read_because_its_topic_was_to_go() {
+    for (name, asked_for) in [
+        ("progress-deleted-near", true),
+        ("progress-deleted-bad", false),
+    ] {
+        let mut b = Builder::new(name);
+        let p = b.producer("all", 5, false);
+        b.planned("delete_topic", false);
+        b.born();
+        b.written(p, 0, 0);
+        if asked_for {
+            deletion_is_asked_for(&mut b);
+        }
+        deleted(&mut b);
+        let history = b.finish(&[]);
+        if asked_for {
+            acquits(&history, "PROGRESS", 1);
+        } else {
+            convicts(&history, "PROGRESS", "final-read-incomplete");
+        }
+    }
+}
+
+#[test]
 fn pa_convicts_what_was_lost_before_its_topic_was_deleted() {
     let mut b = Builder::new("pa-topic-late-bad");
     let p = b.producer("all", 5, false);

@@ -240,6 +240,8 @@ fn reader_config(behaviour: Behaviour, isolation: IsolationLevel) -> ConsumerCon
         config.set(key, value).expect("a setting of our own");
     }
     config.isolation_level = isolation;
+    // Who looks at what there is in the end creates nothing: a topic that was deleted stays so.
+    config.allow_auto_create_topics = false;
     config.finish().expect("settings of our own")
 }
 

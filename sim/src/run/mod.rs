@@ -13,8 +13,11 @@ pub mod fault;
 mod fault_test;
 mod final_read;
 mod finish;
+mod hosted;
 pub mod recorder;
 pub mod view;
+
+pub use hosted::run_hosted;
 
 use crate::scenario::plan::{ConsumerPlan, PinnedMessage, Plan, Start};
 use crate::world::{At, DiskAtRestart, World, WorldCommand};
@@ -60,9 +63,17 @@ pub struct Run {
     pub statistics: Statistics,
 }
 
-/// Runs a plan with a seed in a bare loop.
+/// Runs a plan with a seed in a bare loop, without madsim.
 pub fn run(plan: &Arc<Plan>, seed: u64) -> Run {
     let mut runner = Runner::new(plan.clone(), seed);
+    runner.all_phases();
+    runner.finish()
+}
+
+/// The same in which a clone takes the world's place at this step: nothing may come of it.
+pub fn run_with_clone(plan: &Arc<Plan>, seed: u64, step: u64) -> Run {
+    let mut runner = Runner::new(plan.clone(), seed);
+    runner.clone_at = Some(step);
     runner.all_phases();
     runner.finish()
 }
@@ -98,6 +109,10 @@ pub struct Runner {
     returning: BTreeSet<NodeId>,
     /// How many of the recorded events `progress` knows.
     followed: usize,
+    /// madsim's clock, where it is the host.
+    clock: Option<hosted::HostClock>,
+    /// A clone takes the world's place at this step.
+    clone_at: Option<u64>,
     steps: u64,
 }
 
@@ -133,6 +148,8 @@ impl Runner {
             progress,
             returning: BTreeSet::new(),
             followed: 0,
+            clock: None,
+            clone_at: None,
             steps: 0,
         }
     }
@@ -178,6 +195,12 @@ impl Runner {
                 self.world.step_until(next, &mut self.director);
                 self.steps += 1;
                 self.follow();
+                if self.clone_at == Some(self.steps) {
+                    self.world = self.world.clone();
+                }
+                if let Some(clock) = &mut self.clock {
+                    clock.follow(self.world.now());
+                }
                 true
             }
             (_, Some(due)) => {
@@ -488,8 +511,11 @@ impl Runner {
             .director
             .gone_for_good()
             .any(|node| self.nodes.directory.brokers.values().any(|at| at == node));
+        let view = &self.director.view;
+        // A topic that was deleted does not come back.
         let back = |partition| {
-            self.director.view.stands(partition) && self.progress.is_committed(partition)
+            !view.has_topic(partition)
+                || view.stands(partition) && self.progress.is_committed(partition)
         };
         someone_is_gone || self.partitions().iter().all(back)
     }

@@ -63,15 +63,15 @@ pub(crate) struct Tally {
 
 /// Runs and judges one seed and takes in what came of it; whether that is a failure.
 pub(super) fn one_seed(plan: &Arc<Plan>, seed: u64, tally: &Mutex<Tally>) -> bool {
-    let began = cpu::spent();
     let ran = run_and_judge(plan, seed);
-    let busy = cpu::spent().saturating_sub(began).as_secs_f64();
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     let failed = tally.failed;
     tally.runs += 1;
-    tally.busy += busy;
     match ran {
-        Ok(run) => tally.take_in(plan, seed, &run),
+        Ok(run) => {
+            tally.busy += run.busy.as_secs_f64();
+            tally.take_in(plan, seed, &run);
+        }
         Err(panic) => {
             tally.failed += 1;
             let failure = Failure {
@@ -89,22 +89,28 @@ pub(super) fn one_seed(plan: &Arc<Plan>, seed: u64, tally: &Mutex<Tally>) -> boo
 pub(crate) struct Judged {
     manifest: Manifest,
     statistics: Statistics,
+    /// The time that a core spent on it.
+    busy: std::time::Duration,
     pub(crate) judgement: Judgement,
 }
 
-/// A run, or what it panicked with.
+/// A run on a thread of its own, or what it panicked with.
 pub(crate) fn run_and_judge(plan: &Arc<Plan>, seed: u64) -> Result<Judged, String> {
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        let run = sim::run::run(plan, seed);
-        let judgement = judge(&run.history);
-        let History { manifest, .. } = run.history;
-        Judged {
-            manifest,
-            statistics: run.statistics,
-            judgement,
-        }
-    }));
-    ran.map_err(|_| last_panic())
+    let here = || {
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let run = sim::run::run_hosted(plan, seed);
+            let judgement = judge(&run.history);
+            let History { manifest, .. } = run.history;
+            Judged {
+                manifest,
+                statistics: run.statistics,
+                busy: cpu::spent(),
+                judgement,
+            }
+        }));
+        ran.map_err(|_| last_panic())
+    };
+    super::super::on_fresh_thread(here)
 }
 
 impl Tally {
