@@ -49,6 +49,8 @@ impl Checker for CommitsMonotone {
             committed: BTreeMap::new(),
             resets: BTreeMap::new(),
             generations: BTreeMap::new(),
+            stable: BTreeMap::new(),
+            asked: BTreeMap::new(),
             members: BTreeMap::new(),
             loaded: BTreeMap::new(),
             decided: None,
@@ -92,6 +94,10 @@ struct Walk<'i, 'h> {
     resets: BTreeMap<(usize, u32), EventId>,
     /// By group and coordinator: the generation.
     generations: BTreeMap<(GroupId, Option<NodeId>), (i32, EventId)>,
+    /// By group and coordinator: when its generation stood in the log at last.
+    stable: BTreeMap<(GroupId, Option<NodeId>), EventId>,
+    /// By group, partition and offset: when somebody asked last for that commit.
+    asked: BTreeMap<(usize, u32, i64), EventId>,
     members: BTreeMap<(u32, u32), InHand>,
     /// By group: the coordinator that loaded it last.
     loaded: BTreeMap<GroupId, Option<NodeId>>,
@@ -122,9 +128,11 @@ impl Walk<'_, '_> {
                 let decided = self.decided == Some(self.index.event(event).step);
                 let simple = decided || (generation.0 < 0 && member.as_str().is_empty());
                 let current = self.generations.get(&(group.clone(), node)).copied();
-                if let Some((newest, since)) =
-                    current.filter(|(newest, _)| !simple && generation.0 != *newest)
-                {
+                let stale = current.filter(|(newest, since)| {
+                    let waited = || self.waited(event, group, (partition, *offset), *since);
+                    !simple && generation.0 != *newest && !waited()
+                });
+                if let Some((newest, since)) = stale {
                     let index = self.index;
                     self.verdict.violate(|| {
                         let text = format!(
@@ -147,13 +155,34 @@ impl Walk<'_, '_> {
             Group::OffsetExpired(partition) => {
                 self.committed.remove(&(group.clone(), partition.clone()));
             }
-            Group::State(_)
-            | Group::MemberJoined(_)
+            Group::State(state) => {
+                if state == "Stable" {
+                    self.stable.insert((group.clone(), node), event);
+                }
+            }
+            Group::MemberJoined(_)
             | Group::OffsetPending { .. }
             | Group::MemberRemoved { .. }
             | Group::CommitRefused { .. }
             | Group::Unloaded => {}
         }
+    }
+
+    /// Whether a commit was asked for before the newest generation began and stands in the log before it: its own generation
+    /// was over when the replicas had it, not when it was taken.
+    fn waited(
+        &self,
+        event: EventId,
+        group: &GroupId,
+        (partition, offset): (&TopicPartition, Offset),
+        since: EventId,
+    ) -> bool {
+        let place = self.index.group(group).unwrap_or(usize::MAX);
+        let part = self.index.part(partition);
+        let asked = self.asked.get(&(place, part, offset.0));
+        let key = (group.clone(), self.index.event(event).node);
+        let stood = self.stable.get(&key).is_some_and(|stable| *stable > since);
+        asked.is_some_and(|asked| *asked < since) && !stood
     }
 
     fn on_stored(
@@ -255,6 +284,12 @@ impl Walk<'_, '_> {
             Action::Process {
                 partition, offset, ..
             } => self.on_effect(event, (group, process), partition, *offset),
+            Action::Commit { offsets, .. } if operation.stage == Stage::Invoke => {
+                for (partition, offset) in offsets {
+                    let part = self.index.part(partition);
+                    self.asked.insert((group, part, offset.0), event);
+                }
+            }
             Action::Commit { offsets, .. } if operation.stage == Stage::Ok => {
                 for (partition, offset) in offsets {
                     self.on_own_commit(event, (group, process), partition, *offset);

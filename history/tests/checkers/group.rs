@@ -214,6 +214,34 @@ fn cm_excuses_a_commit_after_the_application_sought_back() {
     acquits(&commit_back("cm-near", true), "CM", 1);
 }
 
+/// A member asks for a commit, the next generation begins, and only then do the replicas have the commit: before they have
+/// the generation, or after.
+#[test]
+fn cm_acquits_a_commit_that_waited_in_the_log_while_its_generation_ended_only() {
+    for (name, stands) in [("cm-waited-bad", true), ("cm-waited-near", false)] {
+        let mut b = Builder::new(name);
+        let p = b.producer("all", 5, false);
+        let c = b.consumer(CommitPolicy::After);
+        b.born();
+        b.written(p, 0, 0);
+        b.generation(1);
+        b.polled(c, &[(0, v(0))]);
+        b.processed(c, 0, v(0));
+        b.commit_asked(c, 1, Stage::Invoke);
+        b.generation(2);
+        if stands {
+            b.group(Group::State("Stable".to_owned()));
+        }
+        b.committed(c, 1, 1);
+        let history = b.finish(&[(0, v(0))]);
+        if stands {
+            convicts(&history, "CM", "stale-commit");
+        } else {
+            acquits(&history, "CM", 0);
+        }
+    }
+}
+
 #[test]
 fn cm_convicts_a_commit_of_an_old_generation_and_one_of_the_unprocessed() {
     let mut b = Builder::new("cm-stale-bad");
