@@ -82,6 +82,9 @@ impl StoredIsr {
                 self.members = isr.to_vec();
                 self.version = None;
             }
+        } else if self.leader == Some(leader) && self.epoch == Some(epoch) {
+            // It begins again in its own epoch: whoever it is not given may have been taken out without a word.
+            self.members.retain(|member| isr.contains(member));
         }
     }
 

@@ -285,6 +285,29 @@ fn inv_strong_isr_believes_the_controller_rather_than_a_leader_that_hears_late()
     }
 }
 
+/// The leader starts again in its own epoch and is given the in-sync replicas: the third among them, or no more.
+#[test]
+fn inv_strong_isr_hears_from_a_leader_that_starts_again_who_has_been_taken_out() {
+    for (name, isr) in [
+        ("inv-strong-isr-again-bad", &[1, 2, 3][..]),
+        ("inv-strong-isr-again-near", &[1, 2][..]),
+    ] {
+        let mut b = Builder::new(name);
+        b.elect(1, 0, ElectionKind::New, &[1, 2, 3], 0);
+        b.append(&[1, 2, 3], 0, 0, v(0));
+        b.high_watermark(&[1, 2, 3], 1);
+        b.append(&[1, 2], 1, 0, v(1));
+        b.lead(1, 0, isr, 2);
+        b.high_watermark(&[1], 2);
+        let history = b.finish(&[]);
+        if isr.len() == 3 {
+            convicts(&history, "INV-STRONG-ISR", "INV-STRONG-ISR");
+        } else {
+            acquits(&history, "INV-STRONG-ISR", 0);
+        }
+    }
+}
+
 #[test]
 fn inv_read_convicts_a_leader_that_cuts_what_was_read_only() {
     for (name, read) in [("inv-read-bad", true), ("inv-read-near", false)] {
