@@ -5,6 +5,9 @@
 //! nemesis, which says whom and what they hit and nothing of when, and clients that waited for a barrier start at a random
 //! moment. Marks go with the schedule that they prove. What the sound side expects of guarantees stays, and of the ledger
 //! that which tells the sides apart: what never happens with the fix, and does without it.
+//!
+//! Most schedules need few records, and it takes chance longer to get as far. So a file whose producers come to an end is
+//! loosened twice: with its faults in the time around the records, and with producers that go on as long as the run.
 
 use super::check::variants;
 use super::format::{Expect, Fault, FaultKind, ScenarioFile, Variant};
@@ -25,13 +28,35 @@ pub const OFF: &str = "fix off";
 /// Of a hundred seeds, how many draw a fault: the schedule needed all of them, and chance may do with fewer.
 const PERCENT: u32 = 85;
 
-/// The file loosened around a fix: once for each of its sides that has the fix off where another one has it on. Each
-/// comes back with two variants, [`ON`] and [`OFF`].
-pub fn loosened(file: &ScenarioFile, fix: Fix) -> Vec<ScenarioFile> {
+/// A file without its schedule.
+#[derive(Clone, Debug)]
+pub struct Loosened {
+    /// The scenario, with the variants [`ON`] and [`OFF`].
+    pub file: ScenarioFile,
+    /// Its producers come to an end in the file that it was made of, and go on in this one.
+    pub goes_on: bool,
+}
+
+/// The file loosened around a fix: for each of its sides that has the fix off where another one has it on, once as it is
+/// and once with producers that go on, where they do not.
+pub fn loosened(file: &ScenarioFile, fix: Fix) -> Vec<Loosened> {
     let sides = variants(file);
     let off = sides.iter().filter(|side| is_off(file, side, fix));
     let pairs = off.filter_map(|off| Some((off, counterpart(file, &sides, off, fix)?)));
-    pairs.map(|(off, on)| pair(file, fix, on, off)).collect()
+    pairs
+        .flat_map(|(off, on)| {
+            let loose = pair(file, fix, on, off);
+            let longer = going_on(&loose).map(|file| Loosened {
+                file,
+                goes_on: true,
+            });
+            let as_it_is = Loosened {
+                file: loose,
+                goes_on: false,
+            };
+            [as_it_is].into_iter().chain(longer)
+        })
+        .collect()
 }
 
 /// Whether the fix is switched off in this side.
@@ -150,7 +175,7 @@ fn take_barriers(file: &mut ScenarioFile) {
         kinds: BTreeMap::new(),
         percent: spanned(PERCENT),
         lasting: spanned([Time(least), Time(most)]),
-        within: None,
+        within: around_the_records(file).map(spanned),
         targets: Vec::new(),
         messages: Vec::new(),
         lanes: Vec::new(),
@@ -195,6 +220,41 @@ fn late(file: &ScenarioFile) -> Vec<Spanned<String>> {
     late
 }
 
+/// The time around the records, where those who send from the start come to an end well before the run does.
+fn around_the_records(file: &ScenarioFile) -> Option<[Time; 2]> {
+    let mut last = Span::ZERO;
+    let from_the_start = file.producers.iter();
+    for producer in from_the_start.filter(|producer| producer.start_when.is_none()) {
+        let rate = u64::from((*producer.rate.get_ref()).max(1));
+        let sends = Span::secs(producer.count?.div_ceil(rate));
+        let start = producer
+            .start
+            .as_ref()
+            .map_or(Span::ZERO, |start| start.get_ref().0);
+        let idle = producer.idle.map_or(Span::ZERO, |idle| idle.lasting.0);
+        last = last.max(start + sends + idle);
+    }
+    // As long again, and a while longer than a session lasts.
+    let until = last * 2 + Span::secs(10);
+    (until < file.duration.get_ref().0).then_some([Time(Span::ZERO), Time(until)])
+}
+
+/// The same with producers that go on until the end; nothing where all do already.
+fn going_on(loose: &ScenarioFile) -> Option<ScenarioFile> {
+    let mut longer = loose.clone();
+    let mut producers = longer.producers.iter_mut();
+    let ended = producers
+        .by_ref()
+        .filter_map(|producer| producer.count.take());
+    if ended.count() == 0 {
+        return None;
+    }
+    if let Some(nemesis) = &mut longer.nemesis {
+        nemesis.within = None;
+    }
+    Some(longer)
+}
+
 /// From a moment to half of the run, and no longer than half a minute.
 fn lasting(file: &ScenarioFile) -> [Span; 2] {
     let half = Span(file.duration.get_ref().0.0 / 2);
@@ -230,7 +290,8 @@ mod tests {
         expect.violated = { PA = 'always' }\nexpect.harm = { lost = 'always', unclean_elections = 'never' }\n";
 
     fn of(fix: Fix) -> Vec<ScenarioFile> {
-        loosened(&parse(EXACT).unwrap(), fix)
+        let all = loosened(&parse(EXACT).unwrap(), fix).into_iter();
+        all.map(|loose| loose.file).collect()
     }
 
     #[test]
@@ -257,6 +318,21 @@ mod tests {
             .collect();
         assert_eq!(late, ["p2"]);
         assert!(loose.reaches.is_empty());
+    }
+
+    #[test]
+    fn faults_strike_around_the_records_or_these_go_on() {
+        let both = of(Fix::TruncateByLeaderEpoch);
+        let told = |file: &ScenarioFile| {
+            let within = file.nemesis.as_ref()?.within.as_ref();
+            Some((
+                file.producers[0].count,
+                within.map(|within| within.get_ref()[1]),
+            ))
+        };
+        let told: Vec<_> = both.iter().filter_map(told).collect();
+        let until = Time(Span::secs(12));
+        assert_eq!(told, [(Some(100), Some(until)), (None, None)]);
     }
 
     #[test]
@@ -323,6 +399,7 @@ mod tests {
             let path = entry.unwrap().path();
             let file = parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
             for loose in Fix::ALL.iter().flat_map(|fix| loosened(&file, *fix)) {
+                let loose = loose.file;
                 let written = parse(&loose.text()).unwrap();
                 let checked = check(&written, "t.toml", &vocabulary);
                 let errors = checked

@@ -32,100 +32,97 @@ pub(super) struct Noise {
 
 /// Tries the fix's own failures, when nothing else has caught it.
 pub(super) fn try_on(row: &mut Row, failures: &[(String, ScenarioFile)], seeds: u64) {
-    for sides in sides(failures, row.fix) {
-        if row.conviction.is_some() {
-            return;
-        }
-        row.left_out = false;
-        let mut on = WithFix {
-            sides: &sides,
-            seeds: 0,
-            codes: BTreeMap::new(),
-        };
-        row.conviction = convicted(&sides, &mut on, seeds);
-        if !on.codes.is_empty() {
-            row.noise.push(Noise {
-                scenario: sides.scenario.clone(),
-                seeds: on.seeds,
-                codes: on.codes,
-            });
-        }
+    if row.conviction.is_some() {
+        return;
     }
+    let mut worlds: Vec<World> = sides(failures, row.fix).map(World::of).collect();
+    row.left_out &= worlds.is_empty();
+    row.conviction = (1..=seeds).find_map(|seed| {
+        let mut worlds = worlds.iter_mut();
+        worlds.find_map(|world| world.convicted(seed))
+    });
+    let noisy = worlds
+        .into_iter()
+        .filter(|world| !world.codes_of_on.is_empty());
+    row.noise.extend(noisy.map(|world| Noise {
+        scenario: world.sides.scenario,
+        seeds: world.seeds_of_on,
+        codes: world.codes_of_on,
+    }));
 }
 
-fn convicted(sides: &Sides, on: &mut WithFix<'_>, seeds: u64) -> Option<Conviction> {
-    for seed in 1..=seeds {
-        let mut codes = broken(&run_and_judge(&sides.off, seed)).unwrap_or_default();
-        codes.retain(|code| !on.codes.contains_key(code));
+/// A loosened failure, and what is known of its side with the fix on.
+struct World {
+    sides: Sides,
+    /// So many seeds of it were run.
+    seeds_of_on: u64,
+    /// What they broke, and in how many of them.
+    codes_of_on: BTreeMap<String, u64>,
+}
+
+impl World {
+    fn of(sides: Sides) -> Self {
+        Self {
+            sides,
+            seeds_of_on: 0,
+            codes_of_on: BTreeMap::new(),
+        }
+    }
+
+    fn convicted(&mut self, seed: u64) -> Option<Conviction> {
+        let mut codes = broken(&run_and_judge(&self.sides.off, seed))?;
+        codes.retain(|code| !self.codes_of_on.contains_key(code));
         if codes.is_empty() {
-            continue;
+            return None;
         }
-        on.run_to(
-            seed.saturating_mul(TIMES)
-                .max(AT_LEAST)
-                .min(seeds.max(AT_LEAST)),
-        );
-        codes.retain(|code| !on.codes.contains_key(code));
-        if !codes.is_empty() {
-            let scenario = sides.scenario.clone();
-            return Some(Conviction {
-                scenario,
-                seed,
-                codes,
-            });
-        }
+        self.run_on(seed.saturating_mul(TIMES).max(AT_LEAST));
+        codes.retain(|code| !self.codes_of_on.contains_key(code));
+        (!codes.is_empty()).then(|| Conviction {
+            scenario: self.sides.scenario.clone(),
+            seed,
+            codes,
+        })
     }
-    None
-}
 
-/// The side with the fix on, as far as it was run.
-struct WithFix<'a> {
-    sides: &'a Sides,
-    seeds: u64,
-    codes: BTreeMap<String, u64>,
-}
-
-impl WithFix<'_> {
-    fn run_to(&mut self, last: u64) {
-        while self.seeds < last {
-            self.seeds += 1;
-            let found = broken(&run_and_judge(&self.sides.on, self.seeds));
+    /// Runs the side with the fix on as far as this seed.
+    fn run_on(&mut self, last: u64) {
+        while self.seeds_of_on < last {
+            self.seeds_of_on += 1;
+            let found = broken(&run_and_judge(&self.sides.on, self.seeds_of_on));
             for code in found.unwrap_or_default() {
-                *self.codes.entry(code).or_default() += 1;
+                *self.codes_of_on.entry(code).or_default() += 1;
             }
         }
     }
 }
 
 /// Both sides of each failure of the fix.
-fn sides(failures: &[(String, ScenarioFile)], fix: Fix) -> Vec<Sides> {
-    let mut all = Vec::new();
-    for (path, file) in failures {
-        for loose in loosened(file, fix) {
-            let plans = load::all_checked(&loose, path);
+fn sides(failures: &[(String, ScenarioFile)], fix: Fix) -> impl Iterator<Item = Sides> {
+    failures.iter().flat_map(move |(path, file)| {
+        let loose = loosened(file, fix).into_iter();
+        loose.filter_map(move |loose| {
+            let plans = load::all_checked(&loose.file, path);
             let side = |name: &str| {
                 let mut plans = plans.iter();
                 plans.find(|plan| plan.variant.as_deref() == Some(name))
             };
-            if let (Some(off), Some(on)) = (side(OFF), side(ON)) {
-                all.push(Sides {
-                    scenario: short(path),
-                    off: Arc::clone(off),
-                    on: Arc::clone(on),
-                });
-            }
-        }
-    }
-    all
+            Some(Sides {
+                scenario: short(path, loose.goes_on),
+                off: Arc::clone(side(OFF)?),
+                on: Arc::clone(side(ON)?),
+            })
+        })
+    })
 }
 
 /// `R-01 loosened` for `scenarios/failures/R-01-truncation-to-high-watermark.toml`.
-fn short(path: &str) -> String {
+fn short(path: &str, goes_on: bool) -> String {
     let stem = Path::new(path).file_stem().unwrap_or_default();
     let stem = stem.to_string_lossy();
     let mut parts = stem.splitn(3, '-');
     let entry = [parts.next(), parts.next()].map(Option::unwrap_or_default);
-    format!("{} loosened", entry.join("-"))
+    let longer = if goes_on { ", going on" } else { "" };
+    format!("{} loosened{longer}", entry.join("-"))
 }
 
 /// Prints what the yardstick makes of a fix's failures, each as a scenario.
@@ -133,8 +130,8 @@ pub(super) fn show(failures: &[(String, ScenarioFile)], fixes: &[Fix]) {
     for fix in fixes {
         for (path, file) in failures {
             for loose in loosened(file, *fix) {
-                let text = loose.text();
-                say(&format!("# {path}, loosened for {fix}.\n{text}"));
+                let (text, name) = (loose.file.text(), short(path, loose.goes_on));
+                say(&format!("# {path}, loosened for {fix} ({name}).\n{text}"));
             }
         }
     }
@@ -175,6 +172,7 @@ mod tests {
     #[test]
     fn a_loosened_failure_goes_by_its_entry_in_the_catalogue() {
         let path = "scenarios/failures/R-01-truncation-to-high-watermark.toml";
-        assert_eq!(short(path), "R-01 loosened");
+        assert_eq!(short(path, false), "R-01 loosened");
+        assert_eq!(short(path, true), "R-01 loosened, going on");
     }
 }

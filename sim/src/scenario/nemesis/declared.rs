@@ -76,12 +76,15 @@ fn struck(fault: &Fault, nemesis: &Nemesis, stretch: Stretch, draws: &mut Draws)
     fault.at = Some(stretch.moment(draws));
     fault.optional = true;
     fault.skip = u32::try_from(draws.between(0, u64::from(fault.skip))).unwrap_or(fault.skip);
-    let lasts = fault.kind.get_ref().keys().contains(&"for");
-    if lasts && fault.lasting.is_none() {
-        fault.lasting = Some(spanned(magnitude_between(
-            *nemesis.lasting.get_ref(),
-            draws,
-        )));
+    let kind = *fault.kind.get_ref();
+    let takes = |key: &str| kind.keys().contains(&key);
+    let lasting = magnitude_between(*nemesis.lasting.get_ref(), draws);
+    if takes("for") && fault.lasting.is_none() {
+        fault.lasting = Some(spanned(lasting));
+    }
+    // A restart without a time is back at once.
+    if takes("restart_after") && fault.restart_after.is_none() && kind != FaultKind::Restart {
+        fault.restart_after = Some(lasting);
     }
     fault
 }
