@@ -294,7 +294,18 @@ impl ConsumerApp {
         {
             self.end(now, io);
         } else if own {
+            if result.is_err() {
+                self.keep_for_the_next(offsets);
+            }
             self.on_committed(now, io, result.is_ok());
+        }
+    }
+
+    /// What could not be committed belongs to the next commit, as with a `commitSync` that names no offsets: one that waits for
+    /// a rebalance is to be repeated after it. What is taken away in between is forgotten then.
+    fn keep_for_the_next(&mut self, offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
+        if self.plan.commit == CommitPolicy::After {
+            self.positions.extend(offsets.clone());
         }
     }
 
