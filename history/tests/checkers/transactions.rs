@@ -330,6 +330,11 @@ fn e8_excuses_what_its_coordinator_still_had_time_for() {
 
 /// The markers are written, and the leader's last stable offset does not follow, for so many milliseconds.
 fn stays_behind(name: &str, milliseconds: usize) -> History {
+    let (b, records) = behind(name, milliseconds);
+    b.finish_committed(&records, &records[1..])
+}
+
+fn behind(name: &str, milliseconds: usize) -> (Builder, [Placed; 2]) {
     let (mut b, p, _) = two_partitions(name);
     b.commit(p, 0, Stage::Ok);
     b.marker(p, (&order(1), 1), true);
@@ -338,8 +343,14 @@ fn stays_behind(name: &str, milliseconds: usize) -> History {
     for _ in 0..milliseconds {
         b.stable(&order(0), 0);
     }
-    let records = [at(0, 0, p, 0), at(1, 0, p, 1)];
-    b.finish_committed(&records, &records[1..])
+    (b, [at(0, 0, p, 0), at(1, 0, p, 1)])
+}
+
+#[test]
+fn e8_does_not_hold_a_leader_to_what_it_told_before_it_started_again() {
+    let (mut b, records) = behind("e8-behind-again-near", 20);
+    b.loaded(1, 2);
+    acquits(&b.finish_committed(&records, &records), "E8", 0);
 }
 
 #[test]

@@ -429,7 +429,13 @@ fn on_replica(
             }
         }
         Replica::Truncated { to, rule, .. } => log.truncated(id, to.0, rule),
-        Replica::Loaded { log_end_offset, .. } => log.loaded(id, log_end_offset.0),
+        Replica::Loaded { log_end_offset, .. } => {
+            log.loaded(id, log_end_offset.0);
+            if leads {
+                // It may lead on in its own epoch, and tells what is stable only where it finds a transaction.
+                partition.last_stable = None;
+            }
+        }
         Replica::LogStart(offset) => {
             log.start = offset.0;
             if leads {
