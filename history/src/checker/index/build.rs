@@ -420,6 +420,9 @@ fn on_replica(
         .is_some_and(|(leader, _)| *leader == broker);
     let partition = &mut index.partitions[wide(part)];
     let log = partition.replicas.entry(broker).or_default();
+    // Who starts again may lead on in its own epoch, and tells what is stable only where it finds a transaction.
+    let again = leads && matches!(replica, Replica::Loaded { .. });
+    partition.last_stable.take_if(|_| again);
     match replica {
         Replica::Appended(append) => {
             log.append(id, append.base_offset.0, append.last_offset.0);
@@ -429,13 +432,7 @@ fn on_replica(
             }
         }
         Replica::Truncated { to, rule, .. } => log.truncated(id, to.0, rule),
-        Replica::Loaded { log_end_offset, .. } => {
-            log.loaded(id, log_end_offset.0);
-            if leads {
-                // It may lead on in its own epoch, and tells what is stable only where it finds a transaction.
-                partition.last_stable = None;
-            }
-        }
+        Replica::Loaded { log_end_offset, .. } => log.loaded(id, log_end_offset.0),
         Replica::LogStart(offset) => {
             log.start = offset.0;
             if leads {
