@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Yardstick(Yardstick),
     /// Judge a recorded history.
     Check(Check),
-    /// List the scenarios of a folder, or the guarantees, faults and fixes.
+    /// List the scenarios of a folder, or the guarantees, the numbers of the ledger and the fixes.
     List(List),
     /// Explain a guarantee, an entry of the ledger, a fault, a fix, an error code or a setting.
     Describe(Describe),

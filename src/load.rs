@@ -75,7 +75,7 @@ fn read(path: &Path) -> Result<(String, ScenarioFile), Exit> {
     })?;
     if bytes.starts_with(br#"{"format":"ktrial-history""#) {
         complain_plainly(&format!(
-            "{shown} is a recorded history; `ktrial check {shown}` judges it, `ktrial report {shown}` draws it"
+            "{shown} is a recorded history; `ktrial check {shown}` judges it"
         ));
         return Err(Exit::Usage);
     }

@@ -210,9 +210,16 @@ fn an_unknown_variant_and_an_unknown_code_get_a_hint() {
 }
 
 #[test]
-fn describe_tells_what_a_guarantee_a_setting_and_an_error_are() {
-    let all = ["PA", "min.insync.replicas", "NOT_ENOUGH_REPLICAS", "lost"]
-        .map(|code| ktrial(&["describe", code]));
+fn describe_tells_what_a_guarantee_a_setting_an_error_and_a_word_are() {
+    let codes = [
+        "PA/acknowledged-lost",
+        "min.insync.replicas",
+        "NOT_ENOUGH_REPLICAS",
+        "lost",
+        "high watermark",
+        "isr",
+    ];
+    let all = codes.map(|code| ktrial(&["describe", code]));
     insta::assert_snapshot!(all.join("\n"));
 }
 

@@ -1,5 +1,6 @@
 //! The first line of a history: what was run, by whom, and what is claimed. The address of a run.
 
+use crate::event::Fault;
 use crate::expectation::Expectations;
 use protocol::config::OffsetStorage;
 use protocol::ids::{BrokerId, GroupId, KeeperId, NodeId, TopicName};
@@ -187,6 +188,9 @@ pub enum CommitPolicy {
 pub struct PlannedFault {
     /// The scenario's word for it.
     pub kind: String,
+    /// In words: what, and whom; empty where nobody said it apart.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub what: String,
     /// In words: what, whom, when.
     pub description: String,
     /// It is declared not to heal.
@@ -195,7 +199,40 @@ pub struct PlannedFault {
     pub random: bool,
 }
 
+impl PlannedFault {
+    /// What it does, in words: as the scenario says it, with those that it hit where a role stands for them. A history may
+    /// not say it; then by its kind.
+    pub fn in_words(&self, hit: &str) -> String {
+        if self.what.is_empty() {
+            return format!("{} {hit}", self.kind.replace('_', " "))
+                .trim_end()
+                .to_owned();
+        }
+        let named = hit.split(", ").all(|one| self.what.contains(one));
+        if named {
+            self.what.clone()
+        } else {
+            format!("{} ({hit})", self.what)
+        }
+    }
+}
+
 impl Manifest {
+    /// What a fault does, in words; one that was not planned, by its kind.
+    pub fn fault_in_words(&self, fault: &Fault) -> String {
+        let planned = usize::try_from(fault.index).ok();
+        let planned = planned.and_then(|index| self.faults.get(index));
+        let planned = planned.filter(|planned| planned.kind == fault.kind);
+        planned.map_or_else(
+            || {
+                format!("{} {}", fault.kind.replace('_', " "), fault.target)
+                    .trim_end()
+                    .to_owned()
+            },
+            |planned| planned.in_words(&fault.target),
+        )
+    }
+
     /// The name of a node.
     pub fn node_name(&self, node: NodeId) -> &str {
         self.nodes

@@ -5,6 +5,7 @@ use history::event::{
     Broker, Controller, ElectionKind, Event, FaultStage, Group, Keeper, Phase, Process, Replica,
     Transaction, What,
 };
+use history::manifest::Manifest;
 use protocol::ids::{BrokerId, MemberId, TopicPartition};
 use protocol::keeper::KeeperRole;
 use std::collections::BTreeMap;
@@ -37,7 +38,11 @@ pub struct Line {
 
 /// The lines of a history.
 pub fn lines(history: &History) -> Vec<Line> {
-    let mut teller = Teller::default();
+    let mut teller = Teller {
+        manifest: &history.manifest,
+        isr: BTreeMap::new(),
+        setting_up: false,
+    };
     let mut lines = Vec::new();
     for event in &history.events {
         if let Some((tone, text)) = teller.tell(event) {
@@ -98,22 +103,25 @@ fn is_bustle(line: &Line) -> bool {
     line.text.starts_with("refuses records") || line.text.contains("had no effect")
 }
 
-#[derive(Default)]
-struct Teller {
+struct Teller<'a> {
+    /// Who is who, and what was to break.
+    manifest: &'a Manifest,
     /// The ISR told last, so that the leader's and the controller's words about one change are told once.
     isr: BTreeMap<TopicPartition, Vec<BrokerId>>,
     /// The phase, to leave out the bustle of the beginning.
     setting_up: bool,
 }
 
-impl Teller {
+impl Teller<'_> {
     fn tell(&mut self, event: &Event) -> Option<(Tone, String)> {
         match &event.what {
             What::Phase(phase) => {
                 self.setting_up = *phase == Phase::Setup;
                 Some((Tone::Phase, phase_in_words(*phase).to_owned()))
             }
-            What::Fault(fault) => fault_in_words(&fault.kind, &fault.target, &fault.stage),
+            What::Fault(fault) => {
+                fault_in_words(&self.manifest.fault_in_words(fault), &fault.stage)
+            }
             What::Process(process) => process_in_words(process),
             What::Mark(name) => Some((Tone::Mark, format!("reached: {name}"))),
             What::Replica(partition, note) if !is_internal(partition) => {
@@ -325,17 +333,13 @@ const fn election_in_words(kind: ElectionKind) -> &'static str {
     }
 }
 
-fn fault_in_words(kind: &str, target: &str, stage: &FaultStage) -> Option<(Tone, String)> {
-    let kind = kind.replace('_', " ");
-    let on = if target.is_empty() {
-        String::new()
-    } else {
-        format!(" {target}")
-    };
+fn fault_in_words(words: &str, stage: &FaultStage) -> Option<(Tone, String)> {
     match stage {
-        FaultStage::Injected => Some((Tone::Fault, format!("FAULT {kind}{on}"))),
-        FaultStage::Healed => Some((Tone::Fault, format!("fault {kind}{on} is over"))),
-        FaultStage::Inert(why) => Some((Tone::Fault, format!("fault {kind} had no effect: {why}"))),
+        FaultStage::Injected => Some((Tone::Fault, format!("FAULT {words}"))),
+        FaultStage::Healed => Some((Tone::Fault, format!("fault {words} is over"))),
+        FaultStage::Inert(why) => {
+            Some((Tone::Fault, format!("fault {words} had no effect: {why}")))
+        }
         FaultStage::Effective(_) => None,
     }
 }

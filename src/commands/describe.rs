@@ -21,8 +21,9 @@ pub(crate) fn describe(args: &Describe) -> Exit {
         .or_else(|| ledger(code))
         .or_else(|| fix(code))
         .or_else(|| error(code))
-        .or_else(|| setting(code));
-    let Some(text) = found.or_else(|| fault(code)) else {
+        .or_else(|| setting(code))
+        .or_else(|| fault(code));
+    let Some(text) = found.or_else(|| word(code)) else {
         let near = names();
         let hint = did_you_mean(code, near.iter().map(String::as_str)).map_or_else(
             || "`ktrial list --guarantees`, `--ledger` and `--fixes` tell what there is".to_owned(),
@@ -49,7 +50,9 @@ fn folded(line: &str) -> String {
     }
 }
 
+/// A guarantee, or one of its anomalies (`PA/acknowledged-lost`, as findings are called).
 fn guarantee(code: &str) -> Option<String> {
+    let code = code.split_once('/').map_or(code, |(code, _)| code);
     let known = history::checker::guarantees()
         .into_iter()
         .find(|known| known.code.eq_ignore_ascii_case(code))?;
@@ -105,11 +108,8 @@ fn shown_by(fix: Fix) -> String {
         .collect();
     files.sort();
     if files.is_empty() {
-        let entries = fix.catalogue().iter();
-        let names: Vec<String> = entries
-            .map(|number| format!("{number} (no scenario yet)"))
-            .collect();
-        return names.join(", ");
+        // Not in the project's folder, or told in words only.
+        return fix.catalogue().join(", ");
     }
     let shown: Vec<String> = files
         .iter()
@@ -180,6 +180,38 @@ fn fault(code: &str) -> Option<String> {
     Some(entry(name, "fault", text))
 }
 
+/// The glossary's table of words.
+const GLOSSARY: &str = include_str!("../../docs/glossary.md");
+
+/// The rows of the glossary: the words, what they mean, and what they are called in ktrial and in Kafka.
+fn glossary() -> impl Iterator<Item = (&'static str, &'static str, [&'static str; 2])> {
+    GLOSSARY.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ");
+        let (words, meaning) = (cells.next()?, cells.next()?);
+        let (ours, theirs) = (cells.next()?, cells.next()?);
+        let theirs = theirs.trim_end_matches(" |");
+        (words != "Word").then_some((words, meaning, [ours, theirs]))
+    })
+}
+
+/// The names of a row: `high watermark (HW)` has two.
+fn names_of(words: &str) -> impl Iterator<Item = &str> {
+    words
+        .split([',', '(', ')'])
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+}
+
+/// A word of Kafka's.
+fn word(code: &str) -> Option<String> {
+    let spaced = code.replace(['-', '_'], " ");
+    let named = |name: &str| name.eq_ignore_ascii_case(code) || name.eq_ignore_ascii_case(&spaced);
+    let (words, meaning, [ours, theirs]) =
+        glossary().find(|(words, ..)| names_of(words).any(named))?;
+    let text = format!("{meaning}\n\nin ktrial   {ours}\nin Kafka    {theirs}");
+    Some(entry(words, "word", &text))
+}
+
 fn names() -> Vec<String> {
     let mut names: Vec<String> = history::checker::codes()
         .into_iter()
@@ -191,6 +223,7 @@ fn names() -> Vec<String> {
             .map(|(name, _)| (*name).to_owned()),
     );
     names.extend(Fix::ALL.iter().map(|fix| fix.name().to_owned()));
+    names.extend(glossary().flat_map(|(words, ..)| names_of(words).map(str::to_owned)));
     names.extend(
         settings()
             .iter()

@@ -327,6 +327,7 @@ mod tests {
     fn band(number: u32, start: u64, end: u64) -> Band {
         let (kind, target) = ("kill".to_owned(), "b1".to_owned());
         Band {
+            words: "kill b1".to_owned(),
             number,
             kind,
             target,

@@ -4,6 +4,7 @@ use super::Window;
 use history::History;
 use history::event::{Fault, FaultStage, Process, What};
 use protocol::ids::NodeId;
+use std::collections::BTreeMap;
 
 /// One occurrence of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Band {
     pub kind: String,
     /// Whom it hit; empty for the whole network.
     pub target: String,
+    /// What it does and to whom, in words.
+    pub words: String,
     /// From, in nanoseconds; within the window.
     pub start: u64,
     /// To, in nanoseconds; within the window. A momentary fault has none of it.
@@ -25,7 +28,7 @@ pub struct Band {
 }
 
 impl Band {
-    /// `kill b1`.
+    /// `kill b1`: short enough to stand beside a band.
     pub fn label(&self) -> String {
         if self.target.is_empty() {
             self.kind.clone()
@@ -40,7 +43,9 @@ pub fn bands(history: &History, window: Window) -> Vec<Band> {
     let mut keeper = Bookkeeper::default();
     for event in &history.events {
         match &event.what {
-            What::Fault(fault) => keeper.fault(event.at, fault),
+            What::Fault(fault) => {
+                keeper.fault(event.at, fault, || history.manifest.fault_in_words(fault));
+            }
             What::Process(process) => {
                 if let Some(node) = event.node {
                     keeper.process(event.at, node, process);
@@ -85,19 +90,23 @@ struct Bookkeeper {
     bands: Vec<Band>,
     /// Faults at work: the scenario's index and the band.
     open: Vec<(u32, usize)>,
+    /// The last band of each fault of the scenario.
+    latest: BTreeMap<u32, usize>,
     /// Nodes that a fault brought down, and its band: such a fault is over when they are back.
     down: Vec<(NodeId, usize)>,
 }
 
 impl Bookkeeper {
-    fn fault(&mut self, at: u64, fault: &Fault) {
+    fn fault(&mut self, at: u64, fault: &Fault, words: impl FnOnce() -> String) {
         match &fault.stage {
             FaultStage::Injected => {
                 self.open.push((fault.index, self.bands.len()));
+                self.latest.insert(fault.index, self.bands.len());
                 self.bands.push(Band {
                     number: 0,
                     kind: fault.kind.replace('_', " "),
                     target: fault.target.clone(),
+                    words: words(),
                     start: at,
                     end: at,
                     open: true,
@@ -105,12 +114,8 @@ impl Bookkeeper {
                 });
             }
             FaultStage::Effective(what) => {
-                let latest = self
-                    .open
-                    .iter()
-                    .rev()
-                    .find(|(index, _)| *index == fault.index);
-                if let Some((_, band)) = latest {
+                // What a pause has kept waiting is seen when it is over.
+                if let Some(band) = self.latest.get(&fault.index) {
                     self.bands[*band].effect.get_or_insert_with(|| what.clone());
                 }
             }

@@ -156,6 +156,7 @@ pub(crate) mod tests {
                 }],
                 faults: vec![PlannedFault {
                     kind: "kill".to_owned(),
+                    what: String::new(),
                     description: "kill the leader of orders-0".to_owned(),
                     permanent: false,
                     random: false,

@@ -278,7 +278,7 @@ fn fault_list(out: &mut String, faults: &[Band]) {
             format_args!(
                 "<tr><td><span class=\"fault-number\">{}</span></td><td>{}</td><td class=\"number\">{} s</td><td class=\"number\">{until}</td><td>{}</td></tr>",
                 band.number,
-                escape(&band.label()),
+                escape(&band.words),
                 seconds(band.start),
                 escape(effect)
             ),

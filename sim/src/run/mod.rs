@@ -594,6 +594,7 @@ fn manifest(plan: &Plan, seed: u64, nodes: &Nodes) -> Manifest {
     });
     let faults = plan.faults.iter().map(|fault| PlannedFault {
         kind: fault.kind.to_owned(),
+        what: fault.what.clone(),
         description: fault.description.clone(),
         permanent: fault.permanent,
         random: fault.optional,

@@ -120,10 +120,15 @@ pub fn did_you_mean<'a>(
 
 /// `Did you mean …?`, or the whole choice when nothing is near.
 pub fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    did_you_mean(word, candidates.clone()).map_or_else(
-        || format!("expected one of {}", list(candidates)),
-        |best| format!("did you mean `{best}`?"),
-    )
+    if let Some(best) = did_you_mean(word, candidates.clone()) {
+        return format!("did you mean `{best}`?");
+    }
+    let known = list(candidates);
+    if known.is_empty() {
+        "the scenario names none".to_owned()
+    } else {
+        format!("expected one of {known}")
+    }
 }
 
 /// The words in backquotes with commas.

@@ -331,7 +331,9 @@ pub struct FaultPlan {
     pub name: Option<String>,
     /// The scenario's word for it.
     pub kind: &'static str,
-    /// In words.
+    /// In words: what, and whom.
+    pub what: String,
+    /// In words: what, whom, and when.
     pub description: String,
     /// What to do.
     pub action: FaultAction,

@@ -25,8 +25,22 @@ pub fn apply(
         }
         if let Err(error) = set(key.get_ref(), &value.get_ref().0) {
             complaints.push(complain(&error, key.span(), value.span()));
+        } else if let Some(lacking) = lacking(key.get_ref(), &value.get_ref().0) {
+            let message = format!("`{}` has no effect here: {lacking}", key.get_ref());
+            let complaint =
+                Complaint::warning("scenario::setting-without-effect", key.span(), message);
+            complaints.push(complaint.help("docs/faithfulness.md lists what is left out"));
         }
     }
+}
+
+/// The part that a setting would need to have an effect which a run could show, and that is missing.
+fn lacking(key: &str, value: &str) -> Option<&'static str> {
+    let compacts = key.ends_with("cleanup.policy") && value.contains("compact");
+    if compacts || key.starts_with("log.cleaner.") {
+        return Some("there is no log cleaner");
+    }
+    (key == "broker.rack").then_some("replicas are placed, and read from, without regard to racks")
 }
 
 fn complain_of_later(key: &SettingKey, era: Era, span: Range<usize>) -> Complaint {

@@ -266,6 +266,7 @@ impl Builder {
     pub(crate) fn planned(&mut self, kind: &str, permanent: bool) {
         self.history.manifest.faults.push(PlannedFault {
             kind: kind.to_owned(),
+            what: String::new(),
             description: format!("{kind} of broker 1"),
             permanent,
             random: false,

@@ -378,8 +378,23 @@ impl Director {
         {
             commands.extend(active.undo.remove(&node));
         }
-        self.active
-            .retain(|active| !active.ids.is_empty() || !active.undo.is_empty());
+        let over = |active: &mut Active| active.ids.is_empty() && active.undo.is_empty();
+        let over: Vec<Active> = self.active.extract_if(.., over).collect();
+        self.tell_of_drifts(&over);
+    }
+
+    /// The world tells when its faults end, and that a process goes on; of a clock that is right again nobody tells.
+    fn tell_of_drifts(&mut self, over: &[Active]) {
+        let plan = self.plan.clone();
+        for active in over {
+            let fault = &plan.faults[active.fault];
+            if matches!(fault.action, FaultAction::ClockDrift { .. }) {
+                let target = active.target.clone();
+                let healed = FaultStage::Healed;
+                self.recorder
+                    .fault(active.fault, fault.kind, target, healed);
+            }
+        }
     }
 
     fn end(&mut self, id: FaultId, commands: &mut Commands) {
@@ -389,9 +404,16 @@ impl Director {
     }
 
     fn end_all_of(&mut self, index: usize, commands: &mut Commands) {
-        for active in self.active.iter().filter(|active| active.fault == index) {
+        self.end_where(|active| active.fault == index, commands);
+    }
+
+    fn end_where(&mut self, ends: impl Fn(&Active) -> bool, commands: &mut Commands) {
+        for active in self.active.iter().filter(|active| ends(active)) {
             active.end(commands);
         }
+        let over = |active: &mut Active| ends(active) && active.ids.is_empty();
+        let over: Vec<Active> = self.active.extract_if(.., over).collect();
+        self.tell_of_drifts(&over);
     }
 
     /// Ends every fault that is not permanent and brings every node back that is not gone for good. Producers that were
@@ -407,13 +429,7 @@ impl Director {
         self.barriers.forget_injections();
         let pending = self.drain_schedule();
         let plan = self.plan.clone();
-        for active in self
-            .active
-            .iter()
-            .filter(|active| !plan.faults[active.fault].permanent)
-        {
-            active.end(commands);
-        }
+        self.end_where(|active| !plan.faults[active.fault].permanent, commands);
         let directory = self.view.directory();
         let all = directory
             .brokers

@@ -2,6 +2,7 @@
 
 use super::Director;
 use super::witness::orders_another_disk;
+use crate::application::error_name;
 use crate::run::fault;
 use crate::scenario::plan::{FaultAction, OPERATOR};
 use crate::world::{At, Commands, FaultId, Happening, Observer, Place, Step, Transfer};
@@ -10,6 +11,22 @@ use protocol::keeper::KeeperReply;
 use protocol::message::Message;
 use protocol::note::{BrokerNote, KeeperNote, Note};
 use protocol::verb::{OperationId, Outcome};
+
+/// The cluster's error, under the name that an application sees.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only these are answers to an operator"
+)]
+fn refusal(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done(Err(failure))
+        | Outcome::Offsets(Err(failure))
+        | Outcome::Reassignments(Err(failure)) => {
+            format!("the cluster answered {}", error_name(&failure.error))
+        }
+        _ => "the cluster gave another answer".to_owned(),
+    }
+}
 
 impl Observer for Director {
     // Only connects of keeper sessions matter, and they are few: see `delivered`.
@@ -54,7 +71,7 @@ impl Observer for Director {
                         index,
                         kind,
                         OPERATOR.to_owned(),
-                        FaultStage::Inert(format!("the cluster answered {other:?}")),
+                        FaultStage::Inert(refusal(other)),
                     );
                 }
             }

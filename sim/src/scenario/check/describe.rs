@@ -4,16 +4,17 @@ use super::super::format::{Disk, Fault, FaultKind};
 use super::super::plan::{FaultAction, Restart, Trigger};
 use super::super::text::Time;
 use protocol::ids::TopicName;
+use protocol::time::Span;
 use std::collections::BTreeMap;
 
-/// The fault in words, for the timeline.
+/// In words: what it does and to whom, and the same with how long and when.
 pub(super) fn describe(
     kind: FaultKind,
     action: &FaultAction,
     trigger: &Trigger,
     fault: &Fault,
-) -> String {
-    let what = describe_action(kind, action, fault);
+) -> (String, String) {
+    let what = format!("{}{}", describe_action(kind, action, fault), amount(fault));
     let lasting = fault
         .lasting
         .as_ref()
@@ -38,7 +39,8 @@ pub(super) fn describe(
     let every = fault
         .every
         .map_or_else(String::new, |every| format!(", again every {every}"));
-    format!("{what}{lasting}{until},{when}{every}")
+    let whole = format!("{what}{lasting}{until},{when}{every}");
+    (what, whole)
 }
 
 fn settings(topic: &TopicName, config: &BTreeMap<String, String>) -> String {
@@ -121,10 +123,28 @@ fn describe_action(kind: FaultKind, action: &FaultAction, fault: &Fault) -> Stri
     }
 }
 
+/// How much, where a number says so.
+fn amount(fault: &Fault) -> String {
+    let by = fault.by.map(|by| {
+        let way = if fault.backwards { " backwards" } else { "" };
+        format!(" by {by}{way}")
+    });
+    let ppm = fault.ppm.map(|ppm| format!(" by {ppm} ppm"));
+    let share = fault.per_mille.map(|share| format!(" of {share} ‰"));
+    let limit = fault.bandwidth.map(|limit| format!(" of {limit} B/s"));
+    let factor = fault
+        .factor
+        .map(|factor| format!(" by a factor of {factor}"));
+    let all = [by, ppm, share, limit, factor];
+    all.into_iter().flatten().collect()
+}
+
 fn back(restart: Restart) -> String {
-    let after = restart
-        .after
-        .map_or_else(String::new, |after| format!(", back after {}", Time(after)));
+    let after = match restart.after {
+        None => String::new(),
+        Some(Span::ZERO) => ", back at once".to_owned(),
+        Some(after) => format!(", back after {}", Time(after)),
+    };
     format!("{after}{}", with(restart.disk))
 }
 

@@ -59,10 +59,11 @@ impl Reader<'_, '_> {
         self.check_keys();
         self.check_repeat();
         let action = self.action()?;
-        let description = describe(*fault.kind.get_ref(), &action, &trigger, fault);
+        let (what, description) = describe(*fault.kind.get_ref(), &action, &trigger, fault);
         Some(FaultPlan {
             name: fault.name.clone(),
             kind: fault.kind.get_ref().word(),
+            what,
             description,
             action,
             trigger,
@@ -78,7 +79,11 @@ impl Reader<'_, '_> {
     fn trigger(&mut self) -> Option<Trigger> {
         let fault = self.fault;
         match (&fault.at, &fault.between, &fault.when) {
-            (Some(at), None, None) => Some(Trigger::At(self.checker.within(at))),
+            (Some(at), None, None) => {
+                let begins = Time(at.get_ref().0 + fault.after.map_or(Span::ZERO, |after| after.0));
+                self.checker.within_at(begins, at.span());
+                Some(Trigger::At(at.get_ref().0))
+            }
             (None, Some(between), None) => {
                 let [first, last] = *between.get_ref();
                 if first > last {
