@@ -181,7 +181,8 @@ pub const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "reassign",
-        "The operator moves `partition` to the brokers of `replicas`, preferred leader first. Takes `partition` and `replicas`. \
+        "The operator moves `partition` to the brokers of `replicas`, preferred leader first; with `additional = false` not \
+         while another move of it is under way. Takes `partition`, `replicas` and `additional`. \
          Example: `kind = \"reassign\", partition = \"orders-0\", replicas = [3,1], at = \"30s\"`.",
     ),
     (
