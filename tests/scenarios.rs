@@ -5,8 +5,8 @@
 mod common;
 
 use common::{
-    assert_as_expected, bytes, checked, for_every_plan, name_of, path, plans, scenario_files,
-    scenarios_in,
+    assert_as_expected, bytes, checked, for_every_plan, hosted, name_of, path, plans,
+    scenario_files, scenarios_in,
 };
 use history::judge::{Outcome, judge};
 use sim::scenario::parse;
@@ -37,6 +37,22 @@ fn every_scenario_keeps_its_promise_and_repeats_byte_for_byte_without_madsim_and
         let second = bytes(&sim::run::run_with_clone(plan, plan.seed, step).history);
         assert!(first == second, "{} differs from itself", name_of(plan));
     });
+}
+
+/// The numbers change with whatever changes the run, and with nothing else: not with the machine, nor with the compiler.
+#[test]
+fn three_runs_have_the_same_hash_on_every_machine() {
+    let files = [
+        "scenarios/01-kill-nine.toml",
+        "scenarios/03-acks-one.toml",
+        "scenarios/swarm/transactions.toml",
+    ];
+    let hashes = files.map(|file| {
+        let plan = plans(&path(file)).remove(0);
+        let hash = hosted(&plan, plan.seed).history.hash;
+        format!("{file} {hash}")
+    });
+    insta::assert_snapshot!(hashes.join("\n"));
 }
 
 #[test]
