@@ -73,6 +73,11 @@ fn judge_loss(index: &Index<'_>, verdict: &mut Verdict, id: ValueId, level: Leve
             verdict.excuse(|| lost(index, id, "acknowledged-lost", &why).because(why));
         }
         Cause::Unexcused(why) => verdict.violate(|| lost(index, id, "acknowledged-lost", &why)),
+        Cause::Unread if index.partition(record.part).gone => {
+            let why =
+                "its topic was deleted without being asked for, though a replica still has it";
+            verdict.violate(|| lost(index, id, "acknowledged-lost", why));
+        }
         Cause::Unread if index.partition(record.part).read_failed => return false,
         Cause::Unread => {
             let why = "its leader has it, yet the final read did not return it";

@@ -58,11 +58,8 @@ fn standing(index: &Index<'_>, part: u32) -> Option<String> {
 /// The cause, where the topic was deleted on purpose, and no other one has its name since.
 fn gone(index: &Index<'_>, part: u32) -> Option<String> {
     let partition = index.partition(part);
-    let removal = partition.removals.last()?;
-    let led = partition.elections.iter().rev();
-    let mut led = led.filter(|election| election.leader.is_some());
-    let stays_away = led.next().is_none_or(|last| last.event < *removal);
-    stays_away.then(|| format!("the operator deleted topic {}", partition.name.topic))
+    let on_purpose = partition.gone && !partition.removals.is_empty();
+    on_purpose.then(|| format!("the operator deleted topic {}", partition.name.topic))
 }
 
 fn report(verdict: &mut Verdict, cause: Option<String>, finding: impl FnOnce() -> Finding) {

@@ -260,6 +260,17 @@ fn progress_excuses_what_cannot_be_read_because_its_topic_was_to_go() {
 }
 
 #[test]
+fn pa_convicts_a_topic_that_is_gone_though_nobody_asked_and_a_replica_has_it() {
+    let mut b = Builder::new("pa-topic-gone-bad");
+    let p = b.producer("all", 5, false);
+    b.born();
+    b.written(p, 0, 0);
+    let gone = Controller::TopicDeleted(orders().topic);
+    b.at(Some(0), What::Controller(gone));
+    convicts(&b.finish(&[]), "PA", "acknowledged-lost");
+}
+
+#[test]
 fn pa_convicts_what_was_lost_before_its_topic_was_deleted() {
     let mut b = Builder::new("pa-topic-late-bad");
     let p = b.producer("all", 5, false);

@@ -175,6 +175,7 @@ fn intern(index: &mut Index<'_>, topic: &TopicName, partition: i32) -> u32 {
         appended: OffsetMap::new(NONE),
         deletions: Vec::new(),
         removals: Vec::new(),
+        gone: false,
         elections: Vec::new(),
         leaders: Vec::new(),
         replicas: BTreeMap::new(),
@@ -253,6 +254,10 @@ fn on_fault(index: &mut Index<'_>, id: EventId, fault: &Fault) {
 
 /// A controller has removed a topic; what nobody asked for is no removal on purpose.
 fn on_removal(index: &mut Index<'_>, id: EventId, topic: &TopicName) {
+    let partitions = index.partitions.iter_mut();
+    for partition in partitions.filter(|partition| partition.name.topic == *topic) {
+        partition.gone = true;
+    }
     let Some(wished) = index.wishes.get_mut(topic).filter(|wished| **wished > 0) else {
         return;
     };
@@ -389,6 +394,7 @@ fn find_cut_reads(index: &mut Index<'_>) {
 fn on_election(index: &mut Index<'_>, id: EventId, election: &LeaderElection) {
     let part = named(index, &election.partition);
     if part != NONE {
+        index.partitions[wide(part)].gone &= election.leader.is_none();
         index.partitions[wide(part)].elections.push(Election {
             event: id,
             leader: election.leader,

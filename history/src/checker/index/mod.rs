@@ -158,6 +158,8 @@ pub struct Partition {
     pub deletions: Vec<Deletion>,
     /// When its topic was deleted because somebody had asked for that.
     pub removals: Vec<EventId>,
+    /// A controller has deleted its topic, asked for or not, and none has led it since.
+    pub gone: bool,
     /// Elections, in order.
     pub elections: Vec<Election>,
     /// Leaders, in order.
