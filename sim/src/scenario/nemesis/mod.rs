@@ -4,7 +4,7 @@
 //! into what these can do than a run with all of them), then a rate for each kind, then each fault. Every kind has draws
 //! of its own, so that a kind more or less in the file moves no other fault. What is drawn are faults as a file could name
 //! them: faithful ones only, which end by themselves or at the healing.
-//! Beside its kinds a nemesis may name single faults whose moments are drawn ([`declared`]).
+//! Beside its kinds a nemesis may name single faults whose moments are drawn (`declared`).
 
 mod cast;
 mod declared;
