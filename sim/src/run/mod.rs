@@ -511,8 +511,11 @@ impl Runner {
             .director
             .gone_for_good()
             .any(|node| self.nodes.directory.brokers.values().any(|at| at == node));
+        let view = &self.director.view;
+        // A topic that was deleted does not come back.
         let back = |partition| {
-            self.director.view.stands(partition) && self.progress.is_committed(partition)
+            !view.has_topic(partition)
+                || view.stands(partition) && self.progress.is_committed(partition)
         };
         someone_is_gone || self.partitions().iter().all(back)
     }

@@ -108,6 +108,11 @@ impl ClusterView {
             .is_some_and(|view| view.led && view.isr.len() == view.replicas.len())
     }
 
+    /// Whether there is a topic of that name.
+    pub fn has_topic(&self, partition: &TopicPartition) -> bool {
+        self.topics.contains_key(&partition.topic)
+    }
+
     /// The controller.
     pub fn controller(&self) -> Option<BrokerId> {
         self.controller
